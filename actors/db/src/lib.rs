@@ -1,0 +1,1 @@
+//! The database as actors: sessions, sequencer, journal, node.

@@ -1,0 +1,1 @@
+//! The ports bound to a machine: tokio tasks, sockets, files, OS entropy.

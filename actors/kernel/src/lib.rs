@@ -1,0 +1,1 @@
+//! What an actor is, and the ports through which it sees the world.

@@ -1,0 +1,1 @@
+//! What users add and run: the daemon orlojd.

@@ -1,0 +1,1 @@
+//! The reference model, and one file per law checked against it.

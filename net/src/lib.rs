@@ -1,0 +1,1 @@
+//! Bytes on a wire: the protocol's words, the RESP codec.

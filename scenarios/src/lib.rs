@@ -1,0 +1,1 @@
+//! Hosts, faults, workload and laws, wired from TOML; the sim binary.

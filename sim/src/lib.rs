@@ -1,0 +1,1 @@
+//! The ports bound to a seed: executor, clock, network, disk, faults, choice script, trace.

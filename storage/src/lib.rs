@@ -1,0 +1,1 @@
+//! Bytes that survive a crash: journal records, segments, recovery.

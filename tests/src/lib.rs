@@ -1,0 +1,1 @@
+//! Port conformance on both runtimes, real processes, real clients.
