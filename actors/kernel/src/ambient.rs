@@ -1,0 +1,38 @@
+//! The door for guests that take no context.
+//!
+//! openraft asks for time and tasks through functions without `self`. Every executor therefore makes
+//! the polled task's context ambient around each poll, and an adapter reads it here. Our own code is
+//! handed its context and does not use this door.
+
+use std::cell::Cell;
+
+use crate::Context;
+
+thread_local! {
+    static AMBIENT: Cell<Option<Context>> = const { Cell::new(None) };
+}
+
+/// The context of the task being polled on this thread.
+///
+/// # Panics
+/// Outside of any task.
+pub fn ambient() -> Context {
+    try_ambient().expect("no task of an Orloj runtime is being polled on this thread")
+}
+
+/// The context of the task being polled on this thread, if there is one.
+pub fn try_ambient() -> Option<Context> {
+    AMBIENT.get()
+}
+
+/// Makes `context` ambient while `f` runs, and restores the one before it even if `f` panics.
+pub fn with_ambient<T>(context: Context, f: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Context>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            AMBIENT.set(self.0);
+        }
+    }
+    let _restore = Restore(AMBIENT.replace(Some(context)));
+    f()
+}

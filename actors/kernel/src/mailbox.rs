@@ -1,0 +1,279 @@
+//! Bounded queues between actors, with a declared policy for when they are full.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context as TaskContext, Poll, Waker},
+    time::Duration,
+};
+
+use crate::{Inspect, Status};
+
+/// What happens to a message for which the mailbox has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// The sender waits. Only towards actors further down the road, so that no cycle can wait.
+    Wait,
+    /// The sender gets it back.
+    Refuse,
+    /// The oldest waiting message is dropped for it, and counted.
+    DropOldest,
+}
+
+/// Why a message did not go in. It carries the message back.
+#[derive(PartialEq, Eq, thiserror::Error)]
+pub enum SendError<M> {
+    /// There is no room now.
+    #[error("mailbox full")]
+    Full(M),
+    /// The actor has ended for good.
+    #[error("actor has ended")]
+    Closed(M),
+}
+
+impl<M> fmt::Debug for SendError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::Full(_) => "Full",
+            SendError::Closed(_) => "Closed",
+        })
+    }
+}
+
+/// The actor has ended for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("actor has ended")]
+pub struct Closed;
+
+pub(crate) struct Mailbox<M> {
+    name: String,
+    capacity: usize,
+    overflow: Overflow,
+    senders: AtomicUsize,
+    state: Mutex<State<M>>,
+}
+
+struct State<M> {
+    queue: VecDeque<M>,
+    reader: Option<Waker>,
+    /// Senders that wait for room; all are woken when there is some, and those who lose wait again.
+    writers: Vec<Waker>,
+    closed: bool,
+    status: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    handled: u64,
+    turns: u64,
+    dropped: u64,
+    refused: u64,
+    depth_max: usize,
+    busy: Duration,
+    restarts: u32,
+    last: &'static str,
+}
+
+impl<M> Mailbox<M> {
+    pub(crate) fn new(name: String, capacity: usize, overflow: Overflow) -> Arc<Mailbox<M>> {
+        assert!(capacity > 0, "{name}: a mailbox without room would never deliver");
+        Arc::new(Mailbox {
+            name,
+            capacity,
+            overflow,
+            senders: AtomicUsize::new(0),
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                reader: None,
+                writers: Vec::new(),
+                closed: false,
+                status: Counters::default(),
+            }),
+        })
+    }
+
+    pub(crate) fn addr(self: &Arc<Self>) -> Addr<M> {
+        self.senders.fetch_add(1, Ordering::Relaxed);
+        Addr { mailbox: self.clone() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<M>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves every waiting message into `batch`; false when nobody is left who could send one.
+    pub(crate) fn poll_receive(&self, batch: &mut Vec<M>, cx: &TaskContext<'_>) -> Poll<bool> {
+        let mut state = self.state();
+        if !state.queue.is_empty() {
+            batch.extend(state.queue.drain(..));
+            let writers = std::mem::take(&mut state.writers);
+            drop(state);
+            writers.into_iter().for_each(Waker::wake);
+            return Poll::Ready(true);
+        }
+        if state.closed || self.senders.load(Ordering::Acquire) == 0 {
+            return Poll::Ready(false);
+        }
+        match &mut state.reader {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Refuses every further message, drops those that wait, and tells their senders.
+    pub(crate) fn close(&self) {
+        let (queue, writers, reader) = {
+            let mut state = self.state();
+            state.closed = true;
+            let state = &mut *state;
+            (
+                std::mem::take(&mut state.queue),
+                std::mem::take(&mut state.writers),
+                state.reader.take(),
+            )
+        };
+        drop(queue);
+        writers.into_iter().chain(reader).for_each(Waker::wake);
+    }
+
+    pub(crate) fn turned(&self, handled: usize, busy: Duration, last: &'static str) {
+        let status = &mut self.state().status;
+        status.handled += handled as u64;
+        status.turns += 1;
+        status.busy += busy;
+        status.last = last;
+    }
+
+    pub(crate) fn restarted(&self) {
+        self.state().status.restarts += 1;
+    }
+
+    /// Puts `msg` in, by the mailbox's policy; gives it back if a waiting sender must try again.
+    fn put(&self, msg: M, waker: Option<&Waker>) -> Result<(), SendError<M>> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(SendError::Closed(msg));
+        }
+        let mut oldest = None;
+        if state.queue.len() >= self.capacity {
+            match (self.overflow, waker) {
+                (Overflow::DropOldest, _) => {
+                    state.status.dropped += 1;
+                    oldest = state.queue.pop_front();
+                }
+                (Overflow::Wait, Some(waker)) => {
+                    state.writers.push(waker.clone());
+                    return Err(SendError::Full(msg));
+                }
+                (Overflow::Wait | Overflow::Refuse, _) => {
+                    state.status.refused += 1;
+                    return Err(SendError::Full(msg));
+                }
+            }
+        }
+        state.queue.push_back(msg);
+        let depth = state.queue.len();
+        state.status.depth_max = state.status.depth_max.max(depth);
+        let reader = state.reader.take();
+        drop(state);
+        drop(oldest);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Ok(())
+    }
+}
+
+impl<M: Send> Inspect for Mailbox<M> {
+    fn status(&self) -> Status {
+        let state = self.state();
+        Status {
+            name: self.name.clone(),
+            depth: state.queue.len(),
+            depth_max: state.status.depth_max,
+            capacity: self.capacity,
+            handled: state.status.handled,
+            turns: state.status.turns,
+            dropped: state.status.dropped,
+            refused: state.status.refused,
+            busy: state.status.busy,
+            restarts: state.status.restarts,
+            last: state.status.last,
+            alive: !state.closed,
+        }
+    }
+}
+
+/// Where to send an actor's messages. Clones share the mailbox; the last one dropped ends the actor.
+pub struct Addr<M> {
+    mailbox: Arc<Mailbox<M>>,
+}
+
+impl<M> fmt::Debug for Addr<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Addr({})", self.mailbox.name)
+    }
+}
+
+impl<M> Clone for Addr<M> {
+    fn clone(&self) -> Self {
+        self.mailbox.addr()
+    }
+}
+
+impl<M> Drop for Addr<M> {
+    fn drop(&mut self) {
+        if self.mailbox.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let reader = self.mailbox.state().reader.take();
+            if let Some(reader) = reader {
+                reader.wake();
+            }
+        }
+    }
+}
+
+impl<M> Addr<M> {
+    /// Sends without waiting.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] when there is no room, unless the policy is [`Overflow::DropOldest`];
+    /// [`SendError::Closed`] when the actor has ended.
+    pub fn try_send(&self, msg: M) -> Result<(), SendError<M>> {
+        self.mailbox.put(msg, None)
+    }
+
+    /// Sends, waiting for room if that is the mailbox's policy.
+    ///
+    /// # Errors
+    /// As [`Addr::try_send`]; never `Full` under [`Overflow::Wait`].
+    pub async fn send(&self, msg: M) -> Result<(), SendError<M>> {
+        let waits = self.mailbox.overflow == Overflow::Wait;
+        let mut msg = Some(msg);
+        std::future::poll_fn(move |cx| {
+            let Some(m) = msg.take() else { std::unreachable!("polled again after it was sent") };
+            match self.mailbox.put(m, Some(cx.waker())) {
+                Err(SendError::Full(m)) if waits => {
+                    msg = Some(m);
+                    Poll::Pending
+                }
+                done => Poll::Ready(done),
+            }
+        })
+        .await
+    }
+
+    /// Messages that wait now.
+    pub fn depth(&self) -> usize {
+        self.mailbox.state().queue.len()
+    }
+
+    /// Whether the actor has ended for good.
+    pub fn is_closed(&self) -> bool {
+        self.mailbox.state().closed
+    }
+}

@@ -1,0 +1,68 @@
+//! Spawned tasks and their results.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{self, Poll},
+};
+
+use crate::{Answer, Context, Reply, TaskKey};
+
+/// The task was aborted, its host crashed, or it panicked on a machine that survives panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("task ended without a result")]
+pub struct JoinError;
+
+/// Awaits a task's result. Dropping it lets the task run on.
+pub struct JoinHandle<T> {
+    answer: Answer<T>,
+    context: Context,
+    key: TaskKey,
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinHandle({:#x})", self.key.0)
+    }
+}
+
+impl<T> JoinHandle<T> {
+    /// Drops the task at its current await point; joining it then gives [`JoinError`].
+    pub fn abort(&self) {
+        self.context.runtime.abort(self.key);
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(cx).map_err(|_| JoinError)
+    }
+}
+
+pub(crate) fn spawn<F>(context: Context, name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let (reply, answer) = Reply::new();
+    let key = context.runtime.spawn(
+        context.host,
+        name,
+        Box::pin(async move { reply.send(future.await) }),
+    );
+    JoinHandle { answer, context, key }
+}
+
+/// Ready at the second poll.
+pub(crate) fn yield_now() -> impl Future<Output = ()> + Send {
+    let mut yielded = false;
+    std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
