@@ -1,0 +1,23 @@
+//! The protocol's words: what can be asked of the store, and what it can say back.
+//!
+//! The sets are closed: a new command does not compile until the store, the model, the journal and
+//! every codec have judged it. Words carry no connection state, no clock and no position in a
+//! stream, so they mean the same in a client's history, in a log entry and in the reference model.
+//!
+//! Invariant: `Debug` never shows a value, and a key only as length and fingerprint. A word may be
+//! logged anywhere.
+
+mod answer;
+mod command;
+mod redact;
+mod refusal;
+
+pub use answer::{Answer, Real};
+pub use command::{
+    Command, Condition, Deadline, ExpireCondition, Expiry, Key, TimeForm, UnixMs, Value,
+};
+pub use redact::{HiddenKey, HiddenValue};
+pub use refusal::Refusal;
+
+#[cfg(test)]
+mod tests;
