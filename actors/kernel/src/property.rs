@@ -3,6 +3,11 @@
 //! Each macro is a named place. All places of a binary are collected at link time ([`sites`]), so a
 //! campaign can name the `sometimes!` it never saw and the `buggify!` it never took.
 
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
+
 use linkme::distributed_slice;
 
 /// What a place in the code states or asks.
@@ -35,6 +40,20 @@ pub struct Site {
     pub file: &'static str,
     /// Where it stands.
     pub line: u32,
+    #[doc(hidden)]
+    pub number: AtomicU32,
+}
+
+impl Site {
+    /// Its position in [`sites`].
+    pub fn number(&'static self) -> usize {
+        let number = self.number.load(Ordering::Relaxed);
+        if number != u32::MAX {
+            return number as usize;
+        }
+        sites();
+        self.number.load(Ordering::Relaxed) as usize
+    }
 }
 
 /// Filled by the macros at link time, in no particular order; see [`sites`].
@@ -42,10 +61,17 @@ pub struct Site {
 pub static SITES: [Site];
 
 /// Every place linked into this binary, by kind and name: an order that does not depend on the linker.
-pub fn sites() -> Vec<&'static Site> {
-    let mut sites: Vec<&'static Site> = SITES.iter().collect();
-    sites.sort_by_key(|s| (s.kind, s.name, s.file, s.line));
-    sites
+pub fn sites() -> &'static [&'static Site] {
+    static SORTED: OnceLock<Vec<&'static Site>> = OnceLock::new();
+    SORTED.get_or_init(|| {
+        let mut sites: Vec<&'static Site> = SITES.iter().collect();
+        sites.sort_by_key(|s| (s.kind, s.name, s.file, s.line));
+        for (number, site) in sites.iter().enumerate() {
+            let number = u32::try_from(number).expect("a binary has fewer than 2^32 places");
+            site.number.store(number, Ordering::Relaxed);
+        }
+        sites
+    })
 }
 
 #[doc(hidden)]
@@ -54,8 +80,13 @@ macro_rules! site {
     ($kind:expr, $name:literal) => {{
         #[$crate::linkme::distributed_slice($crate::SITES)]
         #[linkme(crate = $crate::linkme)]
-        static SITE: $crate::Site =
-            $crate::Site { kind: $kind, name: $name, file: file!(), line: line!() };
+        static SITE: $crate::Site = $crate::Site {
+            kind: $kind,
+            name: $name,
+            file: file!(),
+            line: line!(),
+            number: ::std::sync::atomic::AtomicU32::new(u32::MAX),
+        };
         &SITE
     }};
 }

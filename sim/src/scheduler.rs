@@ -1,0 +1,135 @@
+//! Which ready task runs next.
+
+use std::collections::{BinaryHeap, VecDeque};
+
+use crate::choice::{Choices, Stream};
+
+/// How the next task is chosen among those that are ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheduler {
+    /// The one that has been ready longest.
+    Fifo,
+    /// Any of the 1,024 that have been ready longest, uniformly. The window keeps a huge queue from
+    /// starving anybody, and from missing the cache at every step.
+    #[default]
+    Random,
+    /// Probabilistic concurrency testing: tasks have random priorities and the highest runs, except that
+    /// at `depth - 1` random steps the running task falls below all others. A bug of that depth is found
+    /// with probability at least `1 / (tasks * steps^(depth - 1))` per run (Burckhardt et al., "A Randomized
+    /// Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS 2010).
+    Pct {
+        /// How many ordering constraints the sought bug has; 1 to 5 is usual.
+        depth: u32,
+    },
+}
+
+impl std::str::FromStr for Scheduler {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Scheduler, String> {
+        match s.split_once(':') {
+            None if s == "fifo" => Ok(Scheduler::Fifo),
+            None if s == "random" => Ok(Scheduler::Random),
+            None if s == "pct" => Ok(Scheduler::Pct { depth: 3 }),
+            Some(("pct", depth)) => match depth.parse() {
+                Ok(depth) if depth > 0 => Ok(Scheduler::Pct { depth }),
+                _ => Err(format!("pct takes a depth of at least 1, not `{depth}`")),
+            },
+            _ => Err(format!("unknown scheduler `{s}`; one of fifo, random, pct, pct:DEPTH")),
+        }
+    }
+}
+
+impl std::fmt::Display for Scheduler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Scheduler::Fifo => f.write_str("fifo"),
+            Scheduler::Random => f.write_str("random"),
+            Scheduler::Pct { depth } => write!(f, "pct:{depth}"),
+        }
+    }
+}
+
+const WINDOW: u64 = 1_024;
+
+/// Steps among which PCT spreads its change points.
+const PCT_STEPS: u64 = 20_000;
+
+/// The tasks that are ready, by slot.
+pub(crate) struct Ready {
+    scheduler: Scheduler,
+    queue: VecDeque<u32>,
+    ranked: BinaryHeap<(u64, std::cmp::Reverse<u64>, u32)>,
+    pushed: u64,
+    picked: u64,
+    change_points: Vec<u64>,
+    /// Priorities below every initial one, handed out downwards.
+    lowest: u64,
+}
+
+impl Ready {
+    pub(crate) fn new(scheduler: Scheduler, choices: &mut Choices) -> Ready {
+        let mut change_points = Vec::new();
+        if let Scheduler::Pct { depth } = scheduler {
+            for _ in 1..depth {
+                change_points.push(choices.draw(Stream::Schedule, "pct-change-point", PCT_STEPS));
+            }
+        }
+        Ready {
+            scheduler,
+            queue: VecDeque::new(),
+            ranked: BinaryHeap::new(),
+            pushed: 0,
+            picked: 0,
+            change_points,
+            lowest: u64::from(u32::MAX),
+        }
+    }
+
+    /// The priority of a new task.
+    pub(crate) fn priority(&self, choices: &mut Choices) -> u64 {
+        match self.scheduler {
+            Scheduler::Pct { .. } => {
+                (1 << 32) + choices.draw(Stream::Schedule, "pct-priority", 1 << 32)
+            }
+            _ => 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, slot: u32, priority: u64) {
+        match self.scheduler {
+            Scheduler::Pct { .. } => {
+                self.pushed += 1;
+                self.ranked.push((priority, std::cmp::Reverse(self.pushed), slot));
+            }
+            _ => self.queue.push_back(slot),
+        }
+    }
+
+    /// The next slot, and its new priority if it just fell.
+    #[inline]
+    pub(crate) fn pop(&mut self, choices: &mut Choices) -> Option<(u32, Option<u64>)> {
+        match self.scheduler {
+            Scheduler::Fifo => Some((self.queue.pop_front()?, None)),
+            Scheduler::Random => {
+                let among = (self.queue.len() as u64).min(WINDOW);
+                if among > 1 {
+                    let pick = choices.draw(Stream::Schedule, "next-task", among) as usize;
+                    self.queue.swap(0, pick);
+                }
+                Some((self.queue.pop_front()?, None))
+            }
+            Scheduler::Pct { .. } => self.pop_ranked(),
+        }
+    }
+
+    fn pop_ranked(&mut self) -> Option<(u32, Option<u64>)> {
+        let (_, _, slot) = self.ranked.pop()?;
+        self.picked += 1;
+        if self.change_points.contains(&self.picked) {
+            self.lowest -= 1;
+            return Some((slot, Some(self.lowest)));
+        }
+        Some((slot, None))
+    }
+}

@@ -1,0 +1,241 @@
+//! Building a world, running it, and what came of it.
+
+use std::{future::Future, io::Write, time::Duration};
+
+use orloj_kernel::Context;
+
+use crate::{
+    choice::{Choices, Script, Source},
+    control::Control,
+    executor::{self, End},
+    net::Latency,
+    panics,
+    scheduler::Scheduler,
+    trace::{Detail, Trace},
+    verdict::{Failure, Report},
+    world::{self, World},
+};
+
+/// What a run is made of, beside the code that runs in it.
+pub struct Config {
+    /// Where its choices come from.
+    pub source: Source,
+    /// Choices that differ from what the source would give.
+    pub script: Script,
+    /// Whether to keep every choice in the report.
+    pub record: bool,
+    /// How the next task is chosen.
+    pub scheduler: Scheduler,
+    /// Delay of a delivery between two hosts when nothing is wrong.
+    pub latency: Latency,
+    /// Virtual cost of one poll.
+    pub poll: Duration,
+    /// The run has failed as stuck after this much simulated time,
+    pub time_limit: Duration,
+    /// or after this many polls.
+    pub poll_limit: u64,
+    /// How much is kept of what happens.
+    pub detail: Detail,
+    /// Where the story goes line by line, beside the report.
+    pub sink: Option<Box<dyn Write + Send>>,
+    /// The planted defect that is active.
+    pub mutant: Option<&'static str>,
+    /// Whether `buggify!` takes rare paths.
+    pub buggify: bool,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// A calm world whose choices come from `seed`.
+    pub fn seed(seed: u64) -> Config {
+        Config {
+            source: Source::Seed(seed),
+            script: Script::default(),
+            record: false,
+            scheduler: Scheduler::default(),
+            latency: Latency::default(),
+            poll: Duration::from_nanos(50),
+            time_limit: Duration::from_secs(24 * 3600),
+            poll_limit: 1_000_000_000,
+            detail: Detail::Hash,
+            sink: None,
+            mutant: None,
+            buggify: false,
+        }
+    }
+}
+
+/// One simulated world. It runs only inside its own methods, on the thread that calls them.
+pub struct Simulation {
+    world: Option<Box<World>>,
+}
+
+impl std::fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Simulation").finish_non_exhaustive()
+    }
+}
+
+impl Simulation {
+    /// An empty world.
+    pub fn new(config: Config) -> Simulation {
+        let choices = Choices::new(config.source, config.script, config.record);
+        let trace = Trace::new(config.detail, config.sink);
+        let mut world = World::new(choices, config.scheduler, trace);
+        let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        world.poll_ns = nanos(config.poll);
+        world.limits = world::Limits { time: nanos(config.time_limit), polls: config.poll_limit };
+        world.net.latency = config.latency;
+        world.mutant = config.mutant;
+        world.coverage.buggify = config.buggify;
+        if config.buggify {
+            world.faults.enable(crate::fault::FaultClass::Buggify);
+        }
+        Simulation { world: Some(world) }
+    }
+
+    /// Adds a host that runs `process` at every boot. Its name is its network name.
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn host<F>(
+        &mut self,
+        name: &str,
+        mut process: impl FnMut(Context) -> F + Send + 'static,
+    ) -> Context
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let world = self.world.as_mut().expect("the world is here between runs");
+        let boot = Box::new(move |cx| Box::pin(process(cx)) as orloj_kernel::Task);
+        let id = world.add_host(name, 0, Some(boot));
+        world.context(id)
+    }
+
+    /// Adds a host that runs nothing of its own: for clients and tests.
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn idle_host(&mut self, name: &str) -> Context {
+        let world = self.world.as_mut().expect("the world is here between runs");
+        let id = world.add_host(name, 0, None);
+        world.context(id)
+    }
+
+    /// Runs the world until `driver`, a task on `context`'s host, has ended.
+    ///
+    /// # Errors
+    /// The first property broken, panic, trap, stall or limit reached.
+    pub fn run<F>(&mut self, context: Context, driver: F) -> Result<F::Output, Failure>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.inside(|| {
+            let mut handle = Box::pin(context.spawn("driver", driver));
+            let mut output = None;
+            let noop = std::task::Waker::noop();
+            let mut last = 0;
+            let end = executor::run(|| {
+                // The driver is looked at when tasks have ended, which is rare.
+                let ended = world::with(|w| w.ended);
+                if ended != last {
+                    last = ended;
+                    let poll = handle.as_mut().poll(&mut std::task::Context::from_waker(noop));
+                    if let std::task::Poll::Ready(out) = poll {
+                        output = Some(out);
+                        return true;
+                    }
+                }
+                false
+            });
+            let failure = world::with(|w| w.failure.clone());
+            match (failure, end, output) {
+                (Some(failure), _, _) => Err(failure),
+                (None, End::Done, Some(Ok(output))) => Ok(output),
+                (None, End::Done, _) => Err(Failure::new("driver", "the driver's host went down")),
+                (None, End::OutOfTime, _) => Err(Failure::new("out-of-time", world::with(stuck))),
+                (None, _, _) => Err(Failure::new("stalled", world::with(stuck))),
+            }
+        })
+    }
+
+    /// Uses the world's controls between runs.
+    pub fn control<T>(&mut self, f: impl FnOnce(Control) -> T) -> T {
+        self.inside(|| f(Control))
+    }
+
+    /// Takes the world down and tells what happened in it.
+    pub fn finish(mut self) -> Report {
+        self.take_down();
+        let world = self.world.take().expect("a world is finished once");
+        Report {
+            trace_hash: world.hash(),
+            events: world.trace.events,
+            polls: world.polls,
+            choices: world.choices.made(),
+            virtual_ns: world.now,
+            recorded: world.choices.recorded().map(<[_]>::to_vec),
+            faults: world.faults,
+            coverage: world.coverage,
+            story: world.trace.finish(),
+        }
+    }
+
+    fn inside<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        struct Inside<'a>(&'a mut Simulation, Option<Box<World>>);
+        impl Drop for Inside<'_> {
+            fn drop(&mut self) {
+                self.0.world = world::swap(self.1.take());
+            }
+        }
+        let outer = world::swap(self.world.take());
+        let _inside = Inside(self, outer);
+        panics::catching(f)
+    }
+
+    /// Drops every task inside of its world, where destructors find what they need.
+    fn take_down(&mut self) {
+        if self.world.is_none() {
+            return;
+        }
+        self.inside(|| {
+            world::with(World::end_all);
+            for _ in 0..64 {
+                executor::sweep();
+                if world::with(|w| w.is_swept()) {
+                    break;
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        self.take_down();
+    }
+}
+
+/// Who waits, for the evidence of a run that cannot finish.
+fn stuck(w: &mut World) -> String {
+    let mut tasks: Vec<String> = Vec::new();
+    for s in w.slots.iter().filter(|s| s.used) {
+        let host = &w.hosts[s.host as usize];
+        let state = if host.paused { " (paused)" } else { "" };
+        tasks.push(format!("{} on {}{state}", s.name, host.name));
+    }
+    tasks.sort();
+    tasks.dedup();
+    format!(
+        "at {} ms, after {} polls, these tasks wait: {}",
+        w.now / 1_000_000,
+        w.polls,
+        tasks.join(", ")
+    )
+}

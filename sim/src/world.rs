@@ -1,0 +1,411 @@
+//! The state of one simulated world, and the one way to reach it.
+//!
+//! A world lives in a thread-local while it runs, and everything inside it (contexts, streams, timers,
+//! wakers) holds numbers. So nothing is counted or locked, all of it is `Send` as production code
+//! demands, and a thread that is not part of the simulation finds no world and fails loudly.
+
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    task::Waker,
+};
+
+use orloj_kernel::{Context, HostKey, Task};
+
+use crate::{
+    choice::{Choices, Stream, mix},
+    clock::{Fired, Timers},
+    fault::Faults,
+    host::Host,
+    net::Net,
+    queue::Queue,
+    runtime::SIM,
+    scheduler::{Ready, Scheduler},
+    sites::Coverage,
+    task::{Slot, TaskId, Wake},
+    trace::{Line, Trace},
+    verdict::Failure,
+};
+
+thread_local! {
+    static WORLD: RefCell<Option<Box<World>>> = const { RefCell::new(None) };
+    static NEXT_ID: Cell<u32> = const { Cell::new(1) };
+}
+
+/// What happens at a point in time. The numbers are slots and generations of the tables they name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    Timer { slot: u32, life: u32 },
+    Net(crate::net::NetEvent),
+    Resume { host: u32, boot: u32 },
+}
+
+pub(crate) struct World {
+    /// Tells handles of this world from those of another on the same thread.
+    pub(crate) id: u32,
+    /// Nanoseconds since the run began.
+    pub(crate) now: u64,
+    /// What one poll costs in virtual time, so that a busy loop cannot stop the clock.
+    pub(crate) poll_ns: u64,
+    pub(crate) polls: u64,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) free: Vec<u32>,
+    pub(crate) ready: Ready,
+    pub(crate) queue: Queue<Event>,
+    pub(crate) timers: Timers,
+    pub(crate) choices: Choices,
+    pub(crate) faults: Faults,
+    pub(crate) trace: Trace,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) net: Net,
+    pub(crate) coverage: Coverage,
+    pub(crate) mutant: Option<&'static str>,
+    pub(crate) failure: Option<Failure>,
+    /// Foreign wakers to call, and values to drop, once the world is no longer borrowed.
+    pub(crate) outbox: Vec<Waker>,
+    pub(crate) graveyard: Vec<Task>,
+    pub(crate) debris: Vec<Box<dyn Any>>,
+    /// The task being polled, or polled last.
+    pub(crate) last_polled: Option<TaskId>,
+    /// Tasks that have ended.
+    pub(crate) ended: u64,
+    pub(crate) limits: Limits,
+}
+
+/// Where a run is ended as stuck.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) time: u64,
+    pub(crate) polls: u64,
+}
+
+/// What the executor is to do next.
+pub(crate) enum Step {
+    Poll(TaskId, Task, Context),
+    /// Call and drop what has gathered, then ask again.
+    Sweep,
+    /// Nothing can ever happen again.
+    Stalled,
+    OutOfTime,
+    Failed,
+}
+
+/// Uses the world that runs on this thread.
+///
+/// # Panics
+/// On a thread without one: simulated code must not leave its thread.
+#[inline]
+pub(crate) fn with<T>(f: impl FnOnce(&mut World) -> T) -> T {
+    WORLD.with_borrow_mut(|world| match world {
+        Some(world) => f(world),
+        None => no_world(),
+    })
+}
+
+#[cold]
+fn no_world() -> ! {
+    panic!(
+        "no simulation runs on this thread: simulated code has left its thread, or outlived its world"
+    )
+}
+
+/// As [`with`], where there may be no world: in destructors.
+pub(crate) fn try_current<T>(f: impl FnOnce(&mut World) -> T) -> Option<T> {
+    WORLD
+        .try_with(|cell| match cell.try_borrow_mut() {
+            Ok(mut world) => world.as_mut().map(|w| f(w)),
+            Err(_) => None,
+        })
+        .ok()
+        .flatten()
+}
+
+/// As [`try_current`], for handles of the world `id`, which may be gone or another by now.
+pub(crate) fn try_with<T>(id: u32, f: impl FnOnce(&mut World) -> T) -> Option<T> {
+    try_current(|w| (w.id == id).then(|| f(w))).flatten()
+}
+
+/// Puts `world` on this thread and returns the one that was there.
+pub(crate) fn swap(world: Option<Box<World>>) -> Option<Box<World>> {
+    WORLD.replace(world)
+}
+
+#[inline]
+pub(crate) fn wake(task: TaskId) {
+    with(|w| w.wake_task(task));
+}
+
+impl World {
+    pub(crate) fn new(mut choices: Choices, scheduler: Scheduler, trace: Trace) -> Box<World> {
+        let id = NEXT_ID.get();
+        NEXT_ID.set(id.wrapping_add(1));
+        Box::new(World {
+            id,
+            now: 0,
+            poll_ns: 50,
+            polls: 0,
+            slots: Vec::new(),
+            free: Vec::new(),
+            ready: Ready::new(scheduler, &mut choices),
+            queue: Queue::new(),
+            timers: Timers::default(),
+            choices,
+            faults: Faults::default(),
+            trace,
+            hosts: Vec::new(),
+            net: Net::default(),
+            coverage: Coverage::default(),
+            mutant: None,
+            failure: None,
+            outbox: Vec::new(),
+            graveyard: Vec::new(),
+            debris: Vec::new(),
+            last_polled: None,
+            ended: 0,
+            limits: Limits { time: u64::MAX, polls: u64::MAX },
+        })
+    }
+
+    /// The context of host `host`.
+    pub(crate) fn context(&self, host: u32) -> Context {
+        Context::new(&SIM, HostKey(u64::from(self.id) << 32 | u64::from(host)))
+    }
+
+    pub(crate) fn spawn(&mut self, host: u32, name: &'static str, task: Task) -> TaskId {
+        let priority = self.ready.priority(&mut self.choices);
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 tasks");
+                self.slots.push(Slot {
+                    task: None,
+                    life: 0,
+                    host: 0,
+                    name: "",
+                    used: false,
+                    queued: false,
+                    priority: 0,
+                });
+                slot
+            }
+        };
+        let s = &mut self.slots[slot as usize];
+        (s.task, s.host, s.name) = (Some(task), host, name);
+        (s.used, s.queued, s.priority) = (true, false, priority);
+        let id = TaskId::new(slot, s.life);
+        self.wake_task(id);
+        id
+    }
+
+    #[inline]
+    pub(crate) fn wake_task(&mut self, task: TaskId) {
+        let Some(s) = self.slots.get_mut(task.slot() as usize) else { return };
+        if s.life != task.life() || !s.used || s.queued {
+            return;
+        }
+        s.queued = true;
+        let host = &mut self.hosts[s.host as usize];
+        if host.paused {
+            host.parked.push(task.slot());
+        } else {
+            self.ready.push(task.slot(), s.priority);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn wake(&mut self, wake: Wake) {
+        match wake {
+            Wake::Nobody => {}
+            Wake::Task(task) => self.wake_task(task),
+            Wake::Foreign(waker) => self.outbox.push(waker),
+        }
+    }
+
+    /// Takes a task out of the world; the future, if it is not the one being polled, goes to the
+    /// graveyard.
+    pub(crate) fn end_task(&mut self, task: TaskId) {
+        let Some(s) = self.slots.get_mut(task.slot() as usize) else { return };
+        if s.life != task.life() || !s.used {
+            return;
+        }
+        self.graveyard.extend(s.task.take());
+        s.life = s.life.wrapping_add(1);
+        s.used = false;
+        self.ended += 1;
+        // A queued slot is freed when it is popped.
+        if !s.queued {
+            self.free.push(task.slot());
+        }
+    }
+
+    /// Takes back a task that was polled and is not done.
+    #[inline]
+    pub(crate) fn put_back(&mut self, id: TaskId, task: Task) {
+        let s = &mut self.slots[id.slot() as usize];
+        if s.life == id.life() && s.used {
+            s.task = Some(task);
+        } else {
+            self.graveyard.push(task);
+        }
+    }
+
+    /// Forgets a task whose future is done and dropped.
+    #[inline]
+    pub(crate) fn finished(&mut self, id: TaskId) {
+        self.end_task(id);
+    }
+
+    /// Lets time pass until a task can be polled.
+    #[inline]
+    pub(crate) fn step(&mut self) -> Step {
+        loop {
+            if !self.is_swept() {
+                return Step::Sweep;
+            }
+            if self.failure.is_some() {
+                return Step::Failed;
+            }
+            while let Some((slot, fallen)) = self.ready.pop(&mut self.choices) {
+                if let Some(step) = self.start_poll(slot, fallen) {
+                    return step;
+                }
+            }
+            let Some((at, event)) = self.queue.pop() else { return Step::Stalled };
+            if at > self.limits.time {
+                return Step::OutOfTime;
+            }
+            // Polls cost time, so an event can be late.
+            self.now = self.now.max(at);
+            self.happen(event);
+        }
+    }
+
+    #[inline]
+    fn start_poll(&mut self, slot: u32, fallen: Option<u64>) -> Option<Step> {
+        let s = &mut self.slots[slot as usize];
+        s.queued = false;
+        if !s.used {
+            self.free.push(slot);
+            return None;
+        }
+        if let Some(priority) = fallen {
+            s.priority = priority;
+        }
+        let host = &mut self.hosts[s.host as usize];
+        if host.paused {
+            s.queued = true;
+            host.parked.push(slot);
+            return None;
+        }
+        if host.polls_left == 0 {
+            let host = s.host;
+            self.struck_at_await(host);
+            return Some(Step::Sweep);
+        }
+        host.polls_left -= 1;
+        let id = TaskId::new(slot, s.life);
+        let task = s.task.take()?;
+        let host = s.host;
+        self.polls += 1;
+        self.now += self.poll_ns;
+        self.trace.event(self.now, u64::from(slot));
+        if self.trace.detail == crate::trace::Detail::Events {
+            self.note_poll(slot);
+        }
+        if self.polls > self.limits.polls {
+            self.slots[slot as usize].task = Some(task);
+            return Some(Step::OutOfTime);
+        }
+        self.last_polled = Some(id);
+        Some(Step::Poll(id, task, self.context(host)))
+    }
+
+    #[cold]
+    fn note_poll(&mut self, slot: u32) {
+        let s = &self.slots[slot as usize];
+        let host = &self.hosts[s.host as usize].name;
+        let (name, made, digest) = (s.name, self.choices.made(), self.choices.digest);
+        self.trace.note(
+            self.now,
+            format_args!("poll {slot} {name} on {host}; choices {made} {digest:016x}"),
+        );
+    }
+
+    #[inline]
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Timer { slot, life } => {
+                let (now, hosts) = (self.now, &self.hosts);
+                let clock = |h: u32| match hosts.get(h as usize) {
+                    Some(host) => host.clock.now(now),
+                    None => now,
+                };
+                match self.timers.fire(slot, life, clock) {
+                    Fired::Forgotten => return,
+                    Fired::Early(host, deadline) => {
+                        let at = self.hosts[host as usize].clock.world_at(deadline);
+                        self.queue.push(at.max(self.now + 1), event);
+                    }
+                    Fired::Wake(wake) => self.wake(wake),
+                }
+                self.trace.event(self.now, u64::from(slot) << 8 | 1);
+            }
+            Event::Net(event) => {
+                self.trace.event(self.now, event.word());
+                self.net_event(event);
+            }
+            Event::Resume { host, boot } => {
+                self.trace.event(self.now, u64::from(host) << 8 | 3);
+                self.resume(host, boot);
+            }
+        }
+        if self.trace.detail == crate::trace::Detail::Events {
+            self.trace.note(self.now, format_args!("event {event:?}"));
+        }
+    }
+
+    /// Ends every task of every host.
+    pub(crate) fn end_all(&mut self) {
+        for host in &mut self.hosts {
+            host.alive = false;
+        }
+        for slot in 0..self.slots.len() as u32 {
+            let life = self.slots[slot as usize].life;
+            self.end_task(TaskId::new(slot, life));
+        }
+    }
+
+    /// Whether nothing waits to be called or dropped.
+    pub(crate) fn is_swept(&self) -> bool {
+        self.outbox.is_empty() && self.graveyard.is_empty() && self.debris.is_empty()
+    }
+
+    /// One hash of everything that happened so far.
+    pub(crate) fn hash(&self) -> u64 {
+        mix(self.trace.hash, self.choices.digest)
+    }
+
+    /// Adds to the story, if it is told.
+    pub(crate) fn tell(
+        &mut self,
+        host: Option<u32>,
+        target: &'static str,
+        text: std::fmt::Arguments<'_>,
+    ) {
+        if self.trace.tells() {
+            let host = host.map_or("world".to_owned(), |h| self.hosts[h as usize].name.clone());
+            self.trace.tell(Line { at: self.now, host, target, text: text.to_string() });
+        }
+    }
+
+    /// Ends the run with `failure`, unless it has failed already.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        self.tell(None, "world", format_args!("BROKEN {}", failure.law));
+        self.failure.get_or_insert(failure);
+    }
+
+    /// A draw for the code running on `host`.
+    pub(crate) fn host_bits(&mut self, host: u32) -> u64 {
+        self.choices.bits(Stream::Host(host), "entropy")
+    }
+}
