@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
-use orloj_kernel::{DiskErrorKind, Io, RawFile};
+use orloj_kernel::{DiskErrorKind, Io, RawFile, WriteSyncError};
 
 use super::{
     errors::kind,
@@ -67,6 +67,23 @@ impl RawFile for HostFile {
 
     fn sync(&self) -> Io<'_, Result<(), DiskErrorKind>> {
         Box::pin(self.on_thread(|file| file.sync_data().map_err(kind)))
+    }
+
+    fn write_sync(
+        &self,
+        offset: u64,
+        buf: Vec<u8>,
+    ) -> Io<'_, (Vec<u8>, Result<(), WriteSyncError>)> {
+        if let Err(kind) = self.may_write() {
+            return Box::pin(std::future::ready((buf, Err(WriteSyncError::Write(kind)))));
+        }
+        Box::pin(self.on_thread(move |file| {
+            let written =
+                file.write_all_at(&buf, offset).map_err(|e| WriteSyncError::Write(kind(e)));
+            let synced =
+                written.and_then(|()| file.sync_data().map_err(|e| WriteSyncError::Sync(kind(e))));
+            (buf, synced)
+        }))
     }
 
     fn size(&self) -> Io<'_, Result<u64, DiskErrorKind>> {
