@@ -119,10 +119,34 @@ pub trait RawFile: Send + Sync {
     fn write_at(&self, offset: u64, buf: Vec<u8>) -> Io<'_, (Vec<u8>, Result<(), DiskErrorKind>)>;
     /// Makes every write completed before this call, and the file's length, survive a power cut.
     fn sync(&self) -> Io<'_, Result<(), DiskErrorKind>>;
+    /// [`RawFile::write_at`], then [`RawFile::sync`]. A runtime for which each wait has a price may do
+    /// both for one; what can be observed must stay the same.
+    fn write_sync(
+        &self,
+        offset: u64,
+        buf: Vec<u8>,
+    ) -> Io<'_, (Vec<u8>, Result<(), WriteSyncError>)> {
+        Box::pin(async move {
+            let (buf, written) = self.write_at(offset, buf).await;
+            if let Err(kind) = written {
+                return (buf, Err(WriteSyncError::Write(kind)));
+            }
+            (buf, self.sync().await.map_err(WriteSyncError::Sync))
+        })
+    }
     /// Length in bytes.
     fn size(&self) -> Io<'_, Result<u64, DiskErrorKind>>;
     /// Cuts or grows (with zeros) the file. Durable after [`RawFile::sync`].
     fn set_len(&self, len: u64) -> Io<'_, Result<(), DiskErrorKind>>;
+}
+
+/// Which half of a [`RawFile::write_sync`] failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteSyncError {
+    /// The write, and nothing was synced.
+    Write(DiskErrorKind),
+    /// The sync, after the write had succeeded.
+    Sync(DiskErrorKind),
 }
 
 /// Holds a lock until dropped.
@@ -177,10 +201,21 @@ impl File {
     /// After any failure the file is dead for good.
     pub async fn sync(&self) -> Result<(), DiskError> {
         self.alive("sync")?;
-        self.raw.sync().await.map_err(|kind| {
-            self.dead.store(true, Ordering::Release);
-            self.error("sync", kind)
-        })
+        self.raw.sync().await.map_err(|kind| self.dies(kind))
+    }
+
+    /// [`File::write_at`], then [`File::sync`], for the price of one wait.
+    ///
+    /// # Errors
+    /// As the two. A failed write leaves the file usable, a failed sync does not; the error's `op` is
+    /// `write` or `sync`.
+    pub async fn write_sync(&self, offset: u64, buf: Vec<u8>) -> Result<Vec<u8>, DiskError> {
+        self.alive("write")?;
+        match self.raw.write_sync(offset, buf).await {
+            (buf, Ok(())) => Ok(buf),
+            (_, Err(WriteSyncError::Write(kind))) => Err(self.error("write", kind)),
+            (_, Err(WriteSyncError::Sync(kind))) => Err(self.dies(kind)),
+        }
     }
 
     /// Length in bytes.
@@ -200,6 +235,11 @@ impl File {
             true => Err(self.error(op, DiskErrorKind::Dead)),
             false => Ok(()),
         }
+    }
+
+    fn dies(&self, kind: DiskErrorKind) -> DiskError {
+        self.dead.store(true, Ordering::Release);
+        self.error("sync", kind)
     }
 
     fn error(&self, op: &'static str, kind: DiskErrorKind) -> DiskError {

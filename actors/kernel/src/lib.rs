@@ -27,7 +27,9 @@ pub use actor::{Actor, Stop};
 pub use ambient::{ambient, try_ambient, with_ambient};
 pub use context::Context;
 pub use directory::{Directory, Inspect, Status};
-pub use disk::{Disk, DiskError, DiskErrorKind, Entry, File, OpenMode, RawFile, RawLock};
+pub use disk::{
+    Disk, DiskError, DiskErrorKind, Entry, File, OpenMode, RawFile, RawLock, WriteSyncError,
+};
 pub use mailbox::{Addr, Closed, Overflow, SendError};
 pub use network::{Datagram, Listener, Network, RawDatagram, RawListener, RawStream, Stream};
 pub use property::{SITES, Site, SiteKind, sites};

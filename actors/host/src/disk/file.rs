@@ -1,0 +1,113 @@
+//! An open file: every operation is one visit of a disk thread.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+
+use orloj_kernel::{DiskErrorKind, Io, RawFile, WriteSyncError};
+
+use super::{
+    errors::kind,
+    threads::{Done, Threads},
+};
+
+pub(super) struct HostFile {
+    /// Taken only at the drop.
+    file: Option<Arc<File>>,
+    writable: bool,
+    threads: Arc<Threads>,
+}
+
+impl HostFile {
+    pub(super) fn new(file: File, writable: bool, threads: Arc<Threads>) -> HostFile {
+        HostFile { file: Some(Arc::new(file)), writable, threads }
+    }
+
+    fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&File) -> T + Send + 'static,
+    ) -> Done<T> {
+        let file = self.file.clone().expect("present until the drop");
+        self.threads.run(move || work(&file))
+    }
+
+    fn may_write(&self) -> Result<(), DiskErrorKind> {
+        if self.writable { Ok(()) } else { Err(DiskErrorKind::ReadOnly) }
+    }
+}
+
+impl Drop for HostFile {
+    /// Closing a removed file frees its blocks, which can take long.
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            self.threads.submit(Box::new(move || drop(file)));
+        }
+    }
+}
+
+impl RawFile for HostFile {
+    fn read_at(
+        &self,
+        offset: u64,
+        mut buf: Vec<u8>,
+    ) -> Io<'_, (Vec<u8>, Result<usize, DiskErrorKind>)> {
+        Box::pin(self.on_thread(move |file| {
+            let read = read_full(file, offset, &mut buf).map_err(kind);
+            (buf, read)
+        }))
+    }
+
+    fn write_at(&self, offset: u64, buf: Vec<u8>) -> Io<'_, (Vec<u8>, Result<(), DiskErrorKind>)> {
+        if let Err(kind) = self.may_write() {
+            return Box::pin(std::future::ready((buf, Err(kind))));
+        }
+        Box::pin(self.on_thread(move |file| {
+            let written = file.write_all_at(&buf, offset).map_err(kind);
+            (buf, written)
+        }))
+    }
+
+    fn sync(&self) -> Io<'_, Result<(), DiskErrorKind>> {
+        Box::pin(self.on_thread(|file| file.sync_data().map_err(kind)))
+    }
+
+    fn write_sync(
+        &self,
+        offset: u64,
+        buf: Vec<u8>,
+    ) -> Io<'_, (Vec<u8>, Result<(), WriteSyncError>)> {
+        if let Err(kind) = self.may_write() {
+            return Box::pin(std::future::ready((buf, Err(WriteSyncError::Write(kind)))));
+        }
+        Box::pin(self.on_thread(move |file| {
+            let written =
+                file.write_all_at(&buf, offset).map_err(|e| WriteSyncError::Write(kind(e)));
+            let synced =
+                written.and_then(|()| file.sync_data().map_err(|e| WriteSyncError::Sync(kind(e))));
+            (buf, synced)
+        }))
+    }
+
+    fn size(&self) -> Io<'_, Result<u64, DiskErrorKind>> {
+        Box::pin(self.on_thread(|file| file.metadata().map(|m| m.len()).map_err(kind)))
+    }
+
+    fn set_len(&self, len: u64) -> Io<'_, Result<(), DiskErrorKind>> {
+        if let Err(kind) = self.may_write() {
+            return Box::pin(std::future::ready(Err(kind)));
+        }
+        Box::pin(self.on_thread(move |file| file.set_len(len).map_err(kind)))
+    }
+}
+
+/// Reads until `buf` is full or the file ends.
+fn read_full(file: &File, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while read < buf.len() {
+        match file.read_at(&mut buf[read..], offset + read as u64) {
+            Ok(0) => break,
+            Ok(n) => read += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(read)
+}
