@@ -5,6 +5,8 @@
 
 mod absences;
 mod arrows;
+#[cfg(test)]
+mod bans;
 mod borders;
 mod dependencies;
 mod leaks;
