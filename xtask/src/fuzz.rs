@@ -1,0 +1,114 @@
+//! `cargo xtask fuzz`: coverage-guided fuzzing of the targets in `fuzz/`.
+//!
+//! cargo-fuzz passes flags of the unstable compiler; `RUSTC_BOOTSTRAP` lets the pinned stable one
+//! take them, so that the code fuzzed is compiled by the compiler that ships it.
+
+use crate::process;
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::process::{Command, ExitCode, Stdio};
+
+/// What `cargo xtask fuzz` accepts.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// One target of `fuzz/`. Default: all, one after the other.
+    target: Option<String>,
+    /// Seconds for each target. Default: its budget in `ci/fuzz.toml`, or 60.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Print the targets and their budgets, and stop.
+    #[arg(long)]
+    list: bool,
+    /// Passed to libFuzzer as they are.
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+/// `ci/fuzz.toml`: seconds by target.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Budgets {
+    #[serde(default)]
+    seconds: BTreeMap<String, u64>,
+}
+
+const SECONDS_DEFAULT: u64 = 60;
+
+/// Runs the targets; the first finding ends the run with exit status 1.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let folder = process::root().join("fuzz");
+    ensure!(folder.join("Cargo.toml").is_file(), "there is nothing to fuzz: fuzz/ is absent");
+    let budgets = budgets()?;
+    if !process::has_subcommand("fuzz") {
+        eprintln!("installing cargo-fuzz");
+        let mut install = process::cargo();
+        install.args(["install", "--quiet", "--locked", "cargo-fuzz"]);
+        ensure!(process::run(install)?.success(), "cargo-fuzz cannot be installed");
+    }
+    let listed = cargo_fuzz("list").stderr(Stdio::inherit()).output()?;
+    ensure!(listed.status.success(), "cargo fuzz cannot list the targets of fuzz/");
+    let known = String::from_utf8(listed.stdout).context("target names are text")?;
+    let known: Vec<&str> = known.split_whitespace().collect();
+    let chosen: Vec<&str> = match &options.target {
+        Some(target) => vec![choose(target, &known)?],
+        None => known,
+    };
+    for target in chosen {
+        let budget = budgets.seconds.get(target).copied().unwrap_or(SECONDS_DEFAULT);
+        let seconds = options.seconds.unwrap_or(budget);
+        if options.list {
+            println!("{target:<24} {seconds} s");
+            continue;
+        }
+        println!("fuzz {target}: {seconds} s");
+        let mut command = cargo_fuzz("run");
+        command.arg(target).arg("--").arg(format!("-max_total_time={seconds}")).args(&options.args);
+        if !process::run(command)?.success() {
+            eprintln!("FOUND  fuzz {target}: the input lies in fuzz/artifacts/{target}/");
+            return Ok(ExitCode::from(1));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cargo_fuzz(subcommand: &str) -> Command {
+    let mut command = process::cargo();
+    command.args(["fuzz", subcommand]).env("RUSTC_BOOTSTRAP", "1");
+    command
+}
+
+fn budgets() -> Result<Budgets> {
+    let path = process::root().join("ci/fuzz.toml");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text).with_context(|| format!("{}", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Budgets::default()),
+        Err(error) => Err(error).with_context(|| format!("{}", path.display())),
+    }
+}
+
+/// The target called `name`, or the names there are.
+fn choose<'a>(name: &str, known: &[&'a str]) -> Result<&'a str> {
+    let found = known.iter().find(|target| **target == name);
+    found.copied().with_context(|| format!("no fuzz target {name}; there are: {}", known.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_target_is_refused_with_the_known_ones() {
+        assert_eq!(choose("resp", &["frame", "resp"]).expect("it is known"), "resp");
+        let error = choose("rsp", &["frame", "resp"]).expect_err("it is unknown").to_string();
+        assert!(error.contains("frame resp"), "{error}");
+    }
+
+    #[test]
+    fn budgets_name_seconds_by_target_and_nothing_else() {
+        let budgets: Budgets = toml::from_str("[seconds]\nresp = 600\n").expect("it parses");
+        assert_eq!(budgets.seconds.get("resp"), Some(&600));
+        assert!(toml::from_str::<Budgets>("[second]\nresp = 600\n").is_err());
+    }
+}
