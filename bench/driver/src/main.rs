@@ -1,0 +1,37 @@
+//! Measures the simulator beside its peers, the daemon beside redis-server, and the disk beneath.
+//!
+//! Every comparison interleaves its sides within one run, because the machine may be shared and a
+//! number taken an hour ago compares with nothing. The unit is CPU time wherever CPU is the cost.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod disk;
+
+/// Compares this project with its peers on this machine, in one interleaved run.
+#[derive(Parser)]
+#[command(name = "bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The latency of making an append durable on this disk.
+    Disk(disk::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().what {
+        What::Disk(options) => disk::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
