@@ -1,4 +1,4 @@
-//! CPU nanoseconds per operation of the simulator's hot paths: `cargo run --release --example cost`.
+//! CPU nanoseconds per operation of the simulator's hot paths: `cargo run --release --example cost [ROW..]`.
 
 use std::time::Duration;
 
@@ -13,7 +13,14 @@ fn cpu() -> f64 {
     t.tv_sec as f64 * 1e9 + t.tv_nsec as f64
 }
 
+fn wanted(name: &str) -> bool {
+    std::env::args().skip(1).all(|a| a.starts_with('-')) || std::env::args().any(|a| a == name)
+}
+
 fn row(name: &str, ops: u64, f: impl Fn()) {
+    if !wanted(name) {
+        return;
+    }
     let best = (0..5)
         .map(|_| {
             let begun = cpu();
@@ -174,8 +181,7 @@ fn cold() {
     sim.run(driver, async move { driver.sleep(Duration::from_millis(50)).await }).unwrap();
 }
 
-fn main() {
-    row("echo", 200_000, || echo(200_000));
+fn mesh_row() {
     let (short, long) = (5, 45);
     let messages = 100 * 99 * (long - short);
     let best = (0..3)
@@ -188,6 +194,13 @@ fn main() {
         })
         .fold(f64::MAX, f64::min);
     println!("{:<10} {best:9.1} ns", "mesh");
+}
+
+fn main() {
+    row("echo", 200_000, || echo(200_000));
+    if wanted("mesh") {
+        mesh_row();
+    }
     row("timer", 1_000_000, || timers(1000, 1000));
     row("yield", 1_000_000, || yields(1000, 1000));
     row("spawn", 1_000_000, || spawns(1_000_000, Scheduler::Random));

@@ -70,6 +70,7 @@ impl Control {
     pub fn kill_after_polls(&self, host: &str, polls: u64, how: Crash) {
         with(|w| {
             let host = id(w, host);
+            w.marked = true;
             (w.hosts[host as usize].polls_left, w.hosts[host as usize].strike) = (polls, how);
         });
     }

@@ -6,12 +6,12 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use orloj_kernel::{HostKey, with_ambient};
+use orloj_kernel::{Ambient, HostKey};
 
 use crate::{
     panics, task,
     verdict::Failure,
-    world::{Step, try_current, with},
+    world::{Step, World, try_current, with},
 };
 
 /// Why the loop returned.
@@ -27,41 +27,54 @@ pub(crate) enum End {
     Failed,
 }
 
-/// Runs the world on this thread until `until` holds, looking after every poll.
+/// Runs the world on this thread until `until` holds, looking after every task that ended.
 pub(crate) fn run(mut until: impl FnMut() -> bool) -> End {
+    let seat = Ambient::enter();
+    if until() {
+        return End::Done;
+    }
+    let mut step = with(World::step);
     loop {
-        if until() {
-            return End::Done;
-        }
-        match with(|w| w.step()) {
+        step = match step {
             Step::Poll(id, mut future, context) => {
+                seat.set(context);
                 let waker = task::waker(id);
-                let poll = with_ambient(context, || {
-                    let cx = &mut TaskContext::from_waker(&waker);
-                    catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
-                });
-                match poll {
-                    Ok(Poll::Pending) => with(|w| w.put_back(id, future)),
+                let cx = &mut TaskContext::from_waker(&waker);
+                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                    Ok(Poll::Pending) => with(|w| {
+                        w.put_back(id, future);
+                        w.step()
+                    }),
                     Ok(Poll::Ready(())) => {
-                        with_ambient(context, || drop(future));
-                        with(|w| w.finished(id));
+                        drop(future);
+                        with(|w| w.end_task(id));
+                        if until() {
+                            return End::Done;
+                        }
+                        with(World::step)
                     }
                     Err(_) => {
-                        let failure = panics::taken();
-                        with(|w| {
-                            w.fail(failure);
-                            w.finished(id);
-                        });
                         // Dropping what panicked may panic again; leak it, the run is over.
                         std::mem::forget(future);
+                        with(|w| {
+                            w.fail(panics::taken());
+                            w.end_task(id);
+                            w.step()
+                        })
                     }
                 }
             }
-            Step::Sweep => sweep(),
+            Step::Sweep => {
+                sweep();
+                if until() {
+                    return End::Done;
+                }
+                with(World::step)
+            }
             Step::Stalled => return End::Stalled,
             Step::OutOfTime => return End::OutOfTime,
             Step::Failed => return End::Failed,
-        }
+        };
     }
 }
 
@@ -86,33 +99,29 @@ pub(crate) fn sweep() {
     }
 }
 
-/// Polls `future` as a task of `host` would be, running the world whenever it waits.
+/// Runs `future` on `host` from outside of any task.
+///
+/// The future is borrowed, so it cannot become a task of the world; it is polled here, under the name of
+/// a task that ends whenever somebody wakes it.
 ///
 /// # Panics
 /// When the world fails or can never finish it.
 pub(crate) fn block_on(host: HostKey, mut future: Pin<&mut (dyn Future<Output = ()> + Send)>) {
-    let (id, context) = with(|w| {
-        let host = crate::runtime::here(w, host);
-        // A task without a future of its own: its slot is what wakers name.
-        let id = w.spawn(host, "block-on", Box::pin(std::future::pending()));
-        (id, w.context(host))
-    });
-    let waker = task::waker(id);
+    let seat = Ambient::enter();
     loop {
-        let poll =
-            with_ambient(context, || future.as_mut().poll(&mut TaskContext::from_waker(&waker)));
+        let (id, context) = with(|w| {
+            let host = crate::runtime::here(w, host);
+            (w.spawn_idle(host, "block-on", Box::pin(std::future::ready(()))), w.context(host))
+        });
+        seat.set(context);
+        let waker = task::waker(id);
+        let poll = future.as_mut().poll(&mut TaskContext::from_waker(&waker));
         if poll.is_ready() {
             with(|w| w.end_task(id));
             sweep();
             return;
         }
-        let mut first = true;
-        // The stand-in is polled when somebody wakes it: then it is our turn.
-        let end = run(|| {
-            let woken = !first && with(|w| w.last_polled == Some(id));
-            first = false;
-            woken
-        });
+        let end = run(|| with(|w| !w.is_live(id)));
         if end != End::Done {
             let failure = with(|w| w.failure.clone())
                 .unwrap_or_else(|| Failure::new("stalled", format!("{end:?}")));

@@ -139,6 +139,7 @@ impl World {
             return;
         }
         host.paused = true;
+        self.marked = true;
         let boot = host.boots;
         self.faults.count(FaultClass::HostPause);
         self.tell(Some(id), "host", format_args!("PAUSE for {} us", length / 1_000));

@@ -1,6 +1,6 @@
 //! Which ready task runs next.
 
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 
 use crate::choice::{Choices, Stream};
 
@@ -49,7 +49,7 @@ impl std::fmt::Display for Scheduler {
     }
 }
 
-const WINDOW: u64 = 1_024;
+const WINDOW: u32 = 1_024;
 
 /// Steps among which PCT spreads its change points.
 const PCT_STEPS: u64 = 20_000;
@@ -57,7 +57,7 @@ const PCT_STEPS: u64 = 20_000;
 /// The tasks that are ready, by slot.
 pub(crate) struct Ready {
     scheduler: Scheduler,
-    queue: VecDeque<u32>,
+    queue: Ring,
     ranked: BinaryHeap<(u64, std::cmp::Reverse<u64>, u32)>,
     pushed: u64,
     picked: u64,
@@ -76,7 +76,7 @@ impl Ready {
         }
         Ready {
             scheduler,
-            queue: VecDeque::new(),
+            queue: Ring::new(),
             ranked: BinaryHeap::new(),
             pushed: 0,
             picked: 0,
@@ -102,7 +102,7 @@ impl Ready {
                 self.pushed += 1;
                 self.ranked.push((priority, std::cmp::Reverse(self.pushed), slot));
             }
-            _ => self.queue.push_back(slot),
+            _ => self.queue.push(slot),
         }
     }
 
@@ -110,14 +110,11 @@ impl Ready {
     #[inline]
     pub(crate) fn pop(&mut self, choices: &mut Choices) -> Option<(u32, Option<u64>)> {
         match self.scheduler {
-            Scheduler::Fifo => Some((self.queue.pop_front()?, None)),
+            Scheduler::Fifo => Some((self.queue.take(0)?, None)),
             Scheduler::Random => {
-                let among = (self.queue.len() as u64).min(WINDOW);
-                if among > 1 {
-                    let pick = choices.draw(Stream::Schedule, "next-task", among) as usize;
-                    self.queue.swap(0, pick);
-                }
-                Some((self.queue.pop_front()?, None))
+                let among = u64::from(self.queue.len.min(WINDOW));
+                let pick = choices.draw(Stream::Schedule, "next-task", among) as u32;
+                Some((self.queue.take(pick)?, None))
             }
             Scheduler::Pct { .. } => self.pop_ranked(),
         }
@@ -131,5 +128,56 @@ impl Ready {
             return Some((slot, Some(self.lowest)));
         }
         Some((slot, None))
+    }
+}
+
+/// A queue in a power of two of places.
+struct Ring {
+    places: Box<[u32]>,
+    head: u32,
+    len: u32,
+}
+
+impl Ring {
+    fn new() -> Ring {
+        Ring { places: Box::new([0; 16]), head: 0, len: 0 }
+    }
+
+    #[inline]
+    fn mask(&self) -> u32 {
+        self.places.len() as u32 - 1
+    }
+
+    #[inline]
+    fn push(&mut self, slot: u32) {
+        if self.len as usize == self.places.len() {
+            self.grow();
+        }
+        let at = self.head.wrapping_add(self.len) & self.mask();
+        self.places[at as usize] = slot;
+        self.len += 1;
+    }
+
+    /// Takes the `n`th from the front; the first moves into its place.
+    #[inline]
+    fn take(&mut self, n: u32) -> Option<u32> {
+        if self.len == 0 {
+            return None;
+        }
+        let (first, nth) = (self.head & self.mask(), self.head.wrapping_add(n) & self.mask());
+        let slot = self.places[nth as usize];
+        self.places[nth as usize] = self.places[first as usize];
+        self.head = self.head.wrapping_add(1);
+        self.len -= 1;
+        Some(slot)
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let mut places = vec![0; self.places.len() * 2].into_boxed_slice();
+        for n in 0..self.len {
+            places[n as usize] = self.places[(self.head.wrapping_add(n) & self.mask()) as usize];
+        }
+        (self.places, self.head) = (places, 0);
     }
 }

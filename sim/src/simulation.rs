@@ -72,7 +72,9 @@ impl Config {
 
 /// One simulated world. It runs only inside its own methods, on the thread that calls them.
 pub struct Simulation {
-    world: Option<Box<World>>,
+    /// Leaked while it lives, so that the thread-local that holds it during a run needs no destructor;
+    /// taken back in [`Simulation::finish`] or on drop.
+    world: Option<&'static mut World>,
 }
 
 impl std::fmt::Debug for Simulation {
@@ -96,7 +98,7 @@ impl Simulation {
         if config.buggify {
             world.faults.enable(crate::fault::FaultClass::Buggify);
         }
-        Simulation { world: Some(world) }
+        Simulation { world: Some(Box::leak(Box::new(world))) }
     }
 
     /// Adds a host that runs `process` at every boot. Its name is its network name.
@@ -173,7 +175,7 @@ impl Simulation {
     /// Takes the world down and tells what happened in it.
     pub fn finish(mut self) -> Report {
         self.take_down();
-        let world = self.world.take().expect("a world is finished once");
+        let world = reclaim(self.world.take().expect("a world is finished once"));
         Report {
             trace_hash: world.hash(),
             events: world.trace.events,
@@ -188,7 +190,7 @@ impl Simulation {
     }
 
     fn inside<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        struct Inside<'a>(&'a mut Simulation, Option<Box<World>>);
+        struct Inside<'a>(&'a mut Simulation, Option<&'static mut World>);
         impl Drop for Inside<'_> {
             fn drop(&mut self) {
                 self.0.world = world::swap(self.1.take());
@@ -216,9 +218,19 @@ impl Simulation {
     }
 }
 
+/// Takes back what [`Simulation::new`] leaked.
+fn reclaim(world: &'static mut World) -> Box<World> {
+    // SAFETY: the reference came out of `Box::leak` in `Simulation::new`, is the only one (it is moved
+    // from place to place and never copied), and is given up here, once: its owner was emptied.
+    unsafe { Box::from_raw(std::ptr::from_mut(world)) }
+}
+
 impl Drop for Simulation {
     fn drop(&mut self) {
         self.take_down();
+        if let Some(world) = self.world.take() {
+            drop(reclaim(world));
+        }
     }
 }
 

@@ -40,6 +40,12 @@ pub(crate) struct Slot {
     pub(crate) priority: u64,
 }
 
+impl Slot {
+    pub(crate) fn free() -> Slot {
+        Slot { task: None, life: 0, host: 0, name: "", used: false, queued: false, priority: 0 }
+    }
+}
+
 const _: () = assert!(size_of::<usize>() == 8, "a task's number travels in a pointer's 64 bits");
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(
@@ -65,7 +71,8 @@ pub(crate) enum Wake {
     #[default]
     Nobody,
     Task(TaskId),
-    Foreign(Waker),
+    /// Boxed, since it is rare and would double the size of everything that waits.
+    Foreign(Box<Waker>),
 }
 
 impl Wake {
@@ -74,7 +81,7 @@ impl Wake {
         *self = if std::ptr::eq(waker.vtable(), &raw const VTABLE) {
             Wake::Task(TaskId(waker.data().addr() as u64))
         } else {
-            Wake::Foreign(waker.clone())
+            Wake::Foreign(Box::new(waker.clone()))
         };
     }
 

@@ -58,7 +58,7 @@ impl Trace {
     #[inline]
     pub(crate) fn event(&mut self, a: u64, b: u64) {
         self.events += 1;
-        self.hash = mix(mix(self.hash, a), b);
+        self.hash = mix(self.hash, a ^ b.rotate_left(40));
     }
 
     #[inline]

@@ -4,11 +4,7 @@
 //! wakers) holds numbers. So nothing is counted or locked, all of it is `Send` as production code
 //! demands, and a thread that is not part of the simulation finds no world and fails loudly.
 
-use std::{
-    any::Any,
-    cell::{Cell, RefCell},
-    task::Waker,
-};
+use std::{any::Any, cell::Cell, task::Waker};
 
 use orloj_kernel::{Context, HostKey, Task};
 
@@ -28,7 +24,9 @@ use crate::{
 };
 
 thread_local! {
-    static WORLD: RefCell<Option<Box<World>>> = const { RefCell::new(None) };
+    /// The world that runs on this thread. It is out of the cell while it is in use, so a second use at
+    /// the same time finds none.
+    static WORLD: Cell<Option<&'static mut World>> = const { Cell::new(None) };
     static NEXT_ID: Cell<u32> = const { Cell::new(1) };
 }
 
@@ -61,15 +59,17 @@ pub(crate) struct World {
     pub(crate) coverage: Coverage,
     pub(crate) mutant: Option<&'static str>,
     pub(crate) failure: Option<Failure>,
+    /// Whether there is a failure, or something to call or drop: the one branch when there is not.
+    pub(crate) interrupted: bool,
     /// Foreign wakers to call, and values to drop, once the world is no longer borrowed.
     pub(crate) outbox: Vec<Waker>,
     pub(crate) graveyard: Vec<Task>,
     pub(crate) debris: Vec<Box<dyn Any>>,
-    /// The task being polled, or polled last.
-    pub(crate) last_polled: Option<TaskId>,
     /// Tasks that have ended.
     pub(crate) ended: u64,
     pub(crate) limits: Limits,
+    /// Whether any host has been paused or marked to die at an await: the one branch when none has.
+    pub(crate) marked: bool,
 }
 
 /// Where a run is ended as stuck.
@@ -90,16 +90,27 @@ pub(crate) enum Step {
     Failed,
 }
 
+/// Puts the world back when its use ends, by a panic too.
+struct InUse(Option<&'static mut World>);
+
+impl Drop for InUse {
+    #[inline]
+    fn drop(&mut self) {
+        WORLD.set(self.0.take());
+    }
+}
+
 /// Uses the world that runs on this thread.
 ///
 /// # Panics
 /// On a thread without one: simulated code must not leave its thread.
 #[inline]
 pub(crate) fn with<T>(f: impl FnOnce(&mut World) -> T) -> T {
-    WORLD.with_borrow_mut(|world| match world {
+    let mut in_use = InUse(WORLD.take());
+    match &mut in_use.0 {
         Some(world) => f(world),
         None => no_world(),
-    })
+    }
 }
 
 #[cold]
@@ -111,13 +122,8 @@ fn no_world() -> ! {
 
 /// As [`with`], where there may be no world: in destructors.
 pub(crate) fn try_current<T>(f: impl FnOnce(&mut World) -> T) -> Option<T> {
-    WORLD
-        .try_with(|cell| match cell.try_borrow_mut() {
-            Ok(mut world) => world.as_mut().map(|w| f(w)),
-            Err(_) => None,
-        })
-        .ok()
-        .flatten()
+    let mut in_use = InUse(WORLD.take());
+    in_use.0.as_mut().map(|w| f(w))
 }
 
 /// As [`try_current`], for handles of the world `id`, which may be gone or another by now.
@@ -126,7 +132,7 @@ pub(crate) fn try_with<T>(id: u32, f: impl FnOnce(&mut World) -> T) -> Option<T>
 }
 
 /// Puts `world` on this thread and returns the one that was there.
-pub(crate) fn swap(world: Option<Box<World>>) -> Option<Box<World>> {
+pub(crate) fn swap(world: Option<&'static mut World>) -> Option<&'static mut World> {
     WORLD.replace(world)
 }
 
@@ -136,10 +142,10 @@ pub(crate) fn wake(task: TaskId) {
 }
 
 impl World {
-    pub(crate) fn new(mut choices: Choices, scheduler: Scheduler, trace: Trace) -> Box<World> {
+    pub(crate) fn new(mut choices: Choices, scheduler: Scheduler, trace: Trace) -> World {
         let id = NEXT_ID.get();
         NEXT_ID.set(id.wrapping_add(1));
-        Box::new(World {
+        World {
             id,
             now: 0,
             poll_ns: 50,
@@ -157,13 +163,14 @@ impl World {
             coverage: Coverage::default(),
             mutant: None,
             failure: None,
+            interrupted: false,
             outbox: Vec::new(),
             graveyard: Vec::new(),
             debris: Vec::new(),
-            last_polled: None,
             ended: 0,
             limits: Limits { time: u64::MAX, polls: u64::MAX },
-        })
+            marked: false,
+        }
     }
 
     /// The context of host `host`.
@@ -172,29 +179,32 @@ impl World {
     }
 
     pub(crate) fn spawn(&mut self, host: u32, name: &'static str, task: Task) -> TaskId {
+        let id = self.spawn_idle(host, name, task);
+        self.wake_task(id);
+        id
+    }
+
+    /// A task that is first polled when somebody wakes it.
+    pub(crate) fn spawn_idle(&mut self, host: u32, name: &'static str, task: Task) -> TaskId {
         let priority = self.ready.priority(&mut self.choices);
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
                 let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 tasks");
-                self.slots.push(Slot {
-                    task: None,
-                    life: 0,
-                    host: 0,
-                    name: "",
-                    used: false,
-                    queued: false,
-                    priority: 0,
-                });
+                self.slots.push(Slot::free());
                 slot
             }
         };
         let s = &mut self.slots[slot as usize];
         (s.task, s.host, s.name) = (Some(task), host, name);
         (s.used, s.queued, s.priority) = (true, false, priority);
-        let id = TaskId::new(slot, s.life);
-        self.wake_task(id);
-        id
+        TaskId::new(slot, s.life)
+    }
+
+    /// Whether a task has not ended.
+    pub(crate) fn is_live(&self, task: TaskId) -> bool {
+        let slot = self.slots.get(task.slot() as usize);
+        slot.is_some_and(|s| s.used && s.life == task.life())
     }
 
     #[inline]
@@ -204,9 +214,8 @@ impl World {
             return;
         }
         s.queued = true;
-        let host = &mut self.hosts[s.host as usize];
-        if host.paused {
-            host.parked.push(task.slot());
+        if self.marked && self.hosts[s.host as usize].paused {
+            self.hosts[s.host as usize].parked.push(task.slot());
         } else {
             self.ready.push(task.slot(), s.priority);
         }
@@ -217,7 +226,10 @@ impl World {
         match wake {
             Wake::Nobody => {}
             Wake::Task(task) => self.wake_task(task),
-            Wake::Foreign(waker) => self.outbox.push(waker),
+            Wake::Foreign(waker) => {
+                self.outbox.push(*waker);
+                self.interrupted = true;
+            }
         }
     }
 
@@ -228,7 +240,10 @@ impl World {
         if s.life != task.life() || !s.used {
             return;
         }
-        self.graveyard.extend(s.task.take());
+        if let Some(task) = s.task.take() {
+            self.graveyard.push(task);
+            self.interrupted = true;
+        }
         s.life = s.life.wrapping_add(1);
         s.used = false;
         self.ended += 1;
@@ -246,24 +261,23 @@ impl World {
             s.task = Some(task);
         } else {
             self.graveyard.push(task);
+            self.interrupted = true;
         }
-    }
-
-    /// Forgets a task whose future is done and dropped.
-    #[inline]
-    pub(crate) fn finished(&mut self, id: TaskId) {
-        self.end_task(id);
     }
 
     /// Lets time pass until a task can be polled.
     #[inline]
     pub(crate) fn step(&mut self) -> Step {
         loop {
-            if !self.is_swept() {
-                return Step::Sweep;
-            }
-            if self.failure.is_some() {
-                return Step::Failed;
+            if self.interrupted {
+                self.interrupted = false;
+                if !self.is_swept() {
+                    self.interrupted = self.failure.is_some();
+                    return Step::Sweep;
+                }
+                if self.failure.is_some() {
+                    return Step::Failed;
+                }
             }
             while let Some((slot, fallen)) = self.ready.pop(&mut self.choices) {
                 if let Some(step) = self.start_poll(slot, fallen) {
@@ -291,18 +305,20 @@ impl World {
         if let Some(priority) = fallen {
             s.priority = priority;
         }
-        let host = &mut self.hosts[s.host as usize];
-        if host.paused {
-            s.queued = true;
-            host.parked.push(slot);
-            return None;
+        if self.marked {
+            let host = &mut self.hosts[s.host as usize];
+            if host.paused {
+                s.queued = true;
+                host.parked.push(slot);
+                return None;
+            }
+            if host.polls_left == 0 {
+                let host = s.host;
+                self.struck_at_await(host);
+                return Some(Step::Sweep);
+            }
+            host.polls_left -= 1;
         }
-        if host.polls_left == 0 {
-            let host = s.host;
-            self.struck_at_await(host);
-            return Some(Step::Sweep);
-        }
-        host.polls_left -= 1;
         let id = TaskId::new(slot, s.life);
         let task = s.task.take()?;
         let host = s.host;
@@ -316,7 +332,6 @@ impl World {
             self.slots[slot as usize].task = Some(task);
             return Some(Step::OutOfTime);
         }
-        self.last_polled = Some(id);
         Some(Step::Poll(id, task, self.context(host)))
     }
 
@@ -402,6 +417,7 @@ impl World {
     pub(crate) fn fail(&mut self, failure: Failure) {
         self.tell(None, "world", format_args!("BROKEN {}", failure.law));
         self.failure.get_or_insert(failure);
+        self.interrupted = true;
     }
 
     /// A draw for the code running on `host`.

@@ -25,14 +25,32 @@ pub fn try_ambient() -> Option<Context> {
     AMBIENT.get()
 }
 
+/// The seat of an executor on this thread: what it sets stays ambient until it sets another or leaves.
+#[derive(Debug)]
+pub struct Ambient(Option<Context>);
+
+impl Ambient {
+    /// Takes the seat, remembering who had it.
+    pub fn enter() -> Ambient {
+        Ambient(AMBIENT.get())
+    }
+
+    /// Makes `context` ambient.
+    #[inline]
+    pub fn set(&self, context: Context) {
+        AMBIENT.set(Some(context));
+    }
+}
+
+impl Drop for Ambient {
+    fn drop(&mut self) {
+        AMBIENT.set(self.0);
+    }
+}
+
 /// Makes `context` ambient while `f` runs, and restores the one before it even if `f` panics.
 pub fn with_ambient<T>(context: Context, f: impl FnOnce() -> T) -> T {
-    struct Restore(Option<Context>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            AMBIENT.set(self.0);
-        }
-    }
-    let _restore = Restore(AMBIENT.replace(Some(context)));
+    let seat = Ambient::enter();
+    seat.set(context);
     f()
 }

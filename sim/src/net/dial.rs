@@ -108,8 +108,7 @@ impl World {
         let full = |w: &World, l: u32| w.net.listeners[l as usize].waiting.len() >= BACKLOG;
         let state = match listener {
             Some(l) if !full(self, l) => {
-                let remote = self.address(to.0, to.1);
-                let (conn, conn_life) = self.open_conn((from, local), (to.0, remote));
+                let (conn, conn_life) = self.open_conn((from, local.port()), to);
                 let listening = &mut self.net.listeners[l as usize];
                 listening.waiting.push_back((conn, conn_life, local));
                 let wake = listening.waker.take();
@@ -188,7 +187,10 @@ impl World {
         for slot in gone {
             let life = self.net.listeners[slot as usize].life;
             // Their connections were crashed already.
-            self.close_listener(slot, life).into_iter().for_each(|s| self.debris.push(Box::new(s)));
+            for stream in self.close_listener(slot, life) {
+                self.debris.push(Box::new(stream));
+                self.interrupted = true;
+            }
         }
         self.crash_datagrams(host);
     }

@@ -30,11 +30,11 @@ pub(crate) struct End {
     pub(crate) host: u32,
     /// The boot of the host that opened it.
     boot: u32,
-    addr: SocketAddr,
+    port: u16,
     /// Bytes sent to this end: read ones up to `head`, then readable ones, then those on their way.
     bytes: Vec<u8>,
-    head: usize,
-    readable: usize,
+    head: u32,
+    readable: u32,
     /// When the last thing sent to this end arrives. Nothing overtakes it.
     last_at: u64,
     reader: Wake,
@@ -50,11 +50,11 @@ pub(crate) struct End {
 }
 
 impl End {
-    fn new(host: u32, boot: u32, addr: SocketAddr) -> End {
+    fn new(host: u32, boot: u32, port: u16) -> End {
         End {
             host,
             boot,
-            addr,
+            port,
             bytes: Vec::new(),
             head: 0,
             readable: 0,
@@ -69,7 +69,7 @@ impl End {
     }
 
     fn unread(&self) -> usize {
-        self.bytes.len() - self.head
+        self.bytes.len() - self.head as usize
     }
 }
 
@@ -78,7 +78,7 @@ fn reset_error() -> io::Error {
 }
 
 impl World {
-    pub(crate) fn open_conn(&mut self, a: (u32, SocketAddr), b: (u32, SocketAddr)) -> (u32, u32) {
+    pub(crate) fn open_conn(&mut self, a: (u32, u16), b: (u32, u16)) -> (u32, u32) {
         let boot = |host: u32| self.hosts[host as usize].boots;
         let ends = [End::new(a.0, boot(a.0), a.1), End::new(b.0, boot(b.0), b.1)];
         if let Some(slot) = self.net.conns_free.pop() {
@@ -123,7 +123,7 @@ impl World {
             self.notify(conn, 1 - side, NetEvent::Reset { conn, life, side: 1 - side });
             return;
         }
-        end.readable += len as usize;
+        end.readable += len;
         let wake = end.reader.take();
         self.wake(wake);
     }
@@ -166,7 +166,7 @@ impl World {
             end.reader.set(waker);
             return Poll::Pending;
         }
-        let mut n = end.readable.min(buf.remaining());
+        let mut n = (end.readable as usize).min(buf.remaining());
         if self.net.faulty && n > 1 {
             let ppm = self.net.faults.slow_reader_ppm;
             if self.choices.chance(Choose::Network, "slow-reader", ppm) {
@@ -175,14 +175,15 @@ impl World {
                     as usize;
             }
         }
-        buf.put_slice(&end.bytes[end.head..end.head + n]);
-        end.head += n;
-        end.readable -= n;
-        if end.head == end.bytes.len() {
+        let head = end.head as usize;
+        buf.put_slice(&end.bytes[head..head + n]);
+        end.head += n as u32;
+        end.readable -= n as u32;
+        if end.head as usize == end.bytes.len() {
             end.bytes.clear();
             end.head = 0;
-        } else if end.head > WINDOW {
-            end.bytes.drain(..end.head);
+        } else if end.head as usize > WINDOW {
+            end.bytes.drain(..end.head as usize);
             end.head = 0;
         }
         let peer = &c.ends[1 - side as usize];
@@ -395,8 +396,9 @@ impl SimStream {
     fn addr(&self, side: u8) -> io::Result<SocketAddr> {
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
         with(|w| {
-            let conn = w.conn(self.0.conn, self.0.life).ok_or_else(gone)?;
-            Ok(conn.ends[side as usize].addr)
+            let end = &w.conn(self.0.conn, self.0.life).ok_or_else(gone)?.ends[side as usize];
+            let (host, port) = (end.host, end.port);
+            Ok(w.address(host, port))
         })
     }
 }
