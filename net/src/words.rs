@@ -9,15 +9,22 @@
 
 mod answer;
 mod command;
+mod glob;
+mod integer;
 mod redact;
 mod refusal;
+mod reveal;
 
 pub use answer::{Answer, Real};
 pub use command::{
     Command, Condition, Deadline, ExpireCondition, Expiry, Key, TimeForm, UnixMs, Value,
 };
+pub use glob::glob_matches;
+pub use integer::{parse_i64, write_i64, write_u64};
 pub use redact::{HiddenKey, HiddenValue};
+pub(crate) use refusal::ECHO_MAX;
 pub use refusal::Refusal;
+pub use reveal::Revealed;
 
 #[cfg(test)]
 mod tests;

@@ -73,8 +73,10 @@ pub enum ExpireCondition {
     Present,
     /// Only if the new deadline is later than the current one (GT).
     Later,
-    /// Only if the new deadline is earlier than the current one (LT).
+    /// Only if the new deadline is earlier than the current one, none counting as never (LT).
     Earlier,
+    /// Only if the key has a deadline and the new one is earlier (XX LT).
+    PresentEarlier,
 }
 
 /// How a deadline is reported.

@@ -33,7 +33,7 @@ pub enum Refusal {
     },
     /// The command exists and its subcommand does not.
     UnknownSubcommand {
-        /// The command's name in upper case.
+        /// The command's name in lower case.
         command: &'static str,
         /// The subcommand as sent, at most 128 bytes, control bytes replaced.
         subcommand: Box<str>,
@@ -60,10 +60,15 @@ pub enum Refusal {
     ProtocolNotAnInteger,
     /// HELLO with a version other than 2 or 3.
     NoProtocol,
-    /// HELLO with an unknown or unfinished option.
-    HelloOption {
-        /// The option as sent, at most 128 bytes, control bytes replaced.
-        option: Box<str>,
+    /// A fixed refusal in its own words around one of the client's: an option nobody knows, a
+    /// setting that cannot be set.
+    About {
+        /// The text after `ERR ` and before the client's word.
+        before: &'static str,
+        /// The word as sent, at most 128 bytes, control bytes replaced.
+        word: Box<str>,
+        /// The text after the client's word.
+        after: &'static str,
     },
     /// AUTH with a password where none is configured.
     AuthNotConfigured,
@@ -71,6 +76,8 @@ pub enum Refusal {
     WrongPassword,
     /// A command before AUTH where AUTH is required.
     AuthRequired,
+    /// HELLO without AUTH where AUTH is required.
+    HelloAuthRequired,
     /// A client name with spaces, newlines or other special characters.
     ClientName,
     /// A fixed refusal in its own words: the `text` after `ERR`.
@@ -114,7 +121,7 @@ impl Refusal {
             Refusal::DbIndex => 12,
             Refusal::ProtocolNotAnInteger => 13,
             Refusal::NoProtocol => 14,
-            Refusal::HelloOption { .. } => 15,
+            Refusal::About { .. } => 15,
             Refusal::AuthNotConfigured => 16,
             Refusal::WrongPassword => 17,
             Refusal::AuthRequired => 18,
@@ -126,6 +133,7 @@ impl Refusal {
             Refusal::ReadOnly => 24,
             Refusal::Overloaded => 25,
             Refusal::ShuttingDown => 26,
+            Refusal::HelloAuthRequired => 27,
         }
     }
 
@@ -135,7 +143,7 @@ impl Refusal {
             Refusal::WrongType => "WRONGTYPE",
             Refusal::NoProtocol => "NOPROTO",
             Refusal::WrongPassword => "WRONGPASS",
-            Refusal::AuthRequired => "NOAUTH",
+            Refusal::AuthRequired | Refusal::HelloAuthRequired => "NOAUTH",
             Refusal::Loading => "LOADING",
             Refusal::OutOfMemory => "OOM",
             Refusal::JournalFailed => "MISCONF",
@@ -153,7 +161,7 @@ impl Refusal {
             | Refusal::InvalidCursor
             | Refusal::DbIndex
             | Refusal::ProtocolNotAnInteger
-            | Refusal::HelloOption { .. }
+            | Refusal::About { .. }
             | Refusal::AuthNotConfigured
             | Refusal::ClientName
             | Refusal::Other { .. }
@@ -179,11 +187,16 @@ impl Refusal {
     pub fn unknown_subcommand(command: &'static str, subcommand: &[u8]) -> Refusal {
         Refusal::UnknownSubcommand { command, subcommand: printable(subcommand, ECHO_MAX) }
     }
+
+    /// A refusal in fixed words around one of the client's own.
+    pub fn about(before: &'static str, word: &[u8], after: &'static str) -> Refusal {
+        Refusal::About { before, word: printable(word, ECHO_MAX), after }
+    }
 }
 
 /// A client's bytes made safe to repeat on one error line: at most `max` bytes of them, line breaks
 /// and other control bytes as spaces, what is not UTF-8 as the replacement character.
-pub(crate) fn printable(bytes: &[u8], max: usize) -> Box<str> {
+fn printable(bytes: &[u8], max: usize) -> Box<str> {
     let head = &bytes[..bytes.len().min(max)];
     String::from_utf8_lossy(head).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -204,6 +217,7 @@ impl fmt::Display for Refusal {
                 return write!(f, "unknown command '{name}', with args beginning with: {args}");
             }
             Refusal::UnknownSubcommand { command, subcommand } => {
+                let command = command.to_ascii_uppercase();
                 return write!(f, "unknown subcommand '{subcommand}'. Try {command} HELP.");
             }
             Refusal::InvalidExpire { command } => {
@@ -217,8 +231,8 @@ impl fmt::Display for Refusal {
             Refusal::DbIndex => "DB index is out of range",
             Refusal::ProtocolNotAnInteger => "Protocol version is not an integer or out of range",
             Refusal::NoProtocol => "unsupported protocol version",
-            Refusal::HelloOption { option } => {
-                return write!(f, "Syntax error in HELLO option '{option}'");
+            Refusal::About { before, word, after } => {
+                return write!(f, "{before}{word}{after}");
             }
             Refusal::AuthNotConfigured => {
                 "AUTH <password> called without any password configured for the default user. \
@@ -226,6 +240,11 @@ impl fmt::Display for Refusal {
             }
             Refusal::WrongPassword => "invalid username-password pair or user is disabled.",
             Refusal::AuthRequired => "Authentication required.",
+            Refusal::HelloAuthRequired => {
+                "HELLO must be called with the client already authenticated, otherwise the HELLO \
+                 <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+                 select the RESP protocol version at the same time"
+            }
             Refusal::ClientName => {
                 "Client names cannot contain spaces, newlines or special characters."
             }
@@ -256,8 +275,8 @@ impl fmt::Debug for Refusal {
             Refusal::UnknownSubcommand { command, subcommand } => {
                 write!(f, "unknown subcommand <{}B> of {command}", subcommand.len())
             }
-            Refusal::HelloOption { option } => {
-                write!(f, "syntax error in HELLO option <{}B>", option.len())
+            Refusal::About { before, word, after } => {
+                write!(f, "{before}<{}B>{after}", word.len())
             }
             other => write!(f, "{other}"),
         }
