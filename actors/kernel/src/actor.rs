@@ -1,11 +1,11 @@
 //! State plus one method: given every waiting message, take one turn.
 
-use std::{
-    future::Future,
-    sync::{Arc, Weak},
-};
+use std::{future::Future, sync::Arc};
 
-use crate::{Addr, Context, DiskError, Inspect, Overflow, mailbox::Mailbox};
+use crate::{
+    Addr, Context, DiskError, Inspect, Overflow,
+    mailbox::{CloseOnDrop, Mailbox},
+};
 
 /// Why an actor's life ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,12 +69,11 @@ pub trait Actor: Send + 'static {
 
 /// A mailbox for actors of kind `A`, entered in the host's directory.
 pub(crate) fn mailbox<A: Actor>(cx: &Context) -> Arc<Mailbox<A::Msg>> {
-    let directory = cx.directory();
-    let name = directory.free_name(A::NAME);
-    let mailbox = Mailbox::new(name.clone(), A::MAILBOX, A::OVERFLOW);
-    let inspect: Arc<dyn Inspect> = mailbox.clone();
-    directory.enter(name, Arc::downgrade(&inspect) as Weak<dyn Inspect>);
-    mailbox
+    cx.directory().enter(A::NAME, |name| {
+        let mailbox = Mailbox::new(name, A::MAILBOX, A::OVERFLOW);
+        let inspect: Arc<dyn Inspect> = mailbox.clone();
+        (mailbox, Arc::downgrade(&inspect))
+    })
 }
 
 /// One life of an actor: from its start to the reason of its end.
@@ -109,8 +108,9 @@ pub(crate) fn start<A: Actor>(cx: Context, actor: A) -> Addr<A::Msg> {
     let mailbox = mailbox::<A>(&cx);
     let addr = mailbox.addr();
     cx.spawn(A::NAME, async move {
-        let stop = live(actor, mailbox.clone(), cx).await;
-        mailbox.close();
+        let closing = CloseOnDrop(mailbox);
+        let stop = live(actor, closing.0.clone(), cx).await;
+        drop(closing);
         if stop != Stop::Finished {
             cx.trace(A::NAME, format_args!("stopped: {stop}"));
         }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -43,7 +43,33 @@ pub trait Inspect: Send + Sync {
 
 /// The actors of one host. Those that have ended and are forgotten by everybody drop out.
 #[derive(Default)]
-pub struct Directory(Mutex<BTreeMap<String, Weak<dyn Inspect>>>);
+pub struct Directory(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    by_name: BTreeMap<String, Weak<dyn Inspect>>,
+    /// How often a wanted name was taken already: where the search for a free one begins.
+    namesakes: BTreeMap<&'static str, u64>,
+    /// Entries at which those that dropped out are removed: twice the living of the last time.
+    sweep_at: usize,
+}
+
+impl Entries {
+    fn free_name(&mut self, wanted: &'static str) -> String {
+        let taken = |name: &str| self.by_name.get(name).is_some_and(|e| e.strong_count() > 0);
+        if !taken(wanted) {
+            return wanted.to_owned();
+        }
+        let number = self.namesakes.entry(wanted).or_insert(1);
+        loop {
+            *number += 1;
+            let name = format!("{wanted}-{number}");
+            if !taken(&name) {
+                return name;
+            }
+        }
+    }
+}
 
 impl std::fmt::Debug for Directory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,37 +83,38 @@ impl Directory {
         Directory::default()
     }
 
-    /// A name nobody has: `wanted`, or `wanted-2`, `wanted-3` and so on.
-    pub(crate) fn free_name(&self, wanted: &str) -> String {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = |name: &str| entries.get(name).is_some_and(|e| e.strong_count() > 0);
-        let mut name = wanted.to_owned();
-        let mut n = 2;
-        while taken(&name) {
-            name = format!("{wanted}-{n}");
-            n += 1;
+    /// Enters what `make` makes under a name that nobody has: `wanted`, or `wanted-2`, `wanted-3` and
+    /// so on.
+    pub(crate) fn enter<T>(
+        &self,
+        wanted: &'static str,
+        make: impl FnOnce(String) -> (T, Weak<dyn Inspect>),
+    ) -> T {
+        let mut entries = self.entries();
+        if entries.by_name.len() >= entries.sweep_at {
+            entries.by_name.retain(|_, e| e.strong_count() > 0);
+            entries.sweep_at = (entries.by_name.len() * 2).max(64);
         }
-        name
+        let name = entries.free_name(wanted);
+        let (made, entry) = make(name.clone());
+        entries.by_name.insert(name, entry);
+        made
     }
 
-    pub(crate) fn enter(&self, name: String, who: Weak<dyn Inspect>) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|_, e| e.strong_count() > 0);
-        entries.insert(name, who);
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every actor, by name.
     pub fn list(&self) -> Vec<Status> {
-        let living: Vec<Arc<dyn Inspect>> = {
-            let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            entries.values().filter_map(Weak::upgrade).collect()
-        };
+        let living: Vec<Arc<dyn Inspect>> =
+            self.entries().by_name.values().filter_map(Weak::upgrade).collect();
         living.iter().map(|e| e.status()).collect()
     }
 
     /// The actor called `name`.
     pub fn find(&self, name: &str) -> Option<Status> {
-        let entry = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name)?.upgrade()?;
+        let entry = self.entries().by_name.get(name)?.upgrade()?;
         Some(entry.status())
     }
 }

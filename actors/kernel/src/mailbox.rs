@@ -1,7 +1,7 @@
 //! Bounded queues between actors, with a declared policy for when they are full.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -60,8 +60,10 @@ pub(crate) struct Mailbox<M> {
 struct State<M> {
     queue: VecDeque<M>,
     reader: Option<Waker>,
-    /// Senders that wait for room; all are woken when there is some, and those who lose wait again.
-    writers: Vec<Waker>,
+    /// Senders that wait for room, by ticket; all are woken when there is some, and those who lose
+    /// wait again.
+    writers: BTreeMap<u64, Waker>,
+    tickets: u64,
     closed: bool,
     status: Counters,
 }
@@ -89,7 +91,8 @@ impl<M> Mailbox<M> {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 reader: None,
-                writers: Vec::new(),
+                writers: BTreeMap::new(),
+                tickets: 0,
                 closed: false,
                 status: Counters::default(),
             }),
@@ -112,7 +115,7 @@ impl<M> Mailbox<M> {
             batch.extend(state.queue.drain(..));
             let writers = std::mem::take(&mut state.writers);
             drop(state);
-            writers.into_iter().for_each(Waker::wake);
+            writers.into_values().for_each(Waker::wake);
             return Poll::Ready(true);
         }
         if state.closed || self.senders.load(Ordering::Acquire) == 0 {
@@ -126,7 +129,7 @@ impl<M> Mailbox<M> {
     }
 
     /// Refuses every further message, drops those that wait, and tells their senders.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         let (queue, writers, reader) = {
             let mut state = self.state();
             state.closed = true;
@@ -138,7 +141,7 @@ impl<M> Mailbox<M> {
             )
         };
         drop(queue);
-        writers.into_iter().chain(reader).for_each(Waker::wake);
+        writers.into_values().chain(reader).for_each(Waker::wake);
     }
 
     pub(crate) fn turned(&self, handled: usize, busy: Duration, last: &'static str) {
@@ -149,25 +152,27 @@ impl<M> Mailbox<M> {
         status.last = last;
     }
 
-    pub(crate) fn restarted(&self) {
-        self.state().status.restarts += 1;
-    }
-
-    /// Puts `msg` in, by the mailbox's policy; gives it back if a waiting sender must try again.
-    fn put(&self, msg: M, waker: Option<&Waker>) -> Result<(), SendError<M>> {
+    /// Puts `msg` in, by the mailbox's policy; gives it back if a waiting sender must try again. Such
+    /// a sender shows the waker to call, and keeps its ticket from one attempt to the next.
+    fn put(&self, msg: M, wait: Option<(&mut Ticket<'_, M>, &Waker)>) -> Result<(), SendError<M>> {
         let mut state = self.state();
         if state.closed {
             return Err(SendError::Closed(msg));
         }
         let mut oldest = None;
         if state.queue.len() >= self.capacity {
-            match (self.overflow, waker) {
+            match (self.overflow, wait) {
                 (Overflow::DropOldest, _) => {
                     state.status.dropped += 1;
                     oldest = state.queue.pop_front();
                 }
-                (Overflow::Wait, Some(waker)) => {
-                    state.writers.push(waker.clone());
+                (Overflow::Wait, Some((ticket, waker))) => {
+                    let state = &mut *state;
+                    let number = *ticket.number.get_or_insert_with(|| {
+                        state.tickets += 1;
+                        state.tickets
+                    });
+                    state.writers.insert(number, waker.clone());
                     return Err(SendError::Full(msg));
                 }
                 (Overflow::Wait | Overflow::Refuse, _) => {
@@ -186,6 +191,53 @@ impl<M> Mailbox<M> {
             reader.wake();
         }
         Ok(())
+    }
+}
+
+/// A sender's place among those that wait. It leaves when it has sent or gives up.
+struct Ticket<'a, M> {
+    mailbox: &'a Mailbox<M>,
+    number: Option<u64>,
+}
+
+impl<M> Drop for Ticket<'_, M> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.mailbox.state().writers.remove(&number);
+        }
+    }
+}
+
+/// What a supervisor does with its child's mailbox, whatever its messages.
+pub(crate) trait Supervised: Send + Sync {
+    /// Counts a restart.
+    fn restarted(&self);
+    /// Refuses every further message, drops those that wait, and tells their senders.
+    fn close(&self);
+    /// Whether nobody is left who could send a message.
+    fn is_orphaned(&self) -> bool;
+}
+
+impl<M: Send> Supervised for Mailbox<M> {
+    fn restarted(&self) {
+        self.state().status.restarts += 1;
+    }
+
+    fn close(&self) {
+        Mailbox::close(self);
+    }
+
+    fn is_orphaned(&self) -> bool {
+        self.senders.load(Ordering::Acquire) == 0
+    }
+}
+
+/// Closes its mailbox when the only actor that reads it is gone, whatever took it.
+pub(crate) struct CloseOnDrop<M>(pub(crate) Arc<Mailbox<M>>);
+
+impl<M> Drop for CloseOnDrop<M> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -254,9 +306,10 @@ impl<M> Addr<M> {
     pub async fn send(&self, msg: M) -> Result<(), SendError<M>> {
         let waits = self.mailbox.overflow == Overflow::Wait;
         let mut msg = Some(msg);
+        let mut ticket = Ticket { mailbox: &self.mailbox, number: None };
         std::future::poll_fn(move |cx| {
             let Some(m) = msg.take() else { std::unreachable!("polled again after it was sent") };
-            match self.mailbox.put(m, Some(cx.waker())) {
+            match self.mailbox.put(m, Some((&mut ticket, cx.waker()))) {
                 Err(SendError::Full(m)) if waits => {
                     msg = Some(m);
                     Poll::Pending

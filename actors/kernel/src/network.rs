@@ -152,7 +152,8 @@ impl Listener {
     }
 }
 
-/// Sends and receives datagrams, which may be lost, doubled, reordered or damaged on their way.
+/// Sends and receives datagrams, which may be lost, doubled, reordered or damaged on their way. One
+/// task at a time may wait to receive.
 pub struct Datagram(Box<dyn RawDatagram>);
 
 impl fmt::Debug for Datagram {
@@ -171,7 +172,13 @@ impl Datagram {
     }
 
     /// Sends one datagram. `Ok` says nothing about its arrival.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is longer than [`Datagram::MAX`].
     pub async fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        if bytes.len() > Datagram::MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "datagram too long"));
+        }
         std::future::poll_fn(|cx| self.0.poll_send(cx, to, bytes)).await
     }
 

@@ -5,10 +5,18 @@
 //! askers see [`Dropped`](crate::Dropped). Too many restarts in too short a time, or one
 //! [`Stop::Fatal`], ends every child and escalates.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{self, Poll},
+    time::Duration,
+};
 
 use crate::{
-    Actor, Addr, Context, Instant, JoinHandle, Overflow, Shutdown, Stop, actor, mailbox::Mailbox,
+    Actor, Addr, Context, Instant, JoinError, JoinHandle, Shutdown, Stop, actor,
+    mailbox::Supervised,
 };
 
 /// Which siblings share a failed child's fate.
@@ -23,7 +31,7 @@ pub enum Strategy {
 /// Which ends of a child ask for a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
-    /// Every end.
+    /// Every end, unless nobody is left who could send it a message.
     Permanent,
     /// A failure; a regular end is one.
     Transient,
@@ -65,20 +73,7 @@ struct Child {
     name: &'static str,
     restart: Restart,
     spawn: Spawn,
-    /// Tells the mailbox that it was restarted, or that nobody will read it again.
-    fate: Box<dyn Fn(Fate) + Send>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Restarted,
-    Ended,
-}
-
-struct Exit {
-    child: usize,
-    life: u64,
-    stop: Stop,
+    mailbox: Arc<dyn Supervised>,
 }
 
 /// Starts children and keeps them going. Build it, add children in the order of their dependencies,
@@ -136,112 +131,139 @@ impl Supervisor {
             name: A::NAME,
             restart,
             spawn: Box::new(move || cx.spawn(A::NAME, actor::live(make(), lives.clone(), cx))),
-            fate: Box::new(move |fate| match fate {
-                Fate::Restarted => mailbox.restarted(),
-                Fate::Ended => mailbox.close(),
-            }),
+            mailbox,
         });
         addr
     }
 
     /// Runs the children until all have ended, `shutdown` begins, or one cannot be mended.
     ///
-    /// At shutdown children are dropped in reverse order; whoever needs to finish work first does it
-    /// before turning the switch.
+    /// At shutdown children are dropped in reverse order, each when the one after it is gone; whoever
+    /// needs to finish work first does it before turning the switch. Dropping this future drops the
+    /// children.
     ///
     /// # Errors
     /// [`Escalation`] when a child ended fatally or too often. All children are gone then.
     pub async fn run(self, shutdown: &Shutdown) -> Result<(), Escalation> {
-        let exits =
-            Mailbox::new("exits".to_owned(), self.children.len().max(1) * 64, Overflow::Wait);
         let mut run = Run {
-            lives: self.children.iter().map(|_| Life { number: 0, task: None }).collect(),
+            lives: self.children.iter().map(|_| Life::Ended).collect(),
             supervisor: self,
             restarts: VecDeque::new(),
-            exit: exits.addr(),
         };
         for child in 0..run.lives.len() {
             run.begin(child);
         }
-        let outcome = run.supervise(&exits, shutdown).await;
-        run.end_from(0);
-        run.supervisor.children.iter().for_each(|c| (c.fate)(Fate::Ended));
-        outcome
+        let outcome = run.supervise(shutdown).await;
+        let unheard = run.end_from(0).await;
+        outcome.and(unheard)
     }
 }
 
-struct Life {
-    number: u64,
-    task: Option<JoinHandle<()>>,
+enum Life {
+    Running(JoinHandle<Stop>),
+    /// Until its restart is due.
+    Waiting(Instant),
+    Ended,
 }
 
 struct Run {
     supervisor: Supervisor,
     lives: Vec<Life>,
     restarts: VecDeque<Instant>,
-    exit: Addr<Exit>,
+}
+
+/// What a supervisor waits for.
+enum Event {
+    Shutdown,
+    Ended(usize, Stop),
+    RestartDue,
+}
+
+fn reason(ended: Result<Stop, JoinError>) -> Stop {
+    ended.unwrap_or_else(|JoinError| Stop::Failed("task was lost".to_owned()))
 }
 
 impl Run {
     fn begin(&mut self, child: usize) {
-        let life = &mut self.lives[child];
-        life.number += 1;
-        let number = life.number;
-        let join = (self.supervisor.children[child].spawn)();
-        let exit = self.exit.clone();
-        life.task = Some(self.supervisor.cx.spawn("watch", async move {
-            let watched = AbortOnDrop(join);
-            let stop = match watched.join().await {
-                Ok(stop) => stop,
-                Err(_) => Stop::Failed("task was lost".to_owned()),
-            };
-            // The supervisor may be gone already; then nobody needs to know.
-            let _ = exit.send(Exit { child, life: number, stop }).await;
-        }));
+        self.lives[child] = Life::Running((self.supervisor.children[child].spawn)());
     }
 
-    fn end_from(&mut self, first: usize) {
-        for life in self.lives[first..].iter_mut().rev() {
-            if let Some(task) = life.task.take() {
+    /// Drops the children from `first` on, the last one first, and returns when they are gone.
+    ///
+    /// # Errors
+    /// One of them had ended fatally already, and nobody had heard of it yet.
+    async fn end_from(&mut self, first: usize) -> Result<(), Escalation> {
+        let mut outcome = Ok(());
+        for child in (first..self.lives.len()).rev() {
+            if let Life::Running(task) = &mut self.lives[child] {
                 task.abort();
+                let ended = task.await;
+                self.lives[child] = Life::Ended;
+                if let Ok(stop @ Stop::Fatal(_)) = ended {
+                    outcome = Err(self.escalation(child, stop));
+                }
             }
         }
+        outcome
     }
 
-    async fn supervise(
-        &mut self,
-        exits: &Arc<Mailbox<Exit>>,
-        shutdown: &Shutdown,
-    ) -> Result<(), Escalation> {
-        let mut batch = Vec::new();
-        while self.lives.iter().any(|l| l.task.is_some()) {
-            if !next_exits(exits, &mut batch, shutdown).await {
-                return Ok(());
-            }
-            for exit in batch.drain(..) {
-                if self.lives[exit.child].number == exit.life
-                    && self.lives[exit.child].task.is_some()
-                {
-                    self.ended(exit).await?;
+    async fn supervise(&mut self, shutdown: &Shutdown) -> Result<(), Escalation> {
+        while self.lives.iter().any(|life| !matches!(life, Life::Ended)) {
+            match self.next(shutdown).await {
+                Event::Shutdown => return Ok(()),
+                Event::Ended(child, stop) => self.ended(child, stop).await?,
+                Event::RestartDue => {
+                    let now = self.supervisor.cx.now();
+                    for child in 0..self.lives.len() {
+                        if matches!(self.lives[child], Life::Waiting(due) if due <= now) {
+                            self.supervisor.children[child].mailbox.restarted();
+                            self.begin(child);
+                        }
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    async fn ended(&mut self, exit: Exit) -> Result<(), Escalation> {
-        let Exit { child: index, stop, .. } = exit;
+    async fn next(&mut self, shutdown: &Shutdown) -> Event {
+        let due = self.lives.iter().filter_map(|life| match life {
+            Life::Waiting(due) => Some(*due),
+            _ => None,
+        });
+        let mut due = due.min().map(|due| self.supervisor.cx.sleep_until(due));
+        let mut shutdown = pin!(shutdown.wait());
+        let mut poll = |cx: &mut task::Context<'_>| {
+            if shutdown.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Shutdown);
+            }
+            for (child, life) in self.lives.iter_mut().enumerate() {
+                let Life::Running(task) = life else { continue };
+                if let Poll::Ready(ended) = Pin::new(task).poll(cx) {
+                    *life = Life::Ended;
+                    return Poll::Ready(Event::Ended(child, reason(ended)));
+                }
+            }
+            match &mut due {
+                Some(due) => Pin::new(due).poll(cx).map(|()| Event::RestartDue),
+                None => Poll::Pending,
+            }
+        };
+        std::future::poll_fn(&mut poll).await
+    }
+
+    /// Decides what follows from the end of a child.
+    async fn ended(&mut self, index: usize, stop: Stop) -> Result<(), Escalation> {
         let child = &self.supervisor.children[index];
-        self.lives[index].task = None;
         self.supervisor.cx.trace(child.name, format_args!("ended: {stop}"));
-        let escalate = |stop| Err(Escalation { child: child.name, stop });
         let again = match (&stop, child.restart) {
-            (Stop::Fatal(_), _) => return escalate(stop),
+            (Stop::Fatal(_), _) => return Err(self.escalation(index, stop)),
             (_, Restart::Temporary) | (Stop::Finished, Restart::Transient) => false,
-            (_, Restart::Permanent) | (Stop::Failed(_), Restart::Transient) => true,
+            (Stop::Finished, Restart::Permanent) => !child.mailbox.is_orphaned(),
+            (Stop::Failed(_), Restart::Permanent | Restart::Transient) => true,
         };
         if !again {
-            (child.fate)(Fate::Ended);
+            child.mailbox.close();
             return Ok(());
         }
         let now = self.supervisor.cx.now();
@@ -250,52 +272,37 @@ impl Run {
             self.restarts.pop_front();
         }
         if self.restarts.len() >= restarts {
-            return escalate(stop);
+            return Err(self.escalation(index, stop));
         }
         let Backoff { first, max } = self.supervisor.backoff;
         let wait = first.saturating_mul(1 << self.restarts.len().min(20)).min(max);
         self.restarts.push_back(now);
-        let last = match self.supervisor.strategy {
-            Strategy::OneForOne => index + 1,
-            Strategy::RestForOne => self.lives.len(),
-        };
-        let fallen: Vec<usize> =
-            (index..last).filter(|i| *i == index || self.lives[*i].task.is_some()).collect();
+        let mut fallen = vec![index];
         if self.supervisor.strategy == Strategy::RestForOne {
-            self.end_from(index);
+            let later = index + 1..self.lives.len();
+            fallen.extend(later.filter(|i| !matches!(self.lives[*i], Life::Ended)));
+            self.end_from(index + 1).await?;
         }
-        self.supervisor.cx.sleep(wait).await;
+        let due = self.supervisor.cx.now() + wait;
         for child in fallen {
-            (self.supervisor.children[child].fate)(Fate::Restarted);
-            self.begin(child);
+            self.lives[child] = Life::Waiting(due);
         }
         Ok(())
     }
-}
 
-/// Waits for exits, or for the shutdown: false.
-async fn next_exits(exits: &Mailbox<Exit>, batch: &mut Vec<Exit>, shutdown: &Shutdown) -> bool {
-    let mut wait = std::pin::pin!(shutdown.wait());
-    std::future::poll_fn(|task| {
-        if wait.as_mut().poll(task).is_ready() {
-            return std::task::Poll::Ready(false);
-        }
-        exits.poll_receive(batch, task)
-    })
-    .await
-}
-
-/// A child dies with the task that watches it.
-struct AbortOnDrop(JoinHandle<Stop>);
-
-impl AbortOnDrop {
-    async fn join(mut self) -> Result<Stop, crate::JoinError> {
-        (&mut self.0).await
+    fn escalation(&self, child: usize, stop: Stop) -> Escalation {
+        Escalation { child: self.supervisor.children[child].name, stop }
     }
 }
 
-impl Drop for AbortOnDrop {
+impl Drop for Run {
+    /// Children do not outlive their supervisor, however it ends.
     fn drop(&mut self) {
-        self.0.abort();
+        for (life, child) in self.lives.iter().zip(&self.supervisor.children).rev() {
+            if let Life::Running(task) = life {
+                task.abort();
+            }
+            child.mailbox.close();
+        }
     }
 }
