@@ -111,6 +111,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let seconds = took.as_secs_f64();
         println!("{:<14} {:<12} {seconds:>8.1} {:>8}", gate.name, outcome.word(), gate.budget_s);
     }
+    for (gate, outcome, _) in &table {
+        if matches!(outcome, Outcome::Failed | Outcome::OverBudget) {
+            println!("{}  {}: {}", outcome.word(), gate.name, gate.run.join(" "));
+        }
+    }
     Ok(ExitCode::from(u8::from(broken)))
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if !process::has_subcommand("fuzz") {
         eprintln!("installing cargo-fuzz");
         let mut install = process::cargo();
-        install.args(["install", "--quiet", "--locked", "cargo-fuzz"]);
+        install.args(["install", "--quiet", "--locked", "--debug", "cargo-fuzz"]);
         ensure!(process::run(install)?.success(), "cargo-fuzz cannot be installed");
     }
     let listed = cargo_fuzz("list").stderr(Stdio::inherit()).output()?;

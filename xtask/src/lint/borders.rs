@@ -102,6 +102,11 @@ const CROSSINGS: &[Crossing] = &[
     },
     Crossing { path: "xtask/", names: &[], reason: "automation works on the machine itself" },
     Crossing {
+        path: "sim/examples/cost.rs",
+        names: &["libc"],
+        reason: "it measures the simulator's own CPU time, outside of any world",
+    },
+    Crossing {
         path: "bench/",
         names: &[],
         reason: "it measures the machine; a workspace of its own",
