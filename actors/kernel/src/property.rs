@@ -161,7 +161,7 @@ macro_rules! clock_bound {
 #[macro_export]
 macro_rules! mutant {
     ($cx:expr, $name:literal) => {{
-        $crate::site!($crate::SiteKind::Mutant, $name);
+        let _ = $crate::site!($crate::SiteKind::Mutant, $name);
         $cx.mutant_named($name)
     }};
 }

@@ -1,0 +1,307 @@
+//! Finding out what a directory holds: its history, where that ends, and whether it is whole.
+//!
+//! Reading is a pure function of the directory. What follows from it is one new segment; until that
+//! is durable nothing else is touched, so a crash during recovery changes nothing that a second
+//! recovery would find.
+
+use std::collections::BTreeMap;
+
+use orloj_kernel::{Context, DiskError, DiskErrorKind, File, OpenMode, mutant, sometimes};
+
+use super::{
+    Damage, End, FIRST_FRAME, HeaderError, JournalError, Kind, Lsn, Records, Scan, SegmentHeader,
+    segment::{file_name, number_of},
+};
+
+/// How often a segment is read again before damage is believed.
+const READS: usize = 3;
+
+/// What recovery found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Segments that make up the history.
+    pub segments: u64,
+    /// Bytes read of them.
+    pub bytes: u64,
+    /// Records read.
+    pub records: u64,
+    /// The position of the last one.
+    pub last: Lsn,
+    /// Records at the end that nothing proved to be synced, and that were written anew.
+    pub rewritten: u64,
+    /// What was cut off the end.
+    pub cut: Option<Cut>,
+    /// Whether the journal was closed in order.
+    pub closed: bool,
+    /// Whether there was no journal, and one was made.
+    pub created: bool,
+}
+
+/// The end of a journal that was written in part when power failed, and never acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The segment.
+    pub file: String,
+    /// The first byte cut off.
+    pub offset: u64,
+    /// How many of them were not zero, to the last that was not.
+    pub bytes: u64,
+}
+
+/// What is told every record, in order; false if it makes no sense to it.
+pub(super) type OnRecord<'a> = &'a mut (dyn FnMut(Lsn, &[u8]) -> bool + Send);
+
+/// Where the history goes on.
+pub(super) struct Plan {
+    /// The head of the next segment, but for its salt and capacity.
+    pub(super) header: SegmentHeader,
+    /// The frames it begins with.
+    pub(super) carried: Vec<(Lsn, Records)>,
+    /// Segments and leftovers that are no part of the history.
+    pub(super) rubbish: Vec<String>,
+    /// The last segment and its end, to be trimmed once it has a successor.
+    pub(super) trim: Option<(String, u64)>,
+    pub(super) report: Recovery,
+}
+
+/// The segments of one history, oldest first.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Chain {
+    pub(super) live: Vec<SegmentHeader>,
+    /// Numbers of segments that a later one has replaced.
+    pub(super) replaced: Vec<u64>,
+}
+
+/// Follows the heads from the newest segment back to the first.
+pub(super) fn chain(
+    heads: &BTreeMap<u64, Result<SegmentHeader, HeaderError>>,
+) -> Result<Chain, JournalError> {
+    let mut live: Vec<SegmentHeader> = Vec::new();
+    let mut number = heads.last_key_value().map_or(0, |(n, _)| *n);
+    while number != 0 {
+        let file = file_name(number);
+        let head = match heads.get(&number) {
+            None => {
+                let lsn = live.last().map_or(Lsn(1), |s| s.base.previous());
+                return Err(JournalError::Missing { file, lsn });
+            }
+            Some(Err(HeaderError::Newer { major })) => {
+                return Err(JournalError::Newer { file, major: *major });
+            }
+            Some(Err(HeaderError::Damaged)) => {
+                let damage = Damage::Header;
+                return Err(JournalError::Damaged { file, offset: 0, lsn: Lsn(0), damage });
+            }
+            Some(Ok(head)) => *head,
+        };
+        if head.number != number {
+            let what = format!("is segment {} under another name", head.number);
+            return Err(JournalError::Foreign { file, what });
+        }
+        if let Some(after) = live.last() {
+            if head.database != after.database {
+                let what = format!("belongs to database {}, not {}", head.database, after.database);
+                return Err(JournalError::Foreign { file, what });
+            }
+            if head.base > after.base {
+                let what = "has no place in the order of this database's segments".to_owned();
+                return Err(JournalError::Foreign { file, what });
+            }
+        }
+        if head.previous >= number || (head.previous == 0) != (head.base == Lsn(1)) {
+            let what = "names a predecessor it cannot have".to_owned();
+            return Err(JournalError::Foreign { file, what });
+        }
+        live.push(head);
+        number = head.previous;
+    }
+    live.reverse();
+    let replaced = heads.keys().filter(|n| !live.iter().any(|s| s.number == **n));
+    Ok(Chain { replaced: replaced.copied().collect(), live })
+}
+
+/// Reads the journal in `dir`, telling `on_record` every record in order.
+pub(super) async fn read(
+    cx: Context,
+    dir: &str,
+    on_record: OnRecord<'_>,
+) -> Result<Option<Plan>, JournalError> {
+    let mut heads = BTreeMap::new();
+    let mut rubbish = Vec::new();
+    for entry in cx.list(dir).await? {
+        match number_of(&entry.name) {
+            Some(number) if number > 0 && !entry.is_dir => {
+                heads.insert(number, read_header(cx, &format!("{dir}/{}", entry.name)).await?);
+            }
+            _ if entry.name.ends_with(".new") => rubbish.push(entry.name),
+            // Not ours, so not ours to judge or remove.
+            _ => {}
+        }
+    }
+    let Chain { live, replaced } = chain(&heads)?;
+    sometimes!(cx, !replaced.is_empty(), "recovery: a replaced segment was still there");
+    rubbish.extend(replaced.into_iter().map(file_name));
+    let Some(last) = live.last().copied() else { return Ok(None) };
+
+    let mut report = Recovery { segments: live.len() as u64, ..Recovery::default() };
+    let mut applied = Lsn(0);
+    let mut end = None;
+    for (index, header) in live.iter().enumerate() {
+        let after = live.get(index + 1);
+        let path = format!("{dir}/{}", file_name(header.number));
+        let mut segment = Reading { cx, path, applied, after, report: &mut report };
+        let scan = segment.replay(*header, on_record).await?;
+        applied = segment.applied;
+        end = Some(scan);
+    }
+    let scan = end.expect("a chain that is not empty was read to its end");
+    report.last = applied;
+    Ok(Some(plan(last, &scan, report, rubbish)))
+}
+
+async fn read_header(
+    cx: Context,
+    path: &str,
+) -> Result<Result<SegmentHeader, HeaderError>, DiskError> {
+    let file = cx.open(path, OpenMode::Read).await?;
+    let mut head = Err(HeaderError::Damaged);
+    for _ in 0..READS {
+        head = SegmentHeader::decode(&read_stubbornly(&file, 0, FIRST_FRAME as usize).await?);
+        if head.is_ok() {
+            break;
+        }
+    }
+    Ok(head)
+}
+
+/// Reads, and reads again where a device fails in passing.
+async fn read_stubbornly(file: &File, offset: u64, len: usize) -> Result<Vec<u8>, DiskError> {
+    let mut left = READS;
+    loop {
+        left -= 1;
+        match file.read_at(offset, len).await {
+            Err(e) if left > 0 && matches!(e.kind, DiskErrorKind::Io(_)) => {}
+            read => return read,
+        }
+    }
+}
+
+/// One segment being read.
+struct Reading<'a> {
+    cx: Context,
+    path: String,
+    applied: Lsn,
+    after: Option<&'a SegmentHeader>,
+    report: &'a mut Recovery,
+}
+
+impl Reading<'_> {
+    async fn replay(
+        &mut self,
+        header: SegmentHeader,
+        on_record: OnRecord<'_>,
+    ) -> Result<Scan, JournalError> {
+        let cx = self.cx;
+        let file = cx.open(&self.path, OpenMode::Read).await?;
+        let size = file.size().await?;
+        let image = read_stubbornly(&file, 0, size as usize).await?;
+        self.report.bytes += image.len() as u64;
+        let limit = self.after.map(|s| s.previous_end);
+        let mut scan = Scan::new(image, header, limit);
+        let mut last = None;
+        let mut reads = 1;
+        loop {
+            while let Some(head) = scan.frame() {
+                last = Some(head.kind);
+                for (lsn, record) in scan.records() {
+                    // What a successor repeats counts once.
+                    if lsn <= self.applied {
+                        continue;
+                    }
+                    if !on_record(lsn, record) {
+                        return Err(self.damaged(&scan, lsn, Damage::Record));
+                    }
+                    self.applied = lsn;
+                    self.report.records += 1;
+                }
+            }
+            if matches!(scan.end(), Some(End::Corrupt(_)))
+                && mutant!(cx, "recovery.skip_bad_record")
+                && scan.skip_bad()
+            {
+                continue;
+            }
+            let settled = limit.is_some() && scan.end() == Some(End::Clean);
+            if settled || reads == READS {
+                break;
+            }
+            // Before an end is believed it is looked at twice.
+            reads += 1;
+            let left = (size.saturating_sub(scan.offset())) as usize;
+            if !scan.reread(&read_stubbornly(&file, scan.offset(), left).await?) {
+                break;
+            }
+            sometimes!(cx, true, "recovery: a second reading differed");
+        }
+        self.judge(&scan, last)?;
+        Ok(scan)
+    }
+
+    fn judge(&mut self, scan: &Scan, last: Option<Kind>) -> Result<(), JournalError> {
+        let file = || self.path.rsplit('/').next().unwrap_or_default().to_owned();
+        match (scan.end(), self.after) {
+            (Some(End::Corrupt(damage)), _) => {
+                sometimes!(self.cx, true, "recovery: damaged history refused");
+                Err(self.damaged(scan, scan.next(), damage))
+            }
+            (_, Some(after)) if scan.next() != after.base => {
+                Err(self.damaged(scan, scan.next(), Damage::Order))
+            }
+            (_, None) if last == Some(Kind::Seal) => {
+                let number = number_of(&file()).unwrap_or_default() + 1;
+                Err(JournalError::Missing { file: file_name(number), lsn: scan.next() })
+            }
+            (Some(End::Torn { bytes }), None) => {
+                sometimes!(self.cx, true, "recovery: a torn tail was cut");
+                self.report.cut = Some(Cut { file: file(), offset: scan.offset(), bytes });
+                Ok(())
+            }
+            _ => {
+                self.report.closed = self.after.is_none() && last == Some(Kind::Close);
+                Ok(())
+            }
+        }
+    }
+
+    fn damaged(&self, scan: &Scan, lsn: Lsn, damage: Damage) -> JournalError {
+        let file = self.path.clone();
+        JournalError::Damaged { file, offset: scan.offset(), lsn, damage }
+    }
+}
+
+/// Decides how the history goes on after `scan` of its last segment.
+fn plan(last: SegmentHeader, scan: &Scan, mut report: Recovery, mut rubbish: Vec<String>) -> Plan {
+    let carried: Vec<_> = scan
+        .tail()
+        .iter()
+        .filter(|t| t.head.kind == Kind::Records)
+        .map(|tail| {
+            let mut records = Records::new();
+            records.extend(&scan.read_tail(tail), tail.head.count);
+            (tail.head.first, records)
+        })
+        .collect();
+    report.rewritten = carried.iter().map(|(_, r)| u64::from(r.count())).sum();
+    let base = carried.first().map_or(scan.next(), |(first, _)| *first);
+    let number = last.number + 1;
+    let name = file_name(last.number);
+    if base == last.base {
+        // Nothing in it is needed any more: its successor takes its place.
+        rubbish.push(name);
+        let header = SegmentHeader { number, ..last };
+        return Plan { header, carried, rubbish, trim: None, report };
+    }
+    let previous_end = scan.proven_end();
+    let header = SegmentHeader { number, base, previous: last.number, previous_end, ..last };
+    Plan { header, carried, rubbish, trim: Some((name, previous_end)), report }
+}
