@@ -231,6 +231,7 @@ impl Model {
             Some(ExpireCondition::Present) => held.deadline.is_some(),
             Some(ExpireCondition::Later) => held.deadline.is_some_and(|old| new > old),
             Some(ExpireCondition::Earlier) => held.deadline.is_none_or(|old| new < old),
+            Some(ExpireCondition::PresentEarlier) => held.deadline.is_some_and(|old| new < old),
         };
         if may && new <= now {
             self.remove(key);

@@ -73,6 +73,7 @@ pub fn show_command(command: &Command) -> String {
                 Some(ExpireCondition::Present) => " XX",
                 Some(ExpireCondition::Later) => " GT",
                 Some(ExpireCondition::Earlier) => " LT",
+                Some(ExpireCondition::PresentEarlier) => " XX LT",
             };
             match deadline {
                 Deadline::In(d) => format!("{} {}{condition}", one("PEXPIRE", key), d.as_millis()),
