@@ -107,6 +107,16 @@ const CROSSINGS: &[Crossing] = &[
         reason: "it measures the simulator's own CPU time, outside of any world",
     },
     Crossing {
+        path: "sim/src/testing.rs",
+        names: &["std::thread", "std::env", "clippy::disallowed_methods"],
+        reason: "a seed runs on a thread of its own, and the environment names seeds to replay",
+    },
+    Crossing {
+        path: "sim/tests/world.rs",
+        names: &["std::thread", "clippy::disallowed_methods"],
+        reason: "it shows that a thread outside of the world is refused",
+    },
+    Crossing {
         path: "bench/",
         names: &[],
         reason: "it measures the machine; a workspace of its own",
