@@ -1,0 +1,3 @@
+//! The simulation program.
+
+fn main() {}

@@ -1,0 +1,310 @@
+//! A scenario with every range drawn: what one seed does.
+
+use std::time::Duration;
+
+use orloj_invariants::Durability;
+use orloj_sim::{
+    Latency, NetFaults,
+    choice::{Choices, Stream},
+};
+
+use super::{
+    CrashKind, LinkKind, Mode, Nemesis, Part, Scenario, Share, Size, Span, Time, Workload,
+};
+
+/// One seed's configuration.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What the node promises.
+    pub durability: Durability,
+    /// Bytes of a journal segment.
+    pub segment: u64,
+    /// How long faults strike.
+    pub chaos: Duration,
+    /// How soon after them everything must have completed.
+    pub settle: Duration,
+    /// Whether the node may refuse damaged data.
+    pub may_refuse: bool,
+    /// The clients.
+    pub clients: Vec<ClientPlan>,
+    /// What they ask.
+    pub workload: WorkloadPlan,
+    /// Delay of deliveries.
+    pub latency: Latency,
+    /// What goes wrong per transfer.
+    pub network: NetFaults,
+    /// What goes wrong on the disk.
+    pub disk: DiskPlan,
+    /// Per host, the node first: microseconds its wall clock is off, and billionths by which it is fast.
+    pub clocks: Vec<(i64, i64)>,
+    /// What strikes from time to time.
+    pub strikes: Vec<Strike>,
+    /// Whether the code takes rare paths.
+    pub buggify: bool,
+}
+
+/// One client's habits.
+#[derive(Clone, Debug)]
+pub struct ClientPlan {
+    /// Requests while faults strike.
+    pub requests: u64,
+    /// Requests that wait at once.
+    pub pipeline: u64,
+    /// Pause between batches.
+    pub think: Span<Time>,
+    /// How long a reply may take.
+    pub patience: Duration,
+    /// Requests a connection carries; 0 is any number.
+    pub per_connection: u64,
+    /// Whether it reads late and little.
+    pub slow: bool,
+    /// Share of batches, in parts per million, whose replies it does not wait for.
+    pub walk_away_ppm: u32,
+    /// Whether it speaks RESP3.
+    pub resp3: bool,
+}
+
+/// The drawn shape of what clients ask.
+#[derive(Clone, Debug)]
+pub struct WorkloadPlan {
+    /// Number of hot keys.
+    pub hot: u64,
+    /// Number of cold keys.
+    pub cold: u64,
+    /// Share of requests about cold keys, in parts per million, as are all shares here.
+    pub cold_ppm: u32,
+    /// Share of requests that may write.
+    pub writes_ppm: u32,
+    /// Share of requests about deadlines.
+    pub deadlines_ppm: u32,
+    /// Share of requests about every key.
+    pub whole_ppm: u32,
+    /// How far away deadlines are set.
+    pub ttl: Span<Time>,
+    /// Length of most values.
+    pub value: Span<Size>,
+    /// Length of large values.
+    pub large: Span<Size>,
+}
+
+/// The drawn faults of the node's disk, in parts per million.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskPlan {
+    /// A power cut takes an unsynced sector back.
+    pub lost_write: u32,
+    /// A power cut tears a sector.
+    pub torn: u32,
+    /// A power cut reorders.
+    pub reorder: u32,
+    /// A power cut leaves noise.
+    pub garbage: u32,
+    /// A power cut takes back a creation or removal.
+    pub lost_name: u32,
+    /// A power cut takes back a rename.
+    pub lost_rename: u32,
+    /// A sync fails.
+    pub sync_failed: u32,
+    /// A write fails.
+    pub write_error: u32,
+    /// A read fails.
+    pub read_error: u32,
+    /// An operation is slow.
+    pub slow: u32,
+}
+
+/// Something that strikes from time to time.
+#[derive(Clone, Debug)]
+pub struct Strike {
+    /// Time between two strikes.
+    pub every: Span<Time>,
+    /// What happens.
+    pub kind: StrikeKind,
+}
+
+/// What happens at a strike. Ranges are drawn anew each time.
+#[derive(Clone, Debug)]
+pub enum StrikeKind {
+    /// The node goes down and comes back.
+    Crash(Vec<CrashKind>, Span<Time>),
+    /// The node stands still.
+    Pause(Span<Time>),
+    /// A link fails.
+    Link(Vec<LinkKind>, Span<Time>),
+    /// Connections are reset.
+    Reset,
+    /// A wall clock jumps.
+    ClockJump(Span<Time>),
+    /// The disk has little room, for a while.
+    DiskFull(Span<Size>, Span<Time>),
+    /// The disk answers nothing for a while.
+    DiskStall(Span<Time>),
+    /// Durable bits flip while the node is down.
+    BitRot(Part, u64),
+}
+
+/// Draws what one seed does. Every draw is made whether or not faults are wanted, so that `--no-faults`
+/// leaves the workload of a seed as it is.
+struct Draw<'c> {
+    choices: &'c mut Choices,
+    swarm: bool,
+    faults: bool,
+}
+
+impl Draw<'_> {
+    /// Whether a class of fault takes part in this seed.
+    fn takes_part(&mut self) -> bool {
+        let left_out = self.swarm && self.choices.draw(Stream::Swarm, "left-out", 2) == 0;
+        self.faults && !left_out
+    }
+
+    fn rate(&mut self, share: Span<Share>, site: &'static str) -> u32 {
+        if share.high == 0 {
+            return 0;
+        }
+        let (rate, on) = (share.draw_ppm(self.choices, site), self.takes_part());
+        if on { rate } else { 0 }
+    }
+
+    /// Half of the hosts are ahead, half behind.
+    fn either_way(&mut self, amount: u64) -> i64 {
+        let amount = i64::try_from(amount).unwrap_or(i64::MAX);
+        if self.choices.draw(Stream::Swarm, "behind", 2) == 1 { -amount } else { amount }
+    }
+
+    fn network(&mut self, s: &Scenario) -> NetFaults {
+        let n = &s.network;
+        NetFaults {
+            slow_tail_ppm: self.rate(n.slow_tail, "slow-tail"),
+            stall_ppm: self.rate(n.stall, "stall"),
+            stall_mean_ns: n.stall_for.draw(self.choices, "stall-for"),
+            partial_write_ppm: self.rate(n.partial_write, "partial-write"),
+            partial_frame_ppm: self.rate(n.partial_frame, "partial-frame"),
+            reset_ppm: self.rate(n.reset, "reset"),
+            half_open_ppm: self.rate(n.half_open, "half-open"),
+            connect_hang_ppm: self.rate(n.connect_hang, "connect-hang"),
+            slow_reader_ppm: self.rate(n.slow_reader, "slow-reader"),
+            ..NetFaults::default()
+        }
+    }
+
+    fn disk(&mut self, s: &Scenario) -> DiskPlan {
+        let d = &s.disk;
+        DiskPlan {
+            lost_write: self.rate(d.lost_write, "lost-write"),
+            torn: self.rate(d.torn, "torn"),
+            reorder: self.rate(d.reorder, "reorder"),
+            garbage: self.rate(d.garbage, "garbage"),
+            lost_name: self.rate(d.lost_name, "lost-name"),
+            lost_rename: self.rate(d.lost_rename, "lost-rename"),
+            sync_failed: self.rate(d.sync_failed, "sync-failed"),
+            write_error: self.rate(d.write_error, "write-error"),
+            read_error: self.rate(d.read_error, "read-error"),
+            slow: self.rate(d.slow, "slow"),
+        }
+    }
+
+    fn client(&mut self, s: &Scenario) -> ClientPlan {
+        let (c, choices) = (&s.clients, &mut *self.choices);
+        let slow_ppm = c.slow.draw_ppm(choices, "slow-share");
+        ClientPlan {
+            requests: c.requests.draw(choices, "requests"),
+            pipeline: c.pipeline.draw(choices, "pipeline"),
+            think: c.think,
+            patience: c.patience.draw_time(choices, "patience"),
+            per_connection: c.per_connection.draw(choices, "per-connection"),
+            slow: choices.chance(Stream::Swarm, "slow-client", slow_ppm),
+            walk_away_ppm: c.walk_away.draw_ppm(choices, "walk-away"),
+            resp3: choices.draw(Stream::Swarm, "resp3", 2) == 1,
+        }
+    }
+
+    fn workload(&mut self, w: &Workload) -> WorkloadPlan {
+        let choices = &mut *self.choices;
+        WorkloadPlan {
+            hot: w.hot.draw(choices, "hot"),
+            cold: w.cold.draw(choices, "cold"),
+            cold_ppm: w.cold_share.draw_ppm(choices, "cold-share"),
+            writes_ppm: w.writes.draw_ppm(choices, "writes"),
+            deadlines_ppm: w.deadlines.draw_ppm(choices, "deadlines"),
+            whole_ppm: w.whole.draw_ppm(choices, "whole"),
+            ttl: w.ttl,
+            value: w.value,
+            large: w.large,
+        }
+    }
+
+    fn clock(&mut self, s: &Scenario) -> (i64, i64) {
+        let offset = s.clocks.offset.draw(self.choices, "offset");
+        let drift = s.clocks.drift.draw(self.choices, "drift");
+        let (offset, drift) = (self.either_way(offset / 1_000), self.either_way(drift));
+        let (has_offset, drifts) = (self.takes_part(), self.takes_part());
+        (if has_offset { offset } else { 0 }, if drifts { drift } else { 0 })
+    }
+
+    fn strike(&mut self, nemesis: &Nemesis) -> Option<Strike> {
+        let kind = match nemesis {
+            Nemesis::Crash { how, down, .. } => StrikeKind::Crash(self.some_of(how), *down),
+            Nemesis::Pause { last, .. } => StrikeKind::Pause(*last),
+            Nemesis::Link { how, last, .. } => StrikeKind::Link(self.some_of(how), *last),
+            Nemesis::Reset { .. } => StrikeKind::Reset,
+            Nemesis::ClockJump { by, .. } => StrikeKind::ClockJump(*by),
+            Nemesis::DiskFull { room, last, .. } => StrikeKind::DiskFull(*room, *last),
+            Nemesis::DiskStall { last, .. } => StrikeKind::DiskStall(*last),
+            Nemesis::BitRot { part, bits, .. } => {
+                StrikeKind::BitRot(*part, bits.draw(self.choices, "bits"))
+            }
+        };
+        self.takes_part().then_some(Strike { every: nemesis.every(), kind })
+    }
+
+    /// Those ways that take part, or all if none does.
+    fn some_of<T: Copy>(&mut self, ways: &[T]) -> Vec<T> {
+        if !self.swarm {
+            return ways.to_vec();
+        }
+        let mut some = Vec::new();
+        for way in ways {
+            if self.choices.draw(Stream::Swarm, "left-out", 2) == 1 {
+                some.push(*way);
+            }
+        }
+        if some.is_empty() { ways.to_vec() } else { some }
+    }
+}
+
+impl Scenario {
+    /// Draws one seed's plan. Without `faults` the workload is the same and nothing goes wrong.
+    pub fn plan(&self, choices: &mut Choices, faults: bool) -> Plan {
+        let window = self.node.window.draw_time(choices, "window");
+        let durability = match self.node.durability {
+            Mode::Strict => Durability::Strict,
+            Mode::Buffered => Durability::Buffered { window },
+            Mode::InMemory => Durability::InMemory,
+        };
+        let latency = self.network.latency.map_or(Latency::default(), |span| {
+            let low = span.draw(choices, "latency-low");
+            Latency::Uniform(low, choices.between(Stream::Swarm, "latency-high", low, span.high))
+        });
+        let segment = self.node.segment.draw(choices, "segment");
+        let chaos = self.duration.draw_time(choices, "duration");
+        let settle = self.settle.draw_time(choices, "settle");
+        let count = self.clients.count.draw(choices, "clients");
+        let mut draw = Draw { choices, swarm: self.swarm, faults };
+        let clients = (0..count).map(|_| draw.client(self)).collect();
+        Plan {
+            durability,
+            segment,
+            chaos,
+            settle,
+            may_refuse: self.may_refuse,
+            clients,
+            workload: draw.workload(&self.workload),
+            latency,
+            network: draw.network(self),
+            disk: draw.disk(self),
+            clocks: (0..=count).map(|_| draw.clock(self)).collect(),
+            strikes: self.nemesis.iter().filter_map(|nemesis| draw.strike(nemesis)).collect(),
+            buggify: draw.takes_part(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Goal: a scenario means what it says, and a wrong one says what is wrong with it.
+
+use orloj_sim::choice::Choices;
+
+use super::*;
+
+const SMALL: &str = r#"
+title = "small"
+promise = "nothing"
+duration = "1s..2s"
+settle = "5s"
+swarm = true
+[clients]
+count = "2"
+requests = "10..20"
+patience = "1s"
+[network]
+reset = "1%..2%"
+[[nemesis]]
+kind = "crash"
+every = "100ms..1s"
+down = "10ms"
+how = ["process", "power"]
+"#;
+
+fn refused(from: &str, to: &str) -> String {
+    Scenario::parse("small", &SMALL.replace(from, to)).unwrap_err().to_string()
+}
+
+#[test]
+fn every_built_in_scenario_makes_sense_and_can_be_planned() {
+    for listing in list() {
+        let scenario = find(listing.name).unwrap_or_else(|error| panic!("{error}"));
+        for seed in 0..20 {
+            let plan = scenario.plan(&mut Choices::from_seed(seed), true);
+            assert!(!plan.clients.is_empty(), "{}", listing.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line() {
+    let unknown = refused("reset =", "resett =");
+    assert!(unknown.contains("unknown field `resett`"), "{unknown}");
+    assert!(unknown.contains("line 12"), "{unknown}");
+    assert!(unknown.contains("`half-open`"), "the words there are: {unknown}");
+    let range = refused("1s..2s", "1s..2parsecs");
+    assert!(range.contains("is not a time such as"), "{range}");
+    assert!(refused("\"power\"", "\"powr\"").contains("`power`"));
+    assert!(refused("kind = \"crash\"", "kind = \"crush\"").contains("`crash`"));
+    assert!(refused("down = \"10ms\"", "up = \"10ms\"").contains("unknown field `up`"));
+    assert!(refused("title = \"small\"", "title = \"large\"").contains("its title is \"large\""));
+    assert!(refused("swarm", "laws = [\"gravity\"]\nswarm").contains("no law is called"));
+    assert!(refused("count = \"2\"", "count = \"0\"").contains("at least 1"));
+    assert!(refused("[\"process\", \"power\"]", "[]").contains("at least one way"));
+    let missing = find("nowhere").unwrap_err().to_string();
+    assert!(missing.contains("there is no scenario \"nowhere\"; there are default"), "{missing}");
+}
+
+#[test]
+fn a_seed_draws_one_plan_and_swarms_leave_faults_out() {
+    let scenario = Scenario::parse("small", SMALL).expect("the example is right");
+    let plan = |seed, faults| scenario.plan(&mut Choices::from_seed(seed), faults);
+    assert_eq!(format!("{:?}", plan(7, true)), format!("{:?}", plan(7, true)));
+    let plans: Vec<Plan> = (0..100).map(|seed| plan(seed, true)).collect();
+    let count = |holds: fn(&Plan) -> bool| plans.iter().filter(|plan| holds(plan)).count();
+    assert!((30..70).contains(&count(|plan| plan.network.reset_ppm > 0)));
+    assert!((30..70).contains(&count(|plan| !plan.strikes.is_empty())));
+    assert!((30..70).contains(&count(|plan| plan.buggify)));
+}
+
+#[test]
+fn without_faults_the_workload_stays_the_same() {
+    let scenario = Scenario::parse("small", SMALL).expect("the example is right");
+    for seed in 0..50 {
+        let with = scenario.plan(&mut Choices::from_seed(seed), true);
+        let without = scenario.plan(&mut Choices::from_seed(seed), false);
+        assert_eq!(format!("{:?}", with.clients), format!("{:?}", without.clients));
+        assert_eq!(without.network.reset_ppm, 0);
+        assert!(without.strikes.is_empty() && !without.buggify);
+    }
+}
