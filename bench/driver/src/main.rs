@@ -8,6 +8,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod disk;
+mod progress;
+mod report;
+mod resp;
+mod server;
+mod sim;
 
 /// Compares this project with its peers on this machine, in one interleaved run.
 #[derive(Parser)]
@@ -19,12 +24,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum What {
+    /// The simulator beside its peers, in CPU time an operation.
+    Sim(sim::Options),
+    /// The daemon beside redis-server, in server CPU and throughput.
+    Resp(resp::Options),
     /// The latency of making an append durable on this disk.
     Disk(disk::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().what {
+        What::Sim(options) => sim::run(&options),
+        What::Resp(options) => resp::run(&options),
         What::Disk(options) => disk::run(&options),
     };
     match result {

@@ -1,0 +1,225 @@
+//! The two servers under load: how to get them, start them, charge them for CPU, and stop them.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
+/// How long a server may take to say that it is ready, or to end when asked to.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What an answered write survives, in our words; redis has a setting for each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Nothing: `appendonly no`.
+    InMemory,
+    /// A crash of the process, and all but the last second of a crash of the machine:
+    /// `appendfsync everysec`.
+    Buffered,
+    /// A crash of the machine: `appendfsync always`.
+    Strict,
+}
+
+impl Durability {
+    /// The name the daemon knows it by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Durability::InMemory => "in_memory",
+            Durability::Buffered => "buffered",
+            Durability::Strict => "strict",
+        }
+    }
+}
+
+/// A server that listens on a loopback port and keeps its data in a directory of its own; dropping
+/// it kills the process and removes the directory.
+pub(crate) struct Server {
+    child: Child,
+    name: &'static str,
+    port: u16,
+    dir: PathBuf,
+}
+
+impl Server {
+    /// Starts Debian's redis-server and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// It does not start, or its log says so.
+    pub(crate) fn start_redis(durability: Durability, dir: PathBuf) -> Result<Server> {
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--loglevel", "notice"]);
+        command.args(["--auto-aof-rewrite-percentage", "0"]);
+        command.args(match durability {
+            Durability::InMemory => ["--appendonly", "no", "--appendfsync", "no"],
+            Durability::Buffered => ["--appendonly", "yes", "--appendfsync", "everysec"],
+            Durability::Strict => ["--appendonly", "yes", "--appendfsync", "always"],
+        });
+        let port = free_port()?;
+        command.args(["--port", &port.to_string()]);
+        command.arg("--dir").arg(&dir);
+        Server::start("redis-server", command, port, dir)
+    }
+
+    /// Starts the daemon at `program` and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// It does not start, or says nothing of being ready.
+    pub(crate) fn start_orlojd(
+        program: &Path,
+        durability: Durability,
+        dir: PathBuf,
+    ) -> Result<Server> {
+        let port = free_port()?;
+        let mut command = Command::new(program);
+        command.arg("--data").arg(dir.join("data"));
+        command.args(["--resp", &format!("127.0.0.1:{port}")]);
+        command.args(["--durability", durability.name()]);
+        Server::start("orlojd", command, port, dir)
+    }
+
+    fn start(name: &'static str, mut command: Command, port: u16, dir: PathBuf) -> Result<Server> {
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir)?;
+        }
+        std::fs::create_dir_all(&dir)
+            .with_context(|| format!("cannot create {}", dir.display()))?;
+        let path = dir.join("log");
+        let log = File::create(&path)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        let mut server = Server { child, name, port, dir };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = std::fs::read_to_string(&path)?;
+            if said.to_lowercase().contains("ready") {
+                return Ok(server);
+            }
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{name} ended with {status} before it was ready:\n{said}");
+            }
+            if Instant::now() > deadline {
+                bail!("{name} is not ready after {PATIENCE:?}:\n{said}");
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The loopback port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// CPU time of all its threads so far, in user and kernel mode, to one clock tick.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat =
+            std::fs::read_to_string(&path).with_context(|| format!("{} has ended", self.name))?;
+        // The command's name is the second field, in brackets, and may hold spaces itself.
+        let (_, fields) = stat.rsplit_once(')').context("a stat line without a name")?;
+        let ticks = |field: usize| -> Result<u64> {
+            let text = fields.split_whitespace().nth(field).context("a short stat line")?;
+            text.parse().with_context(|| format!("{text} is not a number of ticks"))
+        };
+        // utime and stime are fields 14 and 15, the first after the name being the third.
+        let total = ticks(11)? + ticks(12)?;
+        Ok(Duration::from_secs_f64(total as f64 / rustix::param::clock_ticks_per_second() as f64))
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// It does not end in time, or ends with an error.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("{} ended with {status}", self.name),
+                None if Instant::now() > deadline => bail!("{} does not end", self.name),
+                None => sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // All three may fail only because it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Builds our daemon from the repository this crate lies in and says where it is.
+///
+/// # Errors
+///
+/// It does not build.
+pub(crate) fn build_orlojd() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = root.join("target");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--quiet", "--locked", "-p", "orloj", "--bin", "orlojd"]);
+    cargo.arg("--manifest-path").arg(root.join("Cargo.toml"));
+    cargo.arg("--target-dir").arg(&target);
+    let output = cargo.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("orlojd does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(target.join("release/orlojd"))
+}
+
+/// Sees to it that redis-server and redis-benchmark can be run.
+///
+/// # Errors
+///
+/// One of them is missing and cannot be installed from here.
+pub(crate) fn require_redis() -> Result<()> {
+    let missing = |program| {
+        let run = Command::new(program).arg("--version").output();
+        !run.is_ok_and(|output| output.status.success())
+    };
+    if !missing("redis-server") && !missing("redis-benchmark") {
+        return Ok(());
+    }
+    if !geteuid().is_root() {
+        bail!("redis-server is missing: install the packages redis-server and redis-tools");
+    }
+    let install = || {
+        Command::new("apt-get")
+            .args(["install", "-y", "-q", "--no-install-recommends", "redis-server", "redis-tools"])
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .output()
+            .context("redis-server is missing, and there is no apt-get to install it with")
+    };
+    let mut output = install()?;
+    if !output.status.success() {
+        // The list of packages may be missing or stale.
+        Command::new("apt-get").args(["update", "-q"]).output()?;
+        output = install()?;
+    }
+    if !output.status.success() || missing("redis-server") || missing("redis-benchmark") {
+        let error = String::from_utf8_lossy(&output.stderr);
+        bail!("redis-server is missing, and apt-get cannot install it:\n{error}");
+    }
+    Ok(())
+}
