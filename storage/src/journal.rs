@@ -58,3 +58,5 @@ impl fmt::Display for Lsn {
         write!(f, "{}", self.0)
     }
 }
+#[cfg(test)]
+mod tests;

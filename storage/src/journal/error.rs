@@ -18,11 +18,11 @@ pub enum Damage {
         /// What it was made with, or what its successor says.
         wanted: u64,
     },
-    /// A frame's head was written completely and fails its checksum.
-    #[error("a frame's head fails its checksum")]
+    /// A frame's head was written completely and a bit of it flipped since.
+    #[error("a bit of a frame's head flipped")]
     Head,
-    /// A frame was written completely and its records fail their checksum.
-    #[error("a frame's records fail their checksum")]
+    /// A frame was written completely and a bit of its records flipped since.
+    #[error("a bit of a frame's records flipped")]
     Body,
     /// Sectors are missing that were synced: a later frame says so.
     #[error("sectors are missing although everything up to record {durable} had been synced")]
@@ -30,7 +30,8 @@ pub enum Damage {
         /// The position that was synced.
         durable: Lsn,
     },
-    /// A frame is intact and in the wrong place of the order.
+    /// A frame is intact and in the wrong place of the order, or of a kind that this release does not
+    /// write.
     #[error("the frame there is not the next one")]
     Order,
     /// A record is intact and its reader cannot make sense of it.

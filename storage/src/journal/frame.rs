@@ -1,8 +1,10 @@
 //! One frame as bytes: records in a row, cut into guarded sectors, under two checksums.
 //!
 //! A sector begins and ends with a guard byte that is never zero, and its segment was zeros before.
-//! So a sector both of whose guards are there was written from end to end, and one that lacks a
-//! guard was lost or torn. That difference is what recovery judges damage by.
+//! So a sector that lacks a guard was lost or torn by a power cut before any sync covered it. One that
+//! has both was written from end to end, and if a single flipped bit explains a checksum that fails,
+//! it rotted. Noise, which a power cut may also leave, looks like neither. That difference is what
+//! recovery judges by where no later frame says what was synced.
 
 use crc32c::{crc32c, crc32c_append};
 
@@ -224,35 +226,38 @@ fn stuff(frame: &mut [u8], mut at: usize, mut part: &[u8]) {
 /// What can be wrong with the bytes at a place where a frame may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bad {
-    /// A sector lacks a guard: it was lost or torn before a sync covered it, or never written.
+    /// A sector was lost, torn or turned to noise before a sync covered it, or was never written.
     Unfinished,
-    /// The first sector is complete, and its head fails its checksum or makes no sense.
+    /// The first sector is complete, and one bit of the frame's head flipped.
     Head,
-    /// All sectors are complete, and what they hold fails its checksum.
+    /// All sectors are complete, and one bit of what they hold flipped.
     Body,
+    /// It is a frame, and not one that this release writes.
+    Senseless,
 }
 
-/// The head of the frame that begins `image[place.offset..]`, whatever became of its body.
+/// The head of the frame that begins `image[place.offset..]`, whatever became of its body, and the
+/// checksum of its body.
 pub(super) fn decode_head(image: &[u8], place: Place) -> Result<(FrameHead, u32), Bad> {
     let start = place.offset as usize;
     let Some(sector) = image.get(start..start + SECTOR) else { return Err(Bad::Unfinished) };
-    if sector[0] == 0 || sector[SECTOR - 1] == 0 {
-        return Err(Bad::Unfinished);
-    }
     let bytes = &sector[1..1 + HEAD];
     let sum = crc32c_append(place.seed(), &bytes[4..]);
-    let head = FrameHead {
-        kind: Kind::from_byte(bytes[4]).ok_or(Bad::Head)?,
-        first: Lsn(word(bytes, 8)),
-        durable: Lsn(word(bytes, 16)),
-        body: half(bytes, 24),
-        count: half(bytes, 28),
-    };
-    let sane = head.durable < head.first && (head.kind == Kind::Records) == (head.count > 0);
-    match sector[0] == GUARD_FIRST && half(bytes, 0) == sum && sane {
-        true => Ok((head, half(bytes, 32))),
-        false => Err(Bad::Head),
+    if half(bytes, 0) != sum {
+        let flipped = is_written(sector)
+            && (one_flip(HEAD - 4, sum ^ half(bytes, 0))
+                || (sum ^ half(bytes, 0)).is_power_of_two());
+        return Err(if flipped { Bad::Head } else { Bad::Unfinished });
     }
+    // The checksum vouches for the place; a guard that changed since is a flipped bit.
+    if sector[0] != GUARD_FIRST {
+        return Err(if sector[0] == 0 { Bad::Unfinished } else { Bad::Head });
+    }
+    let kind = Kind::from_byte(bytes[4]).ok_or(Bad::Senseless)?;
+    let (first, durable) = (Lsn(word(bytes, 8)), Lsn(word(bytes, 16)));
+    let head = FrameHead { kind, first, durable, body: half(bytes, 24), count: half(bytes, 28) };
+    let sane = durable < first && (kind == Kind::Records) == (head.count > 0);
+    if sane { Ok((head, half(bytes, 32))) } else { Err(Bad::Senseless) }
 }
 
 /// The frame that begins `image[place.offset..]`; its records go to `body`.
@@ -260,22 +265,17 @@ pub(super) fn decode(image: &[u8], place: Place, body: &mut Vec<u8>) -> Result<F
     let (head, body_sum) = decode_head(image, place)?;
     let start = place.offset as usize;
     // A frame may outgrow its file's prewritten part, and then lose the end of the file.
-    let end = image.len().min(start + head.size());
-    let whole = end - start == head.size();
-    let sectors = image[start..end].chunks_exact(SECTOR);
-    if !whole || sectors.clone().any(|s| s[0] == 0 || s[SECTOR - 1] == 0) {
-        return Err(Bad::Unfinished);
-    }
-    let guarded = sectors.clone().enumerate().all(|(index, s)| {
-        s[0] == if index == 0 { GUARD_FIRST } else { GUARD_NEXT } && s[SECTOR - 1] == GUARD_LAST
-    });
-    if !guarded || crc32c_append(place.seed(), &image[start + 1 + HEAD..end]) != body_sum {
-        return Err(Bad::Body);
+    let Some(frame) = image.get(start..start + head.size()) else { return Err(Bad::Unfinished) };
+    let sum = crc32c_append(place.seed(), &frame[1 + HEAD..]);
+    if sum != body_sum {
+        let written = frame.chunks_exact(SECTOR).all(is_written);
+        let flipped = written && one_flip(frame.len() - 1 - HEAD, sum ^ body_sum);
+        return Err(if flipped { Bad::Body } else { Bad::Unfinished });
     }
     body.clear();
     body.reserve(head.body as usize);
     let mut skip = HEAD;
-    for sector in sectors {
+    for sector in frame.chunks_exact(SECTOR) {
         let left = head.body as usize - body.len();
         let content = &sector[1 + skip..SECTOR - 1];
         body.extend_from_slice(&content[..content.len().min(left)]);
@@ -283,8 +283,48 @@ pub(super) fn decode(image: &[u8], place: Place, body: &mut Vec<u8>) -> Result<F
     }
     match records(body).try_fold(0, |n, r| r.map(|_| n + 1)) {
         Some(count) if count == head.count => Ok(head),
-        _ => Err(Bad::Body),
+        _ => Err(Bad::Senseless),
     }
+}
+
+/// Whether a sector was written from end to end.
+fn is_written(sector: &[u8]) -> bool {
+    sector[0] != 0 && sector[SECTOR - 1] != 0
+}
+
+/// Whether one flipped bit somewhere in `len` bytes turns their checksum by `difference`.
+///
+/// A CRC is linear: what a flip changes depends on its distance from the end alone, and no two
+/// distances below 2^31 bits change it alike. Other damage passes for a flip once in 2^32 / 8 `len`.
+fn one_flip(len: usize, difference: u32) -> bool {
+    // What each bit of the last byte changes; then of the byte before it, and so on.
+    let mut bits: [u32; 8] = std::array::from_fn(|bit| crc_of_byte(1 << bit));
+    for _ in 0..len {
+        if bits.contains(&difference) {
+            return true;
+        }
+        bits = bits.map(|state| (state >> 8) ^ crc_of_byte(state as u8));
+    }
+    false
+}
+
+/// The CRC-32C register after one byte, from zero and without the final inversion.
+fn crc_of_byte(byte: u8) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let (mut state, mut bit) = (byte as u32, 0);
+            while bit < 8 {
+                state = (state >> 1) ^ (0x82f6_3b78 * (state & 1));
+                bit += 1;
+            }
+            table[byte] = state;
+            byte += 1;
+        }
+        table
+    };
+    TABLE[byte as usize]
 }
 
 /// The records in `body`; a last `None` if they do not add up to it.

@@ -10,6 +10,9 @@ use super::{
     recover::{self, OnRecord, Plan},
 };
 
+/// The largest write buffer kept for the next frame, in bytes.
+const BUFFER_KEPT: usize = 4 << 20;
+
 /// Where a journal is and how it is cut into files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalConfig {
@@ -147,17 +150,16 @@ impl Log {
         self.marked
     }
 
-    /// Writes `batches` as one frame. They are durable after the next [`Log::sync`].
+    /// Writes `batches` as one frame. They are durable on return if `sync`, and otherwise after the
+    /// next [`Log::sync`].
     ///
     /// # Errors
     /// [`AppendError`]. After a refusal the next position is what it was.
     ///
     /// # Panics
     /// When they take more than 2 GiB, or are no records at all.
-    pub async fn append(&mut self, batches: &[Records]) -> Result<(), AppendError> {
-        let body: usize = batches.iter().map(Records::len).sum();
-        assert!(body <= BODY_MAX, "a frame of {body} bytes");
-        self.write(Kind::Records, batches, frame_size(body) as u64).await
+    pub async fn append(&mut self, batches: &[Records], sync: bool) -> Result<(), AppendError> {
+        self.write(Kind::Records, batches, sync).await
     }
 
     /// Makes everything written survive a power cut.
@@ -183,9 +185,9 @@ impl Log {
             return Ok(());
         }
         let kind = if closing { Kind::Close } else { Kind::Mark };
-        self.write(kind, &[], SECTOR as u64).await?;
+        self.write(kind, &[], true).await?;
         self.marked = true;
-        self.sync().await.map_err(AppendError::Fatal)
+        Ok(())
     }
 
     /// Goes on in a new segment, if the disk has room for one.
@@ -200,28 +202,36 @@ impl Log {
         &mut self,
         kind: Kind,
         batches: &[Records],
-        size: u64,
+        sync: bool,
     ) -> Result<(), AppendError> {
+        let body: usize = batches.iter().map(Records::len).sum();
+        assert!(body <= BODY_MAX, "a frame of {body} bytes");
+        let size = frame_size(body) as u64;
+        // A frame larger than a whole segment has one to itself, and grows it.
         if self.closed || !self.fits(size) {
             self.roll().await?;
         }
-        // A frame larger than a whole segment has one to itself, and grows it.
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let place = Place { salt: self.header.salt, offset: self.offset };
         let head = encode(&mut buffer, place, kind, self.next, self.durable, batches);
-        assert_eq!(head.size() as u64, size, "a frame of another size than was asked room for");
-        match self.file.write_at(self.offset, buffer).await {
-            Ok(buffer) => self.buffer = buffer,
+        let written = match sync {
+            true => self.file.write_sync(self.offset, buffer).await,
+            false => self.file.write_at(self.offset, buffer).await,
+        };
+        match written {
+            // One large frame shall not hold its memory for ever.
+            Ok(buffer) if buffer.capacity() <= BUFFER_KEPT => self.buffer = buffer,
+            Ok(_) => {}
+            Err(e) if e.op == "sync" => return Err(AppendError::Fatal(e)),
             Err(cause) => return Err(self.take_back(cause, size).await),
-        }
-        // One large frame shall not hold its memory for ever.
-        if self.buffer.capacity() > 4 << 20 {
-            self.buffer = Vec::new();
         }
         self.offset += size;
         self.next = head.next();
         self.marked = false;
+        if sync {
+            self.durable = self.next.previous();
+        }
         self.prepare_ahead();
         self.check();
         Ok(())

@@ -225,7 +225,7 @@ impl Reading<'_> {
                     self.report.records += 1;
                 }
             }
-            if matches!(scan.end(), Some(End::Corrupt(_)))
+            if scan.end() != Some(End::Clean)
                 && mutant!(cx, "recovery.skip_bad_record")
                 && scan.skip_bad()
             {

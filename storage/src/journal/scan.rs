@@ -40,7 +40,7 @@ pub struct Scan {
     offset: u64,
     next: Lsn,
     durable: Lsn,
-    /// The end of the last frame known to be synced.
+    /// The end of the last frame of records known to be synced.
     proven_end: u64,
     tail: Vec<Tail>,
     body: Vec<u8>,
@@ -90,12 +90,9 @@ impl Scan {
             Ok(head) if head.first == self.next && self.offset < self.limit => {
                 self.next = head.next();
                 self.prove(head.durable);
+                // That a frame says so does not prove that it is durable itself.
                 self.offset += head.size() as u64;
-                if self.durable.next() >= self.next {
-                    self.proven_end = self.offset;
-                } else {
-                    self.tail.push(Tail { head, offset: place.offset });
-                }
+                self.tail.push(Tail { head, offset: place.offset });
                 self.last = Some(head);
             }
             Ok(_) => self.end = Some(End::Corrupt(Damage::Order)),
@@ -132,7 +129,7 @@ impl Scan {
         self.durable
     }
 
-    /// The end of the last frame read that is known to be synced.
+    /// The end of the last frame of records read that is known to be synced.
     pub fn proven_end(&self) -> u64 {
         self.proven_end
     }
@@ -180,10 +177,11 @@ impl Scan {
     /// Notes that everything up to `durable` was synced, and which of the frames read that covers.
     fn prove(&mut self, durable: Lsn) {
         self.durable = self.durable.max(durable);
-        let proven = self.tail.iter().take_while(|t| t.head.next().previous() <= self.durable);
-        let count = proven.count();
-        for tail in self.tail.drain(..count) {
-            self.proven_end = tail.offset + tail.head.size() as u64;
+        let covers = |t: &Tail| t.head.count > 0 && t.head.next().previous() <= self.durable;
+        if let Some(last) = self.tail.iter().rposition(covers) {
+            let Tail { head, offset } = self.tail[last];
+            self.proven_end = offset + head.size() as u64;
+            self.tail.drain(..=last);
         }
     }
 
@@ -193,13 +191,11 @@ impl Scan {
         let here = decode_head(&self.image, self.place(self.offset)).ok().map(|(h, _)| h.durable);
         self.prove(behind.max(here).unwrap_or_default());
         match bad {
+            Bad::Senseless => End::Corrupt(Damage::Order),
             Bad::Head => End::Corrupt(Damage::Head),
             Bad::Body => End::Corrupt(Damage::Body),
-            Bad::Unfinished if self.durable >= self.next => {
-                End::Corrupt(Damage::Lost { durable: self.durable })
-            }
-            Bad::Unfinished if self.limit != u64::MAX => {
-                End::Corrupt(Damage::Lost { durable: self.next })
+            Bad::Unfinished if self.durable >= self.next || self.limit != u64::MAX => {
+                End::Corrupt(Damage::Lost { durable: self.durable.max(self.next) })
             }
             Bad::Unfinished => {
                 let rest = self.image.get(self.offset as usize..).unwrap_or_default();

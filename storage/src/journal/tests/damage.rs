@@ -1,0 +1,187 @@
+//! Goal: damage to history that was synced is refused, by name; it is never read, cut or skipped.
+//! Method: one journal of several segments, closed or not; then every bit, sector and file of it in
+//! turn is damaged, and the journal must say so or give back the whole history.
+
+use std::collections::BTreeMap;
+
+use super::{History, append, open, world::Handle};
+use crate::journal::{Damage, DatabaseId, JournalError, SECTOR, SegmentHeader};
+
+/// A journal of three segments or so, and its history. It ends with a mark unless `bare`.
+fn journal(bare: bool) -> (Handle, History) {
+    let world = Handle::new(1);
+    let mut history = History::new();
+    for life in 0..3 {
+        world
+            .run(async {
+                let (mut log, _, found) = open(world.context()).await.expect("an intact journal");
+                assert_eq!(found, history);
+                for n in 0..6 {
+                    let record = vec![b'a' + n + life; 300 + 40 * usize::from(n)];
+                    append(&mut log, &record).await.expect("room for it");
+                    history.push(record);
+                }
+                if !(bare && life == 2) {
+                    log.mark(life == 1).await.expect("room for it");
+                }
+            })
+            .expect("power stays on");
+    }
+    (world, history)
+}
+
+fn reopen(world: &Handle) -> Result<History, JournalError> {
+    world.run(open(world.context())).expect("power stays on").map(|(_, _, history)| history)
+}
+
+/// Damages a copy of the world's files and opens it.
+fn damaged(
+    files: &BTreeMap<String, Vec<u8>>,
+    name: &str,
+    change: impl FnOnce(&mut Vec<u8>),
+) -> Result<History, JournalError> {
+    let world = Handle::new(2);
+    world.put(files);
+    world.damage(name, change);
+    reopen(&world)
+}
+
+#[test]
+fn every_flipped_bit_is_harmless_or_refused() {
+    for bare in [false, true] {
+        let (world, history) = journal(bare);
+        let files = world.files();
+        let mut refused = 0;
+        for (name, bytes) in &files {
+            // Beyond the last frame there is nothing to damage.
+            let used = bytes.iter().rposition(|b| *b != 0).map_or(0, |n| n + 1);
+            for at in (0..used).step_by(3) {
+                let bit = 1 << (at % 8);
+                match damaged(&files, name, |b| b[at] ^= bit) {
+                    Ok(found) => assert_eq!(found, history, "{name}, byte {at}"),
+                    Err(JournalError::Damaged { .. }) => refused += 1,
+                    Err(e) => panic!("{name}, byte {at}: {e}"),
+                }
+            }
+        }
+        assert!(refused > 1_500, "{refused} refused");
+    }
+}
+
+#[test]
+fn every_lost_sector_is_harmless_or_refused() {
+    let (world, history) = journal(false);
+    let files = world.files();
+    for (name, bytes) in &files {
+        for sector in 0..bytes.len() / SECTOR {
+            for noise in [0, 0x77] {
+                let place = sector * SECTOR..(sector + 1) * SECTOR;
+                match damaged(&files, name, |b| b[place].fill(noise)) {
+                    Ok(found) => assert_eq!(found, history, "{name}, sector {sector}"),
+                    Err(JournalError::Damaged { .. }) => {}
+                    Err(e) => panic!("{name}, sector {sector}: {e}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_cut_file_is_harmless_or_refused() {
+    let (world, history) = journal(false);
+    let files = world.files();
+    for (name, bytes) in &files {
+        for len in (0..bytes.len()).step_by(97) {
+            match damaged(&files, name, |b| b.truncate(len)) {
+                Ok(found) => assert_eq!(found, history, "{name}, {len} bytes"),
+                Err(JournalError::Damaged { .. }) => {}
+                Err(e) => panic!("{name}, {len} bytes: {e}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lost_file_is_missed() {
+    // Within one life segments follow each other, and each tells of its successor.
+    let world = Handle::new(5);
+    let history = world.run(async {
+        let (mut log, _, mut history) = open(world.context()).await.expect("a new journal");
+        for n in 0..40_u8 {
+            history.push(vec![n; 900]);
+            append(&mut log, &[n; 900]).await.expect("room for it");
+        }
+        history
+    });
+    let history = history.expect("power stays on");
+    let files = world.files();
+    let segments: Vec<_> = files.keys().filter(|n| n.ends_with(".seg")).collect();
+    assert!(segments.len() >= 3, "{segments:?}");
+    for name in segments {
+        let world = Handle::new(6);
+        world.put(&files);
+        world.lose(name);
+        let error = reopen(&world).expect_err("a segment is gone");
+        let JournalError::Missing { file, .. } = &error else { panic!("{error}") };
+        assert_eq!(format!("wal/{file}"), *name);
+    }
+    assert_eq!(reopen(&world), Ok(history));
+}
+
+#[test]
+fn strangers_are_refused_by_name() {
+    let (world, _) = journal(false);
+    let files = world.files();
+    let rewrite = |change: fn(&mut SegmentHeader)| {
+        let (name, _) = files.iter().next().expect("there are segments");
+        damaged(&files, name, |bytes| {
+            let mut header = SegmentHeader::decode(bytes).expect("an intact head");
+            change(&mut header);
+            bytes[..2 * SECTOR].copy_from_slice(&header.encode());
+        })
+        .expect_err("a stranger")
+        .to_string()
+    };
+    let error = rewrite(|h| h.database = DatabaseId(7));
+    assert!(error.contains("belongs to database 00000000000000000000000000000007"), "{error}");
+    let error = rewrite(|h| h.number = 99);
+    assert!(error.contains("is segment 99 under another name"), "{error}");
+    let error = rewrite(|h| h.previous = 77);
+    assert!(error.contains("names a predecessor it cannot have"), "{error}");
+}
+
+#[test]
+fn the_report_says_what_was_cut_and_what_was_rewritten() {
+    let (world, history) = journal(true);
+    let (_, recovery, found) =
+        world.run(open(world.context())).expect("power stays on").expect("an intact journal");
+    assert_eq!((recovery.records, recovery.rewritten), (18, 1), "the last frame is unproven");
+    assert_eq!((recovery.cut, recovery.closed, recovery.created), (None, false, false));
+    assert_eq!(found, history);
+
+    let (world, history) = journal(true);
+    let name = world.files().into_keys().rfind(|n| n.ends_with(".seg")).expect("a last segment");
+    // The last frame loses its second sector, as a power cut may leave it.
+    world.damage(&name, |bytes| {
+        let last = bytes.iter().rposition(|b| *b != 0).expect("it has frames");
+        let start = last / SECTOR * SECTOR;
+        bytes[start..].fill(0);
+    });
+    let (_, recovery, found) = world
+        .run(open(world.context()))
+        .expect("power stays on")
+        .expect("a torn tail is no damage");
+    assert_eq!(found, history[..17]);
+    let cut = recovery.cut.expect("something was cut");
+    assert_eq!((format!("wal/{}", cut.file), cut.bytes), (name, SECTOR as u64));
+}
+
+#[test]
+fn damage_names_place_and_cause() {
+    let (world, _) = journal(false);
+    let files = world.files();
+    let name = files.keys().next().expect("a first segment");
+    let error = damaged(&files, name, |b| b[1024 + 300] ^= 4).expect_err("damage");
+    let JournalError::Damaged { file, offset, lsn, damage } = error else { panic!("{error}") };
+    assert_eq!((file.as_str(), offset, lsn.0, damage), (name.as_str(), 1024, 1, Damage::Body));
+}
