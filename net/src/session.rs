@@ -12,6 +12,9 @@ mod info;
 
 pub use facts::{REDIS_VERSION, ServerFacts, Settings};
 
+use std::fmt;
+use std::mem::take;
+
 use bytes::Bytes;
 
 use crate::Cursors;
@@ -37,13 +40,26 @@ pub enum Step {
 }
 
 /// What a client may ask of the whole node.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum NodeCall {
     /// Give these settings these values, all or none. They exist, may be changed, and are not so
     /// already; whether the values make sense is for the node to say.
     Configure(Vec<(Bytes, Bytes)>),
     /// Start counting commands and connections from zero.
     ResetStats,
+}
+
+/// Settings by name: a value may be a secret.
+impl fmt::Debug for NodeCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NodeCall::Configure(pairs) => {
+                f.write_str("Configure ")?;
+                f.debug_list().entries(pairs.iter().map(|(name, _)| name)).finish()
+            }
+            NodeCall::ResetStats => f.write_str("ResetStats"),
+        }
+    }
 }
 
 /// How one answer is written: decided when its request was read.
@@ -79,7 +95,11 @@ pub struct Session {
     password: Option<Bytes>,
     authenticated: bool,
     version: Version,
-    reply: ReplyMode,
+    /// CLIENT REPLY OFF: nothing is answered.
+    silent: bool,
+    /// CLIENT REPLY SKIP: the request being taken, or the one after it, is not answered.
+    skip_this: bool,
+    skip_next: bool,
     name: Bytes,
     lib_name: Bytes,
     lib_version: Bytes,
@@ -97,7 +117,9 @@ impl Session {
             authenticated: password.is_none(),
             password,
             version: Version::Resp2,
-            reply: ReplyMode::On,
+            silent: false,
+            skip_this: false,
+            skip_next: false,
             name: Bytes::new(),
             lib_name: Bytes::new(),
             lib_version: Bytes::new(),
@@ -129,7 +151,7 @@ impl Session {
         cursors: &Cursors,
         facts: impl FnOnce() -> ServerFacts,
     ) -> (Form, Step) {
-        let skipped = self.reply == ReplyMode::Skip;
+        self.skip_this = take(&mut self.skip_next);
         let step = match request {
             Ok(request) if !self.authenticated && !opens_door(&request) => {
                 refused(Refusal::AuthRequired)
@@ -140,14 +162,9 @@ impl Session {
                 Err(refusal) => refused(refusal),
             },
             Ok(Request::Local(local)) => self.local(local, facts).unwrap_or_else(refused),
-            Err(_) if !self.authenticated => refused(Refusal::AuthRequired),
             Err(refusal) => refused(refusal),
         };
-        // CLIENT REPLY SKIP silences itself and the next command; OFF itself and all that follow.
-        let silent = skipped || self.reply != ReplyMode::On;
-        if skipped && self.reply == ReplyMode::Skip {
-            self.reply = ReplyMode::On;
-        }
+        let silent = self.silent || self.skip_this;
         (Form { version: self.version, silent }, step)
     }
 
@@ -190,7 +207,7 @@ impl Session {
             Local::Reset => {
                 self.authenticated = self.password.is_none();
                 self.version = Version::Resp2;
-                self.reply = ReplyMode::On;
+                (self.silent, self.skip_this) = (false, false);
                 self.name = Bytes::new();
                 Answer::Simple("RESET")
             }
@@ -252,9 +269,11 @@ impl Session {
             }
             ClientCall::Info => Answer::Text(self.describe().into()),
             ClientCall::Reply(mode) => {
-                // A skip within OFF changes nothing.
-                if mode != ReplyMode::Skip || self.reply == ReplyMode::On {
-                    self.reply = mode;
+                // SKIP silences itself and the next command, OFF itself and all that follow.
+                match mode {
+                    ReplyMode::On => (self.silent, self.skip_this) = (false, false),
+                    ReplyMode::Off => self.silent = true,
+                    ReplyMode::Skip => (self.skip_this, self.skip_next) = (true, true),
                 }
                 Answer::Ok
             }
@@ -308,13 +327,13 @@ fn same(expected: &[u8], sent: &[u8]) -> bool {
 }
 
 /// Passwords stay out of logs.
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("id", &self.id)
             .field("peer", &self.peer)
             .field("version", &self.version)
-            .field("reply", &self.reply)
+            .field("silent", &self.silent)
             .field("authenticated", &self.authenticated)
             .finish_non_exhaustive()
     }

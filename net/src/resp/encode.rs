@@ -28,8 +28,8 @@ impl Version {
 /// Appends `answer` to `out`.
 ///
 /// In RESP2 a null is `$-1`, a map a flat list, a set a list, a boolean 1 or 0, a double and a text
-/// bulk strings. The last [`Page`](Answer::Page) of a scan has the cursor 0; any other needs one from
-/// [`Cursors::encode_page`](crate::Cursors::encode_page), and is refused here.
+/// bulk strings. The last [`Page`](Answer::Page) of a scan has the cursor 0; any other needs one
+/// from [`Cursors::encode_page`](crate::Cursors::encode_page), and is refused here.
 pub fn encode_answer(answer: &Answer, version: Version, out: &mut Vec<u8>) {
     match answer {
         Answer::Ok => out.extend_from_slice(b"+OK\r\n"),
@@ -180,3 +180,6 @@ fn write_double(out: &mut Vec<u8>, real: f64, version: Version) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

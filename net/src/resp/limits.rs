@@ -38,8 +38,9 @@ impl Default for Limits {
 
 impl Limits {
     /// What a client may send before it has authenticated: as in Redis, ten arguments of 16 KiB.
+    /// One command at a time, because it may be the one that lifts the limits for the next.
     pub fn unauthenticated(self) -> Limits {
-        Limits { bulk: self.bulk.min(16 << 10), args: self.args.min(10), ..self }
+        Limits { bulk: self.bulk.min(16 << 10), args: self.args.min(10), batch: 1, ..self }
     }
 }
 

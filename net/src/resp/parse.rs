@@ -81,8 +81,8 @@ impl Decoder {
         self.limits = clamp(limits);
     }
 
-    /// Takes every complete command off the front of `input`, in order, up to
-    /// [`Limits::batch`], and appends it to `out`: a request, or the refusal to answer in its place.
+    /// Takes every complete command off the front of `input`, in order, up to [`Limits::batch`],
+    /// and appends it to `out`: a request, or the refusal to answer in its place.
     ///
     /// What remains in `input` belongs to a command that is not complete; the next call expects the
     /// same bytes, with more appended.
@@ -211,7 +211,8 @@ fn clamp(limits: Limits) -> Limits {
 }
 
 /// The common case alone: a complete command within its limits, every byte in order.
-/// Anything else is `None`, whatever was pushed to `args` being void, and [`multibulk`] finds out what it is.
+/// Anything else is `None`, whatever was pushed to `args` being void, and [`multibulk`] finds out
+/// what it is.
 #[inline]
 fn whole(buf: &[u8], start: usize, limits: &Limits, args: &mut Vec<(u32, u32)>) -> Option<usize> {
     let (count, mut at) = header(buf, start)?;
@@ -219,8 +220,11 @@ fn whole(buf: &[u8], start: usize, limits: &Limits, args: &mut Vec<(u32, u32)>) 
         return None;
     }
     for _ in 0..count {
+        if *buf.get(at)? != b'$' {
+            return None;
+        }
         let (len, next) = header(buf, at)?;
-        if buf[at] != b'$' || len as u64 > limits.bulk as u64 {
+        if len as u64 > limits.bulk as u64 {
             return None;
         }
         let end = next + len as usize;

@@ -357,3 +357,6 @@ impl fmt::Debug for Reply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

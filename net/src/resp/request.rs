@@ -284,3 +284,6 @@ pub fn read_request(mut args: Args<'_>, key_max: usize) -> Result<Request, Refus
     }
     (spec.read)(&args)
 }
+
+#[cfg(test)]
+mod tests;

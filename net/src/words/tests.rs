@@ -75,3 +75,80 @@ fn an_unknown_command_is_repeated_as_redis_does() {
     let text = Refusal::unknown_command(&[b'\n'; 1000], &long).to_string();
     assert!(text.len() < 450 && !text.contains('\n'), "{text}");
 }
+
+#[test]
+fn globs_match_as_in_redis() {
+    for (pattern, text, matches) in [
+        ("*", "", true),
+        ("", "", true),
+        ("", "a", false),
+        ("a?c", "abc", true),
+        ("a?c", "ac", false),
+        ("a*c", "ac", true),
+        ("a*c", "abcbc", true),
+        ("a*c", "abcb", false),
+        ("*a*b*", "xxaxxbxx", true),
+        ("h[ae]llo", "hello", true),
+        ("h[^e]llo", "hello", false),
+        ("h[^e]llo", "hallo", true),
+        ("h[a-c]llo", "hbllo", true),
+        ("h[c-a]llo", "hbllo", true),
+        ("h[a-c]llo", "hdllo", false),
+        ("[\\]]", "]", true),
+        ("[a", "a", true),
+        ("[^", "a", true),
+        ("[", "a", false),
+        ("a\\*", "a*", true),
+        ("a\\*", "ab", false),
+        ("a\\", "a\\", true),
+        ("a**", "a", true),
+        ("[a-", "-", true),
+    ] {
+        let found = glob_matches(pattern.as_bytes(), text.as_bytes());
+        assert_eq!(found, matches, "{pattern} on {text}");
+    }
+}
+
+/// The pattern that takes a naive matcher exponential time.
+#[test]
+fn a_hostile_glob_is_only_slow() {
+    let pattern = "a*".repeat(500) + "b";
+    assert!(!glob_matches(pattern.as_bytes(), &[b'a'; 20_000]));
+}
+
+#[test]
+fn refusals_have_codes_of_their_own() {
+    let refusals = [
+        Refusal::WrongType,
+        Refusal::NotAnInteger,
+        Refusal::Overflow,
+        Refusal::Syntax,
+        Refusal::WrongArity { command: "get" },
+        Refusal::unknown_command(b"", &[]),
+        Refusal::unknown_subcommand("client", b""),
+        Refusal::InvalidExpire { command: "set" },
+        Refusal::KeyTooLong { len: 2, max: 1 },
+        Refusal::ValueTooLong,
+        Refusal::InvalidCursor,
+        Refusal::DbIndex,
+        Refusal::ProtocolNotAnInteger,
+        Refusal::NoProtocol,
+        Refusal::about("", b"", ""),
+        Refusal::AuthNotConfigured,
+        Refusal::WrongPassword,
+        Refusal::AuthRequired,
+        Refusal::ClientName,
+        Refusal::Other { text: "" },
+        Refusal::Loading,
+        Refusal::OutOfMemory,
+        Refusal::JournalFailed,
+        Refusal::ReadOnly,
+        Refusal::Overloaded,
+        Refusal::ShuttingDown,
+        Refusal::HelloAuthRequired,
+    ];
+    for (i, refusal) in refusals.iter().enumerate() {
+        assert_eq!(usize::from(refusal.code()), i + 1, "{refusal}: codes never change");
+        assert!(refusal.to_string().starts_with(refusal.prefix()), "{refusal}");
+    }
+}

@@ -121,6 +121,11 @@ const CROSSINGS: &[Crossing] = &[
         names: &[],
         reason: "it measures the machine; a workspace of its own",
     },
+    Crossing {
+        path: "net/examples/resp_cost.rs",
+        names: &["std::time", "clippy::disallowed_types"],
+        reason: "it prints what the codec costs in real nanoseconds",
+    },
     Crossing { path: "fuzz/", names: &[], reason: "no actor runs there; a workspace of its own" },
 ];
 
