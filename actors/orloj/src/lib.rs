@@ -1,1 +1,3 @@
 //! What users add and run: the daemon orlojd.
+
+pub mod settings;

@@ -1,0 +1,215 @@
+//! What the daemon is told: defaults, then the configuration file, then the command line.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// When an answer is given, measured by what a power cut may still take back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Durability {
+    /// Nothing that was answered: every answer waits for its sync.
+    #[default]
+    Strict,
+    /// The last 100 ms or 1,000 records.
+    Buffered,
+    /// Everything: nothing is written.
+    InMemory,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line, for machines.
+    Json,
+}
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The directory of its data.
+    pub data: PathBuf,
+    /// The address of the RESP listener.
+    pub resp: String,
+    /// When answers are given.
+    pub durability: Durability,
+    /// Connections served at once; further ones are refused.
+    pub max_clients: usize,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines are written: a level, or directives as `info,orloj=debug`.
+    pub log: String,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            data: PathBuf::from("orloj-data"),
+            resp: "127.0.0.1:6379".to_owned(),
+            durability: Durability::default(),
+            max_clients: 10_000,
+            log_format: LogFormat::default(),
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// Settings of which any may be missing: what a file or a command line says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partial {
+    /// See [`Settings::data`].
+    pub data: Option<PathBuf>,
+    /// See [`Settings::resp`].
+    pub resp: Option<String>,
+    /// See [`Settings::durability`].
+    pub durability: Option<Durability>,
+    /// See [`Settings::max_clients`].
+    pub max_clients: Option<usize>,
+    /// See [`Settings::log_format`].
+    pub log_format: Option<LogFormat>,
+    /// See [`Settings::log`].
+    pub log: Option<String>,
+}
+
+/// Every key a configuration file may have.
+const KEYS: &[&str] = &["data", "resp", "durability", "max_clients", "log_format", "log"];
+
+/// A configuration file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read configuration {path}: {cause}; check the path and its permissions")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// It is not what a configuration looks like.
+    #[error("configuration {path}, line {line}: {what}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+}
+
+impl Partial {
+    /// Understands the text of the file at `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with the line, and the nearest key where one is misspelt.
+    pub fn parse(path: &Path, text: &str) -> Result<Partial, ConfigError> {
+        toml::from_str(text).map_err(|e| {
+            let at = e.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..at].matches('\n').count() + 1;
+            let mut what = e.message().lines().next().unwrap_or_default().to_owned();
+            if let Some(unknown) = what.strip_prefix("unknown field `") {
+                let unknown = unknown.split('`').next().unwrap_or_default();
+                what = format!("unknown key `{unknown}`; {}", suggest(unknown));
+            }
+            ConfigError::Invalid { path: path.to_owned(), line, what }
+        })
+    }
+
+    /// Itself where it says something, else `other`.
+    pub fn or(self, other: Partial) -> Partial {
+        Partial {
+            data: self.data.or(other.data),
+            resp: self.resp.or(other.resp),
+            durability: self.durability.or(other.durability),
+            max_clients: self.max_clients.or(other.max_clients),
+            log_format: self.log_format.or(other.log_format),
+            log: self.log.or(other.log),
+        }
+    }
+
+    /// Itself where it says something, else the defaults.
+    pub fn complete(self) -> Settings {
+        let default = Settings::default();
+        Settings {
+            data: self.data.unwrap_or(default.data),
+            resp: self.resp.unwrap_or(default.resp),
+            durability: self.durability.unwrap_or(default.durability),
+            max_clients: self.max_clients.unwrap_or(default.max_clients),
+            log_format: self.log_format.unwrap_or(default.log_format),
+            log: self.log.unwrap_or(default.log),
+        }
+    }
+}
+
+fn suggest(unknown: &str) -> String {
+    let nearest = KEYS.iter().map(|key| (distance(unknown, key), *key)).min();
+    match nearest {
+        Some((distance, key)) if distance <= 3 => format!("did you mean `{key}`?"),
+        _ => format!("the keys are {}", KEYS.join(", ")),
+    }
+}
+
+/// Levenshtein's distance, by rows.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Partial, String> {
+        Partial::parse(Path::new("node.toml"), text).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file_and_the_file_over_defaults() {
+        let file = parse("resp = \"0.0.0.0:7000\"\ndurability = \"buffered\"\n").unwrap();
+        let flags = Partial { durability: Some(Durability::InMemory), ..Partial::default() };
+        let settings = flags.or(file).complete();
+        assert_eq!(settings.resp, "0.0.0.0:7000");
+        assert_eq!(settings.durability, Durability::InMemory);
+        assert_eq!(settings.max_clients, Settings::default().max_clients);
+    }
+
+    #[test]
+    fn errors_are_one_line_with_place_and_remedy() {
+        let misspelt = parse("resp = \"x:1\"\ndurabilty = \"strict\"\n").unwrap_err();
+        assert_eq!(
+            misspelt,
+            "configuration node.toml, line 2: unknown key `durabilty`; did you mean `durability`?"
+        );
+        let value = parse("durability = \"strong\"").unwrap_err();
+        assert!(value.contains("line 1") && value.contains("`strict`"), "{value}");
+        for bad in ["resp = ", "resp = 7", "[nested]\nx=1", "\u{0}", "max_clients = -1"] {
+            let e = parse(bad).unwrap_err();
+            assert!(!e.contains('\n') && e.contains("line "), "{bad:?}: {e}");
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_list_is_one() {
+        for key in KEYS {
+            let unknown = parse(&format!("{key} = {{}}")).unwrap_err();
+            assert!(!unknown.contains("unknown key"), "{key}: {unknown}");
+        }
+    }
+}
