@@ -97,10 +97,19 @@ impl Disk for Machine {
     }
 }
 
-/// A locked file; closing it releases the lock, and so does the end of the process.
-struct Held(#[expect(dead_code, reason = "held for its drop")] fs::File);
+/// A locked file. The end of the process releases the lock as well.
+struct Held(fs::File);
 
 impl RawLock for Held {}
+
+impl Drop for Held {
+    /// Closing alone would not release it while a child process is being started and shares the file.
+    fn drop(&mut self) {
+        if let Err(cause) = self.0.unlock() {
+            tracing::warn!(%cause, "a lock is released only by the end of the process");
+        }
+    }
+}
 
 fn open(path: &Path, mode: OpenMode) -> io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();

@@ -24,36 +24,61 @@ const BACKLOG: u32 = 4096;
 impl Network for Machine {
     fn connect(&self, _: HostKey, addr: &str) -> Io<'static, io::Result<Stream>> {
         let addr = addr.to_owned();
-        Box::pin(async move { stream(TcpStream::connect(addr).await?) })
+        Box::pin(async move {
+            let mut error = nowhere();
+            for addr in resolve(&addr).await? {
+                match TcpStream::connect(addr).await {
+                    Ok(tcp) => return stream(tcp),
+                    Err(e) => error = e,
+                }
+            }
+            Err(error)
+        })
     }
 
     fn listen(&self, _: HostKey, addr: &str) -> Io<'static, io::Result<Listener>> {
         let addr = addr.to_owned();
         Box::pin(async move {
-            let listener = first(&addr, listener).await?;
-            Ok(Listener::new(HostListener(listener)))
+            let mut error = nowhere();
+            for addr in resolve(&addr).await? {
+                match listener(addr) {
+                    Ok(listener) => return Ok(Listener::new(HostListener(listener))),
+                    Err(e) => error = e,
+                }
+            }
+            Err(error)
         })
     }
 
     fn bind(&self, _: HostKey, addr: &str) -> Io<'static, io::Result<Datagram>> {
         let addr = addr.to_owned();
         Box::pin(async move {
-            let socket = UdpSocket::bind(addr).await?;
-            Ok(Datagram::new(HostDatagram(socket)))
+            let mut error = nowhere();
+            for addr in resolve(&addr).await? {
+                match UdpSocket::bind(addr).await {
+                    Ok(socket) => return Ok(Datagram::new(HostDatagram(socket))),
+                    Err(e) => error = e,
+                }
+            }
+            Err(error)
         })
     }
 }
 
-/// Opens the first of the addresses behind a name that can be opened.
-async fn first<T>(addr: &str, mut open: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
-    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for addr in lookup_host(addr).await? {
-        match open(addr) {
-            Ok(opened) => return Ok(opened),
-            Err(e) => error = e,
-        }
+fn nowhere() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
+}
+
+/// The addresses behind `host:port`. Only a name that is no address is looked up, on a thread.
+async fn resolve(addr: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(addr) = addr.parse() {
+        return Ok(vec![addr]);
     }
-    Err(error)
+    let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("`{addr}` is not HOST:PORT"));
+    let (name, port) = addr.rsplit_once(':').ok_or_else(bad)?;
+    let port: u16 = port.parse().map_err(|_| bad())?;
+    let unknown = |e| io::Error::new(io::ErrorKind::NotFound, format!("`{name}`: {e}"));
+    Ok(lookup_host((name, port)).await.map_err(unknown)?.collect())
 }
 
 fn listener(addr: SocketAddr) -> io::Result<TcpListener> {

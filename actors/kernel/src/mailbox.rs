@@ -60,8 +60,8 @@ pub(crate) struct Mailbox<M> {
 struct State<M> {
     queue: VecDeque<M>,
     reader: Option<Waker>,
-    /// Senders that wait for room, by ticket; all are woken when there is some, and those who lose
-    /// wait again.
+    /// Senders that wait for room, by ticket. As many are woken as there is room for, the longest
+    /// waiting first; one that finds the room taken waits again on its old ticket.
     writers: BTreeMap<u64, Waker>,
     tickets: u64,
     closed: bool,
@@ -113,7 +113,14 @@ impl<M> Mailbox<M> {
         let mut state = self.state();
         if !state.queue.is_empty() {
             batch.extend(state.queue.drain(..));
-            let writers = std::mem::take(&mut state.writers);
+            let room = self.capacity;
+            let writers = match state.writers.keys().nth(room).copied() {
+                None => std::mem::take(&mut state.writers),
+                Some(first_late) => {
+                    let late = state.writers.split_off(&first_late);
+                    std::mem::replace(&mut state.writers, late)
+                }
+            };
             drop(state);
             writers.into_values().for_each(Waker::wake);
             return Poll::Ready(true);
@@ -160,7 +167,11 @@ impl<M> Mailbox<M> {
             return Err(SendError::Closed(msg));
         }
         let mut oldest = None;
-        if state.queue.len() >= self.capacity {
+        if state.queue.len() < self.capacity {
+            if let Some(number) = wait.and_then(|(ticket, _)| ticket.number.take()) {
+                state.writers.remove(&number);
+            }
+        } else {
             match (self.overflow, wait) {
                 (Overflow::DropOldest, _) => {
                     state.status.dropped += 1;
@@ -202,8 +213,15 @@ struct Ticket<'a, M> {
 
 impl<M> Drop for Ticket<'_, M> {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.mailbox.state().writers.remove(&number);
+        let Some(number) = self.number else { return };
+        let next = {
+            let mut state = self.mailbox.state();
+            // Woken, and yet it did not send: the room it was offered is the next one's.
+            let woken = state.writers.remove(&number).is_none();
+            woken.then(|| state.writers.pop_first()).flatten()
+        };
+        if let Some((_, waker)) = next {
+            waker.wake();
         }
     }
 }

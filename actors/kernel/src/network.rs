@@ -93,6 +93,10 @@ impl AsyncRead for Stream {
         cx: &mut task::Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Sockets differ in whether nothing can be read while nothing is there.
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut *self.0).poll_read(cx, buf)
     }
 }

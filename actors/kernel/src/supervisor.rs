@@ -298,11 +298,17 @@ impl Run {
 impl Drop for Run {
     /// Children do not outlive their supervisor, however it ends.
     fn drop(&mut self) {
-        for (life, child) in self.lives.iter().zip(&self.supervisor.children).rev() {
+        for life in self.lives.iter().rev() {
             if let Life::Running(task) = life {
                 task.abort();
             }
-            child.mailbox.close();
         }
+    }
+}
+
+impl Drop for Supervisor {
+    /// Nobody will read these mailboxes any more, if anybody ever did.
+    fn drop(&mut self) {
+        self.children.iter().for_each(|child| child.mailbox.close());
     }
 }

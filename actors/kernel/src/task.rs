@@ -50,7 +50,12 @@ where
     let key = context.runtime.spawn(
         context.host,
         name,
-        Box::pin(async move { reply.send(future.await) }),
+        Box::pin(async move {
+            // The future is captured before the reply, and so dropped before it: whoever learns that
+            // the task has ended finds everything that belonged to it gone.
+            let output = future.await;
+            reply.send(output);
+        }),
     );
     JoinHandle { answer, context, key }
 }

@@ -221,12 +221,16 @@ impl World {
 
     /// As [`World::resolve`], for an address to listen at: it must be one's own.
     fn resolve_own(&self, host: u32, addr: &str) -> io::Result<u16> {
-        match self.resolve(host, addr)? {
-            (owner, port) if owner == host => Ok(port),
-            _ => Err(io::Error::new(
-                io::ErrorKind::AddrNotAvailable,
-                format!("`{addr}` belongs to another host"),
-            )),
+        let foreign = || {
+            let text = format!("`{addr}` belongs to another host");
+            io::Error::new(io::ErrorKind::AddrNotAvailable, text)
+        };
+        match self.resolve(host, addr) {
+            Ok((owner, port)) if owner == host => Ok(port),
+            // An address of nobody is somebody else's too; a name of nobody is no address.
+            Ok(_) => Err(foreign()),
+            Err(_) if addr.parse::<SocketAddr>().is_ok() => Err(foreign()),
+            Err(unknown) => Err(unknown),
         }
     }
 

@@ -1,0 +1,3 @@
+//! One binary of integration tests: what needs two runtimes, a real machine or a real process.
+
+mod ports;
