@@ -1,1 +1,3 @@
 //! The database as actors: sessions, sequencer, journal, node.
+
+mod state;

@@ -126,6 +126,24 @@ impl Records {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         write(&mut self.bytes);
+        self.end(start);
+    }
+
+    /// As [`Records::push`], but without a record if `write` appends nothing. Returns what `write`
+    /// does.
+    #[inline]
+    pub fn push_if_any<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        let out = write(&mut self.bytes);
+        match self.bytes.len() == start + 4 {
+            true => self.bytes.truncate(start),
+            false => self.end(start),
+        }
+        out
+    }
+
+    fn end(&mut self, start: usize) {
         let len = self.bytes.len() - start - 4;
         let len = u32::try_from(len).expect("a record is smaller than 4 GiB");
         self.bytes[start..start + 4].copy_from_slice(&len.to_le_bytes());
