@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use orloj_kernel::{Context, Directory, Task};
@@ -15,8 +15,9 @@ use crate::{
     world::{Event, World},
 };
 
-/// Makes the process of a host, once per boot.
-pub(crate) type Boot = Box<dyn FnMut(Context) -> Task + Send>;
+/// Makes the process of a host, once per boot. Shared with the task that runs it first thing, so that a
+/// host that dies before its first poll can be booted again.
+pub(crate) type Boot = Arc<Mutex<dyn FnMut(Context) -> Task + Send>>;
 
 /// How a host goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +85,10 @@ impl World {
         host.boots += 1;
         host.directory = Arc::new(Directory::new());
         let boots = host.boots;
-        if let Some(mut boot) = host.boot.take() {
+        if let Some(boot) = host.boot.clone() {
             let task = Box::pin(async move {
                 // Made inside of the task, so that the factory runs on its host and may fail there.
-                let process = boot(context);
-                give_boot_back(id, boots, boot);
+                let process = boot.lock().unwrap_or_else(PoisonError::into_inner)(context);
                 process.await;
             });
             self.tell(Some(id), "host", format_args!("boot {boots}"));
@@ -171,14 +171,4 @@ impl World {
     pub(crate) fn host_named(&self, name: &str) -> Option<u32> {
         self.hosts.iter().position(|h| h.name == name).map(|i| i as u32)
     }
-}
-
-/// The factory is borrowed by the first poll of each boot.
-fn give_boot_back(id: u32, boots: u32, boot: Boot) {
-    crate::world::with(|w| {
-        let host = &mut w.hosts[id as usize];
-        if host.boots == boots {
-            host.boot = Some(boot);
-        }
-    });
 }

@@ -1,6 +1,11 @@
 //! Building a world, running it, and what came of it.
 
-use std::{future::Future, io::Write, time::Duration};
+use std::{
+    future::Future,
+    io::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use orloj_kernel::Context;
 
@@ -114,7 +119,7 @@ impl Simulation {
         F: Future<Output = ()> + Send + 'static,
     {
         let world = self.world.as_mut().expect("the world is here between runs");
-        let boot = Box::new(move |cx| Box::pin(process(cx)) as orloj_kernel::Task);
+        let boot = Arc::new(Mutex::new(move |cx| Box::pin(process(cx)) as orloj_kernel::Task));
         let id = world.add_host(name, 0, Some(boot));
         world.context(id)
     }

@@ -250,6 +250,22 @@ fn a_crash_takes_all_tasks_and_a_restart_runs_the_factory() {
 }
 
 #[test]
+fn a_host_that_dies_before_its_first_poll_boots_again() {
+    let mut sim = Simulation::new(Config::seed(1));
+    let cx = sim.idle_host("driver");
+    sim.host("server", echo);
+    sim.control(|c| {
+        c.crash("server", Crash::Process);
+        c.restart("server");
+    });
+    sim.run(cx, async move {
+        cx.sleep(MS).await;
+        cx.connect("server:7").await.unwrap();
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_partition_holds_streams_and_heals() {
     let mut sim = Simulation::new(Config::seed(1));
     let cx = sim.idle_host("driver");
