@@ -139,7 +139,8 @@ impl State {
     }
 
     /// How many keys there are, dead ones whose memory is still held included.
-    pub(crate) fn held(&self) -> usize {
+    #[cfg(test)]
+    fn held(&self) -> usize {
         self.map.len()
     }
 

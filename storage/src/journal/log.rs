@@ -1,5 +1,7 @@
 //! The writing end of a journal. One owner, one write at a time.
 
+use std::sync::Arc;
+
 use orloj_kernel::{Context, DiskError, File, JoinHandle, OpenMode, buggify, mutant, sometimes};
 
 use super::{
@@ -48,7 +50,7 @@ pub struct Log {
     cx: Context,
     config: JournalConfig,
     header: SegmentHeader,
-    file: File,
+    file: Arc<File>,
     /// Where the next frame goes.
     offset: u64,
     next: Lsn,
@@ -111,7 +113,7 @@ impl Log {
             cx,
             config,
             header,
-            file,
+            file: Arc::new(file),
             offset: FIRST_FRAME + frames.len() as u64,
             next,
             durable: next.previous(),
@@ -170,6 +172,21 @@ impl Log {
         self.file.sync().await?;
         self.durable = self.next.previous();
         Ok(())
+    }
+
+    /// As [`Log::sync`], beside further writing: the future to await, and what to hand to
+    /// [`Log::synced`] when it succeeds. When it fails the journal is dead.
+    pub fn begin_sync(
+        &self,
+    ) -> (impl Future<Output = Result<(), DiskError>> + Send + 'static, Lsn) {
+        let file = self.file.clone();
+        (async move { file.sync().await }, self.next.previous())
+    }
+
+    /// A sync that was begun when `written` was the last position written has succeeded.
+    pub fn synced(&mut self, written: Lsn) {
+        self.durable = self.durable.max(written);
+        self.check();
     }
 
     /// Writes down, durably, that everything up to now is durable: damage to it will then be refused
@@ -293,7 +310,7 @@ impl Log {
             Err(CommitError::Refused(cause)) => return Err(refused(cause)),
             Err(CommitError::Fatal(cause)) => return Err(AppendError::Fatal(cause)),
         };
-        let old = std::mem::replace(&mut self.file, file);
+        let old = std::mem::replace(&mut self.file, Arc::new(file));
         self.seal(&old, &header).await;
         self.header = header;
         self.offset = FIRST_FRAME;

@@ -15,7 +15,10 @@ pub(crate) struct MapKey(Form);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
     /// The key, then zeros.
-    Short { len: u8, bytes: [u8; INLINE] },
+    Short {
+        len: u8,
+        bytes: [u8; INLINE],
+    },
     Long(Box<[u8]>),
 }
 

@@ -85,7 +85,8 @@ fn visible(state: &State) -> Vec<(Vec<u8>, Entry)> {
 }
 
 fn check(state: &State) {
-    let due: Vec<_> = state.map.iter().filter_map(|(k, e)| Some((e.deadline?, k.clone()))).collect();
+    let due: Vec<_> =
+        state.map.iter().filter_map(|(k, e)| Some((e.deadline?, k.clone()))).collect();
     assert_eq!(state.due, due.into_iter().collect(), "due holds the keys with a deadline");
     let between = |at: UnixMs| at > state.clock && at < state.next_due;
     assert!(!state.due.iter().any(|(at, _)| between(*at)), "a deadline before the next");

@@ -1,0 +1,191 @@
+//! What the parts of a node show each other without a message: counts, settings, and how far the
+//! journal has come.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use orloj_kernel::{Context, Instant};
+use orloj_net::{
+    Answer, Cursors, Refusal,
+    session::{NodeCall, ServerFacts, Settings},
+};
+use orloj_storage::Lsn;
+
+use crate::{Durability, NodeConfig};
+
+/// Counters are read for show only, so their order does not matter.
+const SHOWN: Ordering = Ordering::Relaxed;
+
+/// How far the journal has come, and whether it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Everything up to here is in the journal's file, and no refusal will take it back.
+    pub(crate) written: Lsn,
+    /// Everything up to here survives a power cut.
+    pub(crate) durable: Lsn,
+    /// Records from here on were refused and must be undone.
+    pub(crate) refused: Option<Lsn>,
+    /// Whether there is room for more.
+    pub(crate) room: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress { written: Lsn(0), durable: Lsn(0), refused: None, room: true }
+    }
+}
+
+/// One node's notice board.
+#[derive(Debug)]
+pub(crate) struct Board {
+    progress: Mutex<Progress>,
+    cursors: Mutex<Cursors>,
+    settings: Mutex<Arc<Settings>>,
+    max_clients: AtomicU32,
+    pub(crate) keys: AtomicU64,
+    pub(crate) keys_expiring: AtomicU64,
+    pub(crate) memory: AtomicU64,
+    pub(crate) connections: AtomicU64,
+    connections_total: AtomicU64,
+    commands_total: AtomicU64,
+    next_connection: AtomicU64,
+    started: Instant,
+    run_id: Arc<str>,
+    port: AtomicU32,
+    durability: Durability,
+    version: &'static str,
+    process_id: u32,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Board {
+    pub(crate) fn new(cx: &Context, config: &NodeConfig) -> Board {
+        let id: String = (0..5).map(|_| format!("{:08x}", cx.entropy() as u32)).collect();
+        Board {
+            progress: Mutex::default(),
+            cursors: Mutex::default(),
+            settings: Mutex::new(Arc::new(settings(config))),
+            max_clients: AtomicU32::new(config.max_clients),
+            keys: AtomicU64::new(0),
+            keys_expiring: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            connections_total: AtomicU64::new(0),
+            commands_total: AtomicU64::new(0),
+            next_connection: AtomicU64::new(1),
+            started: cx.now(),
+            run_id: id.into(),
+            port: AtomicU32::new(0),
+            durability: config.durability,
+            version: config.version,
+            process_id: config.process_id,
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        *lock(&self.progress)
+    }
+
+    pub(crate) fn set_progress(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut lock(&self.progress));
+    }
+
+    pub(crate) fn cursors(&self) -> MutexGuard<'_, Cursors> {
+        lock(&self.cursors)
+    }
+
+    pub(crate) fn max_clients(&self) -> u64 {
+        u64::from(self.max_clients.load(SHOWN))
+    }
+
+    pub(crate) fn set_port(&self, port: u16) {
+        self.port.store(u32::from(port), SHOWN);
+    }
+
+    /// Counts a connection and gives it its number.
+    pub(crate) fn connected(&self) -> u64 {
+        self.connections_total.fetch_add(1, SHOWN);
+        self.next_connection.fetch_add(1, SHOWN)
+    }
+
+    pub(crate) fn count_commands(&self, count: usize) {
+        self.commands_total.fetch_add(count as u64, SHOWN);
+    }
+
+    /// The server as its clients may know it.
+    pub(crate) fn facts(&self, cx: &Context) -> ServerFacts {
+        ServerFacts {
+            version: self.version,
+            run_id: self.run_id.clone(),
+            process_id: self.process_id,
+            port: self.port.load(SHOWN) as u16,
+            now_micros: cx.wall().0,
+            uptime: cx.now() - self.started,
+            loading: false,
+            durability: self.durability.name(),
+            memory_used: self.memory.load(SHOWN),
+            connections: self.connections.load(SHOWN),
+            connections_total: self.connections_total.load(SHOWN),
+            commands_total: self.commands_total.load(SHOWN),
+            keys: self.keys.load(SHOWN),
+            keys_expiring: self.keys_expiring.load(SHOWN),
+            settings: lock(&self.settings).clone(),
+        }
+    }
+
+    /// Does what a client asks of the whole node.
+    pub(crate) fn call(&self, call: NodeCall) -> Answer {
+        match call {
+            NodeCall::Configure(changes) => {
+                self.configure(&changes).map_or_else(Answer::Error, |()| Answer::Ok)
+            }
+            NodeCall::ResetStats => {
+                self.commands_total.store(0, SHOWN);
+                self.connections_total.store(0, SHOWN);
+                Answer::Ok
+            }
+        }
+    }
+
+    /// All changes or none.
+    fn configure(&self, changes: &[(Bytes, Bytes)]) -> Result<(), Refusal> {
+        let mut settings = lock(&self.settings);
+        let mut changed = Settings::clone(&settings);
+        let mut max_clients = None;
+        for (name, value) in changes {
+            // The one setting that is open to change.
+            let number = std::str::from_utf8(value).ok().and_then(|v| v.parse::<u32>().ok());
+            let number = number.filter(|n| *n > 0).ok_or(Refusal::Other {
+                text: "CONFIG SET failed - argument must be between 1 and 4294967295 inclusive",
+            })?;
+            max_clients = Some(number);
+            changed.open(&String::from_utf8_lossy(name), number.to_string());
+        }
+        if let Some(number) = max_clients {
+            self.max_clients.store(number, SHOWN);
+        }
+        *settings = Arc::new(changed);
+        Ok(())
+    }
+}
+
+/// What CONFIG shows. Redis's names for durability are those that tools look at.
+fn settings(config: &NodeConfig) -> Settings {
+    let mut settings = Settings::standard(&config.limits);
+    let (append, sync) = match config.durability {
+        Durability::Strict => ("yes", "always"),
+        Durability::Buffered => ("yes", "everysec"),
+        Durability::InMemory => ("no", "no"),
+    };
+    settings.fix("appendonly", append);
+    settings.fix("appendfsync", sync);
+    settings.fix("durability", config.durability.name());
+    settings.open("maxclients", config.max_clients.to_string());
+    settings
+}
