@@ -2,21 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-/// When an answer is given, measured by what a power cut may still take back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Durability {
-    /// Nothing that was answered: every answer waits for its sync.
-    #[default]
-    Strict,
-    /// The last 100 ms or 1,000 records.
-    Buffered,
-    /// Everything: nothing is written.
-    InMemory,
-}
+use orloj_db::Durability;
+use serde::{Deserialize, Deserializer, de};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -40,7 +27,7 @@ pub struct Settings {
     /// When answers are given.
     pub durability: Durability,
     /// Connections served at once; further ones are refused.
-    pub max_clients: usize,
+    pub max_clients: u32,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written: a level, or directives as `info,orloj=debug`.
@@ -69,13 +56,18 @@ pub struct Partial {
     /// See [`Settings::resp`].
     pub resp: Option<String>,
     /// See [`Settings::durability`].
+    #[serde(default, deserialize_with = "durability")]
     pub durability: Option<Durability>,
     /// See [`Settings::max_clients`].
-    pub max_clients: Option<usize>,
+    pub max_clients: Option<u32>,
     /// See [`Settings::log_format`].
     pub log_format: Option<LogFormat>,
     /// See [`Settings::log`].
     pub log: Option<String>,
+}
+
+fn durability<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Durability>, D::Error> {
+    String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
 }
 
 /// Every key a configuration file may have.
@@ -198,7 +190,7 @@ mod tests {
             "configuration node.toml, line 2: unknown key `durabilty`; did you mean `durability`?"
         );
         let value = parse("durability = \"strong\"").unwrap_err();
-        assert!(value.contains("line 1") && value.contains("`strict`"), "{value}");
+        assert!(value.contains("line 1") && value.contains("durability is strict"), "{value}");
         for bad in ["resp = ", "resp = 7", "[nested]\nx=1", "\u{0}", "max_clients = -1"] {
             let e = parse(bad).unwrap_err();
             assert!(!e.contains('\n') && e.contains("line "), "{bad:?}: {e}");

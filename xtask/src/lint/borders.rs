@@ -122,6 +122,11 @@ const CROSSINGS: &[Crossing] = &[
         reason: "a thread without a world must fail loudly",
     },
     Crossing {
+        path: "actors/orloj/src/bin/orlojd.rs",
+        names: &["std::fs", "std::process", "clippy::disallowed_methods"],
+        reason: "it reads its configuration before there is a host, and tells its process number",
+    },
+    Crossing {
         path: "bench/",
         names: &[],
         reason: "it measures the machine; a workspace of its own",

@@ -1,0 +1,182 @@
+//! The daemon: one node on this machine, until it is told to stop.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use orloj::settings::{ConfigError, LogFormat, Partial, Settings};
+use orloj_db::{Durability, Node, NodeConfig, StartError, Summary};
+use orloj_host::Options;
+use orloj_kernel::{Context, Shutdown};
+use tracing_subscriber::EnvFilter;
+
+/// Serves one Orloj database over RESP.
+#[derive(Debug, Parser)]
+#[command(
+    name = "orlojd",
+    version,
+    after_help = "\
+Examples:
+  orlojd --data ./data                                  strict, at 127.0.0.1:6379
+  orlojd --data /var/lib/orloj --resp 0.0.0.0:6379 --durability buffered
+  orlojd --config /etc/orloj/node.toml                  keys as the flags, with _ for -
+
+A readiness line goes to standard output when clients can connect; log lines go to standard error.
+SIGTERM or SIGINT stops accepting, answers what was received, and ends; a second one ends at once.
+
+Exit status: 0 stopped when told to; 1 the node could not go on; 2 it did not start."
+)]
+struct Arguments {
+    /// Directory of the data; made if absent [default: orloj-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where RESP clients connect, HOST:PORT; port 0 takes any free one [default: 127.0.0.1:6379]
+    #[arg(long, value_name = "ADDR")]
+    resp: Option<String>,
+    /// When writes are answered: strict (durable), buffered (100 ms or 1,000 records at risk) or
+    /// in_memory (nothing is written) [default: strict]
+    #[arg(long, value_name = "MODE")]
+    durability: Option<Durability>,
+    /// Connections served at once [default: 10000]
+    #[arg(long, value_name = "N")]
+    max_clients: Option<u32>,
+    /// Configuration file in TOML; flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+    /// Which log lines: error, warn, info, debug, or directives as info,orloj=debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+}
+
+/// It did not start.
+const NOT_STARTED: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = match settings(arguments) {
+        Ok(settings) => settings,
+        Err(e) => return refuse(&e.to_string()),
+    };
+    if let Err(what) = log(&settings) {
+        return refuse(&what);
+    }
+    // Paths are the user's own, so they are meant from where the user stands.
+    match orloj_host::run(Options::new("."), move |cx, shutdown| serve(settings, cx, shutdown)) {
+        Ok(status) => status,
+        Err(e) => refuse(&e.to_string()),
+    }
+}
+
+fn settings(arguments: Arguments) -> Result<Settings, ConfigError> {
+    let file = match &arguments.config {
+        Some(path) => read(path)?,
+        None => Partial::default(),
+    };
+    let flags = Partial {
+        data: arguments.data,
+        resp: arguments.resp,
+        durability: arguments.durability,
+        max_clients: arguments.max_clients,
+        log_format: arguments.log_format,
+        log: arguments.log,
+    };
+    Ok(flags.or(file).complete())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the configuration is read before there is a host")]
+fn read(path: &Path) -> Result<Partial, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
+    Partial::parse(path, &text)
+}
+
+fn log(settings: &Settings) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&settings.log).map_err(|e| {
+        format!(
+            "--log {}: {e}; give a level as info, or directives as info,orloj=debug",
+            settings.log
+        )
+    })?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+    Ok(())
+}
+
+async fn serve(settings: Settings, cx: Context, shutdown: Shutdown) -> ExitCode {
+    let data = settings.data.to_string_lossy().into_owned();
+    let mut config = NodeConfig::new(data.clone(), settings.resp);
+    config.durability = settings.durability;
+    config.max_clients = settings.max_clients;
+    config.process_id = process_id();
+    let node = match Node::start(config, cx).await {
+        Ok(node) => node,
+        Err(e) => return not_started(&e),
+    };
+    announce(node.summary(), &node.addr().to_string(), &data, settings.durability);
+    match node.run(&shutdown).await {
+        Ok(()) => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            tracing::error!(child = e.child, "the node cannot go on: {}", e.stop);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "INFO shows it, for whoever looks for the process")]
+fn process_id() -> u32 {
+    std::process::id()
+}
+
+#[expect(clippy::print_stdout, reason = "the readiness line is for whoever started the daemon")]
+fn announce(summary: &Summary, resp: &str, data: &str, durability: Durability) {
+    let journal = &summary.journal;
+    let cut = journal.cut.as_ref().map_or(0, |cut| cut.bytes);
+    tracing::info!(
+        version = summary.version.0,
+        keys = summary.keys,
+        segments = journal.segments,
+        bytes = journal.bytes,
+        records = journal.records,
+        rewritten = journal.rewritten,
+        cut_bytes = cut,
+        closed_in_order = journal.closed,
+        created = journal.created,
+        "recovered"
+    );
+    if let Some(cut) = &journal.cut {
+        tracing::warn!(
+            file = cut.file,
+            offset = cut.offset,
+            bytes = cut.bytes,
+            "cut a write that power or a crash had left unfinished; it was never acknowledged"
+        );
+    }
+    println!(
+        "orlojd ready resp={resp} data={data} durability={durability} recovered={} cut={cut}",
+        journal.records
+    );
+}
+
+fn not_started(e: &StartError) -> ExitCode {
+    refuse(&e.to_string())
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "there may be no log yet, and one line is all there is to say"
+)]
+fn refuse(what: &str) -> ExitCode {
+    eprintln!("orlojd: {what}");
+    ExitCode::from(NOT_STARTED)
+}
