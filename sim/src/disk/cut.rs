@@ -45,7 +45,7 @@ impl SimDisk {
     ///
     /// Handles, locks and syncs in flight end.
     pub fn power_cut(&mut self, luck: &mut Luck<'_>) {
-        let rules = self.hostile.as_ref().map_or(DiskFaults::NONE, |hostile| hostile.faults);
+        let rules = self.hostile.as_ref().map_or(DiskFaults::HONEST, |hostile| hostile.faults);
         let loss = self.draw_loss(&rules, luck);
         self.cut(Cut { rules, loss, lost: u64::MAX, kept: 0 }, luck);
     }

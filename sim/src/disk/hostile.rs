@@ -139,17 +139,15 @@ impl DiskFaults {
     };
 
     /// What an honest disk may do to unsynced data when its power is cut, and no more.
-    pub fn power_cuts() -> DiskFaults {
-        DiskFaults {
-            lost_write: 500_000,
-            torn: 100_000,
-            reorder: 500_000,
-            garbage: 20_000,
-            lost_name: 500_000,
-            lost_rename: 500_000,
-            ..DiskFaults::NONE
-        }
-    }
+    pub const HONEST: DiskFaults = DiskFaults {
+        lost_write: 500_000,
+        torn: 100_000,
+        reorder: 500_000,
+        garbage: 20_000,
+        lost_name: 500_000,
+        lost_rename: 500_000,
+        ..DiskFaults::NONE
+    };
 
     /// Each class with its rate; a class with two rates comes twice.
     pub fn rates(&self) -> [(FaultClass, u32); 19] {

@@ -3,7 +3,9 @@
 //! A [`SimDisk`] is plain and synchronous; it knows no time but what it is given. Completed does not
 //! mean durable: processes see the cache, and [`SimDisk::power_cut`] decides what of it the media got.
 //! Sectors of 512 bytes are the unit of atomicity. Every undetermined decision is a choice of
-//! [`Stream::Disk`], with calm value 0; a disk without trouble makes none.
+//! [`Stream::Disk`], with calm value 0: nothing is lost, nothing breaks.
+//!
+//! The hosts of a world reach theirs through the port, where operations take time.
 //!
 //! Paths are relative to the root of the disk, with or without a leading slash.
 
@@ -15,11 +17,14 @@ use crate::{
 };
 
 mod content;
+mod control;
 mod cut;
 mod damage;
 mod hostile;
 mod latency;
 mod obstacle;
+mod ops;
+mod port;
 mod rift;
 mod sync;
 mod tree;
@@ -35,6 +40,7 @@ use tree::{Body, NodeId, ROOT, Tree};
 pub use damage::{Damage, Place, Struck};
 pub use hostile::{Ambush, DiskFaults, OnSynced, SyncFailure};
 pub use latency::{DiskOp, LatencyProfile};
+pub(crate) use ops::Ops;
 pub use sync::SyncToken;
 
 /// The unit that reaches the media whole or torn, in bytes.
@@ -103,7 +109,7 @@ pub struct SimDisk {
 }
 
 impl SimDisk {
-    /// An empty disk without trouble.
+    /// An empty disk, without faults but those of [`DiskFaults::HONEST`].
     pub fn new() -> SimDisk {
         SimDisk::default()
     }
@@ -162,6 +168,18 @@ impl SimDisk {
     /// Whether a handle is of this life of the process.
     pub fn alive(&self, file: FileKey) -> bool {
         file.boot == self.boot
+    }
+
+    /// Keeps a file open once more.
+    fn share(&mut self, file: FileKey) {
+        if file.boot == self.boot {
+            self.tree.nodes[file.node as usize].handles += 1;
+        }
+    }
+
+    /// The present path of an open file, unless it was removed.
+    fn path(&self, file: FileKey) -> Option<String> {
+        (file.boot == self.boot).then(|| self.tree.path(file.node))?
     }
 
     fn content(&self, file: FileKey) -> Result<&Content, DiskErrorKind> {

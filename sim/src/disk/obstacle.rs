@@ -22,10 +22,10 @@ impl SimDisk {
     }
 
     /// Ends all trouble: rates, ambushes, slowness, a lack of room, a read-only mount. What was damaged
-    /// stays damaged.
+    /// stays damaged, and a power cut again does what [`DiskFaults::HONEST`] says.
     pub fn calm(&mut self) {
         if let Some(hostile) = &mut self.hostile {
-            **hostile = Hostile::default();
+            **hostile = Hostile { faults: DiskFaults::HONEST, ..Hostile::default() };
         }
     }
 

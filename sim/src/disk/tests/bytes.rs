@@ -3,7 +3,7 @@
 use orloj_kernel::{DiskErrorKind, OpenMode};
 
 use super::{LAWFUL, Rig, full, runs};
-use crate::disk::{EFBIG, EIO, FILE_MAX};
+use crate::disk::{DiskFaults, EFBIG, EIO, FILE_MAX};
 
 #[test]
 fn reads_see_writes_gaps_and_the_end() {
@@ -40,8 +40,9 @@ fn a_reader_may_not_write() {
 }
 
 #[test]
-fn a_disk_without_trouble_loses_nothing_and_chooses_nothing() {
+fn a_disk_without_faults_loses_nothing_and_chooses_nothing() {
     let mut rig = Rig::new(1);
+    rig.disk.set_faults(DiskFaults::NONE);
     let file = rig.create("f");
     rig.write(file, 0, b"never synced").unwrap();
     rig.power_cut();

@@ -24,6 +24,7 @@ fn rates(change: impl Fn(&mut DiskFaults)) -> DiskFaults {
 /// A rig whose file `f` durably holds `n` sectors of the bytes 1, 2, ...
 fn numbered(seed: u64, n: u8) -> (Rig, crate::disk::FileKey) {
     let mut rig = Rig::new(seed);
+    rig.disk.set_faults(DiskFaults::NONE);
     let bytes: Vec<u8> = (1..=n).flat_map(|b| [b; 512]).collect();
     let file = rig.durable("f", &bytes);
     (rig, file)

@@ -13,7 +13,6 @@ mod every;
 mod faults;
 mod names;
 mod oracle;
-mod speed;
 
 /// Rates at which a power cut may do anything lawful, in an order or in none.
 pub(super) const LAWFUL: DiskFaults = DiskFaults {
