@@ -1,6 +1,7 @@
 //! CPU nanoseconds per operation of the disk model: `cargo run --release --example disk_cost`.
 //!
-//! Fresh memory costs a page fault for every 4 KiB; see it vanish with MALLOC_TRIM_THRESHOLD_=1000000000.
+//! Fresh memory costs a page fault for every 4 KiB; see it vanish with
+//! MALLOC_TRIM_THRESHOLD_=1000000000.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 

@@ -168,8 +168,9 @@ impl Control {
         });
     }
 
-    /// Ends the chaos: links heal, disks behave, rates of faults go to zero, rare paths stay untaken, connections that
-    /// were silently lost are noticed. Hosts that are down stay down until restarted, and clocks stay wrong.
+    /// Ends the chaos: links heal, disks behave, rates of faults go to zero, rare paths stay
+    /// untaken, connections that were silently lost are noticed. Hosts that are down stay down
+    /// until restarted, and clocks stay wrong.
     pub fn quiet(&self) {
         with(|w| {
             w.tell(None, "world", format_args!("QUIET"));

@@ -1,8 +1,9 @@
 //! The bytes of one file: what processes see, what the media holds, and what lies between.
 //!
-//! Processes see the cache: the pages in `slots`. Where the media may hold something else, a [`Rift`]
-//! keeps the durable sectors and every content that was written since and replaced unsynced, so that a
-//! power cut can choose among them. A clean page costs no more than its bytes, a page of zeros nothing.
+//! Processes see the cache: the pages in `slots`. Where the media may hold something else, a
+//! [`Rift`] keeps the durable sectors and every content that was written since and replaced
+//! unsynced, so that a power cut can choose among them. A clean page costs no more than its bytes,
+//! a page of zeros nothing.
 
 use super::rift::{
     PAGE, Page, Rift, SECTOR, SECTORS, Sector, Spare, Version, ZEROS, bits, mask, range, sector_of,
@@ -25,7 +26,8 @@ struct Slot {
 }
 
 impl Slot {
-    /// Notes that a sync covered `sectors`; of a page that a truncation took, nothing is left to keep.
+    /// Notes that a sync covered `sectors`; of a page that a truncation took, nothing is left to
+    /// keep.
     fn sync(&mut self, sectors: u8) {
         if self.allocated {
             self.synced |= sectors;
@@ -255,7 +257,8 @@ impl Content {
         self.forget(rift, s, begin);
     }
 
-    /// Stops holding contents of a sector from before `begin` for a sync: they are durable, or lost.
+    /// Stops holding contents of a sector from before `begin` for a sync: they are durable, or
+    /// lost.
     pub(super) fn forget(&mut self, rift: usize, s: usize, begin: u64) {
         let r = &mut self.rifts[rift];
         r.between.retain(|v| v.sector as usize != s || v.seq >= begin);
@@ -330,8 +333,8 @@ impl Content {
         }
     }
 
-    /// Changes what the media holds. Processes see it at once if the cache has `evicted` the sector,
-    /// and otherwise after a power cut, unless they write it again.
+    /// Changes what the media holds. Processes see it at once if the cache has `evicted` the
+    /// sector, and otherwise after a power cut, unless they write it again.
     pub(super) fn set_durable(
         &mut self,
         sector: u64,

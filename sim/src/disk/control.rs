@@ -18,8 +18,8 @@ impl Control {
         })
     }
 
-    /// Sets how often what goes wrong with the disk of a host from now on. A disk of which nobody has
-    /// said anything loses at a power cut what an honest one may, and has no other faults.
+    /// Sets how often what goes wrong with the disk of a host from now on. A disk of which nobody
+    /// has said anything loses at a power cut what an honest one may, and has no other faults.
     pub fn set_disk_faults(&self, host: &str, faults: DiskFaults) {
         self.disk(host, |disk, luck| {
             faults.enable(luck.faults);
@@ -32,8 +32,8 @@ impl Control {
         self.disk(host, |disk, _| disk.set_latency(profile));
     }
 
-    /// Lies in wait for the next operation of its kind on a file whose path `pattern` describes, where
-    /// `*` stands for anything.
+    /// Lies in wait for the next operation of its kind on a file whose path `pattern` describes,
+    /// where `*` stands for anything.
     pub fn ambush_disk(&self, host: &str, what: Ambush, pattern: &str) {
         self.disk(host, |disk, _| disk.ambush(what, pattern));
         self.tell_disk(host, format_args!("in wait for {pattern}: {what:?}"));
@@ -87,8 +87,8 @@ impl Control {
         self.disk(host, |disk, _| disk.snapshot())
     }
 
-    /// Lets a host that is down come back with what `image` holds: an older copy of its own disk, or
-    /// the disk of another host.
+    /// Lets a host that is down come back with what `image` holds: an older copy of its own disk,
+    /// or the disk of another host.
     ///
     /// # Panics
     /// When the host is up.

@@ -34,11 +34,12 @@ struct Cut {
 }
 
 impl SimDisk {
-    /// The machine loses power and starts again: of everything unsynced the media holds some, by the
-    /// rates of [`DiskFaults`] and within what a journaling file system allows:
+    /// The machine loses power and starts again: of everything unsynced the media holds some, by
+    /// the rates of [`DiskFaults`] and within what a journaling file system allows:
     /// - a sector holds the durable content or one written since, or is torn between two, or noise;
-    /// - the length of a file is the durable one or one it had since, or ends with a sector in between;
-    ///   what lies before it and was not written to the media reads as zeros or as the older content;
+    /// - the length of a file is the durable one or one it had since, or ends with a sector in
+    ///   between; what lies before it and was not written to the media reads as zeros or as the
+    ///   older content;
     /// - a truncation takes its bytes away if and only if its length is kept;
     /// - names: a creation, removal or rename is kept whole or lost whole, and kept only with those
     ///   before it of the same name or the same file.

@@ -97,7 +97,8 @@ impl SimDisk {
         (first < end).then_some((first, end))
     }
 
-    /// The first sector from `start` on, counted from where `place` begins and round, that may be hit.
+    /// The first sector from `start` on, counted from where `place` begins and round, that may be
+    /// hit.
     fn choose(&self, damage: Damage, node: NodeId, place: Place, start: u64) -> Option<u64> {
         let (first, end) = self.window(node, place)?;
         let content = self.tree.file(node)?;

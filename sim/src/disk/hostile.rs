@@ -3,8 +3,8 @@
 use crate::fault::{FaultClass, Faults};
 
 /// How a file system behaves when writing back dirty pages fails (Rebello et al., "Can Applications
-/// Recover from fsync Failures?", ATC 2020). In each case some of the pages may have arrived, and the
-/// rest are marked clean: a later sync succeeds and writes none of them.
+/// Recover from fsync Failures?", ATC 2020). In each case some of the pages may have arrived, and
+/// the rest are marked clean: a later sync succeeds and writes none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncFailure {
     /// ext4 in ordered mode, XFS: the cache goes on showing the new content until it is evicted or
@@ -15,8 +15,9 @@ pub enum SyncFailure {
     /// A journal that cannot be written: as [`SyncFailure::KeepsNew`], and the file system is
     /// read-only until the machine restarts.
     ReadOnly,
-    /// ext4 with journaled data: this sync answers success, and the next one of the file fails, after
-    /// which the media holds what it held before this one. Takes back what was acknowledged.
+    /// ext4 with journaled data: this sync answers success, and the next one of the file fails,
+    /// after which the media holds what it held before this one. Takes back what was
+    /// acknowledged.
     Late,
 }
 
@@ -53,13 +54,13 @@ impl OnSynced {
 /// How often a disk goes wrong, by class. Rates are in parts per million; 0 is never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskFaults {
-    /// At a power cut, for each unsynced sector (or, in an ordered cut, for the cut): it goes back to
-    /// an older content.
+    /// At a power cut, for each unsynced sector (or, in an ordered cut, for the cut): it goes back
+    /// to an older content.
     pub lost_write: u32,
     /// At a power cut, for each sector in flight: part of it is older than the rest.
     pub torn: u32,
-    /// At a power cut, for the cut: what is lost is drawn one by one, in no order. Otherwise nothing is
-    /// lost unless everything after it is.
+    /// At a power cut, for the cut: what is lost is drawn one by one, in no order. Otherwise
+    /// nothing is lost unless everything after it is.
     pub reorder: u32,
     /// At a power cut, for each sector in flight: it holds noise.
     pub garbage: u32,
@@ -226,7 +227,8 @@ pub(super) struct Hostile {
     pub(super) stall_until: u64,
 }
 
-/// Whether `path` is what `pattern` says; `*` stands for anything, also for nothing and for slashes.
+/// Whether `path` is what `pattern` says; `*` stands for anything, also for nothing and for
+/// slashes.
 pub(super) fn matches(pattern: &str, path: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == path };
     let Some(path) = path.strip_prefix(head) else { return false };

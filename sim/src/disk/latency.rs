@@ -32,7 +32,8 @@ pub struct LatencyProfile {
 }
 
 impl LatencyProfile {
-    /// A solid-state disk: reads of 10 to 100 us, cached writes of 2 to 10 us, syncs of 50 to 400 us.
+    /// A solid-state disk: reads of 10 to 100 us, cached writes of 2 to 10 us, syncs of 50 to 400
+    /// us.
     pub const SOLID_STATE: LatencyProfile = LatencyProfile {
         read: (10_000, 100_000),
         write: (2_000, 10_000),

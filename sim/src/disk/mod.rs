@@ -1,9 +1,10 @@
-//! One host's disk: files and names, the cache and the media, and all that can go wrong between them.
+//! One host's disk: files and names, the cache and the media, and all that can go wrong between
+//! them.
 //!
-//! A [`SimDisk`] is plain and synchronous; it knows no time but what it is given. Completed does not
-//! mean durable: processes see the cache, and [`SimDisk::power_cut`] decides what of it the media got.
-//! Sectors of 512 bytes are the unit of atomicity. Every undetermined decision is a choice of
-//! [`Stream::Disk`], with calm value 0: nothing is lost, nothing breaks.
+//! A [`SimDisk`] is plain and synchronous; it knows no time but what it is given. Completed does
+//! not mean durable: processes see the cache, and [`SimDisk::power_cut`] decides what of it the
+//! media got. Sectors of 512 bytes are the unit of atomicity. Every undetermined decision is a
+//! choice of [`Stream::Disk`], with calm value 0: nothing is lost, nothing breaks.
 //!
 //! The hosts of a world reach theirs through the port, where operations take time.
 //!
@@ -122,8 +123,8 @@ impl SimDisk {
     /// Opens a file. See [`OpenMode`].
     ///
     /// # Errors
-    /// `NotFound`, `AlreadyExists`, `BadPath`; `ReadOnly` for more than reading on a read-only disk;
-    /// `Full` for a creation.
+    /// `NotFound`, `AlreadyExists`, `BadPath`; `ReadOnly` for more than reading on a read-only
+    /// disk; `Full` for a creation.
     pub fn open(
         &mut self,
         path: &str,
@@ -218,8 +219,8 @@ impl SimDisk {
     /// Writes all of `bytes` at `offset`, growing the file with zeros if need be.
     ///
     /// # Errors
-    /// `Io` for a dead handle, a device error, or a file beyond [`FILE_MAX`]; `ReadOnly`; `Full`. Part
-    /// of the write may have happened.
+    /// `Io` for a dead handle, a device error, or a file beyond [`FILE_MAX`]; `ReadOnly`; `Full`.
+    /// Part of the write may have happened.
     pub fn write_at(
         &mut self,
         file: FileKey,
@@ -328,8 +329,8 @@ impl SimDisk {
         }
     }
 
-    /// The process dies and the machine lives: handles, locks and syncs in flight end, and the cache
-    /// stays.
+    /// The process dies and the machine lives: handles, locks and syncs in flight end, and the
+    /// cache stays.
     pub fn process_crash(&mut self) {
         self.boot += 1;
         for id in 0..self.tree.nodes.len() {
@@ -355,8 +356,8 @@ impl SimDisk {
         Image(copy.tree)
     }
 
-    /// The media holds what `image` says, and the machine starts from it: an older copy of this disk,
-    /// or the disk of another host.
+    /// The media holds what `image` says, and the machine starts from it: an older copy of this
+    /// disk, or the disk of another host.
     pub fn restore(&mut self, image: &Image) {
         self.boot += 1;
         self.tree = image.0.clone();

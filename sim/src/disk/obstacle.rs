@@ -21,16 +21,16 @@ impl SimDisk {
         self.hostile().faults = faults;
     }
 
-    /// Ends all trouble: rates, ambushes, slowness, a lack of room, a read-only mount. What was damaged
-    /// stays damaged, and a power cut again does what [`DiskFaults::HONEST`] says.
+    /// Ends all trouble: rates, ambushes, slowness, a lack of room, a read-only mount. What was
+    /// damaged stays damaged, and a power cut again does what [`DiskFaults::HONEST`] says.
     pub fn calm(&mut self) {
         if let Some(hostile) = &mut self.hostile {
             **hostile = Hostile { faults: DiskFaults::HONEST, ..Hostile::default() };
         }
     }
 
-    /// Lies in wait for the next operation of its kind on a file whose path `pattern` describes, where
-    /// `*` stands for anything.
+    /// Lies in wait for the next operation of its kind on a file whose path `pattern` describes,
+    /// where `*` stands for anything.
     pub fn ambush(&mut self, what: Ambush, pattern: &str) {
         self.hostile().ambushes.push((what, pattern.to_owned()));
     }

@@ -1,5 +1,5 @@
-//! Operations under way: issued by a task, carried out when their latency has passed, whether or not
-//! anybody still waits.
+//! Operations under way: issued by a task, carried out when their latency has passed, whether or
+//! not anybody still waits.
 
 use std::{
     future::Future,
@@ -236,8 +236,8 @@ impl Drop for Pending {
     }
 }
 
-/// Begins an operation on `host`, which ends after its latency. Dropping the future does not take it
-/// back.
+/// Begins an operation on `host`, which ends after its latency. Dropping the future does not take
+/// it back.
 pub(super) fn issue(w: &mut World, host: u32, work: Work) -> Pending {
     let (op, bytes) = work.cost();
     let h = &mut w.hosts[host as usize];
@@ -303,7 +303,8 @@ impl World {
         }
     }
 
-    /// A host goes down. What its process had asked for may still happen, and nobody there hears of it.
+    /// A host goes down. What its process had asked for may still happen, and nobody there hears of
+    /// it.
     pub(crate) fn disk_crash(&mut self, host: u32, how: Crash) {
         for slot in 0..self.disk_ops.slots.len() {
             let s = &mut self.disk_ops.slots[slot];

@@ -5,8 +5,8 @@ pub(super) const SECTOR: usize = 512;
 /// The unit of memory and of the account of free space.
 pub(super) const PAGE: usize = 4096;
 pub(super) const SECTORS: usize = PAGE / SECTOR;
-/// Contents kept of one sector between the durable and the current one. A power cut cannot bring back
-/// those that were dropped; the oldest go first.
+/// Contents kept of one sector between the durable and the current one. A power cut cannot bring
+/// back those that were dropped; the oldest go first.
 const KEPT: usize = 6;
 
 pub(super) type Page = [u8; PAGE];
@@ -88,7 +88,8 @@ pub(super) struct Rift {
     pub(super) page: u32,
     /// The sectors that may differ.
     pub(super) apart: u8,
-    /// Those of them that a sync would write. The others were given up by a failed sync, or damaged.
+    /// Those of them that a sync would write. The others were given up by a failed sync, or
+    /// damaged.
     pub(super) dirty: u8,
     /// Those whose cached content a truncation left.
     pub(super) cut: u8,

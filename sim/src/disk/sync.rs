@@ -81,7 +81,8 @@ impl SimDisk {
     /// Ends a sync of a directory. Does nothing if the process died meanwhile.
     ///
     /// # Errors
-    /// `Io` when the media failed; `ReadOnly` on a read-only disk. The names may still become durable.
+    /// `Io` when the media failed; `ReadOnly` on a read-only disk. The names may still become
+    /// durable.
     pub fn end_sync_dir(
         &mut self,
         token: SyncToken,

@@ -5,9 +5,9 @@
 //! - A creation, removal or rename is atomic: all of it survives a power cut or nothing. A renamed
 //!   file is never without a name, and never under both.
 //! - A change survives only with every earlier unsynced change of the same names or the same file.
-//! - Otherwise changes survive independently, in any order, until their directory is synced. A rename
-//!   belongs to the directory it moves *to*. That a sync of some other file or directory happens to
-//!   carry them along, as ext4 does, is not promised here.
+//! - Otherwise changes survive independently, in any order, until their directory is synced. A
+//!   rename belongs to the directory it moves *to*. That a sync of some other file or directory
+//!   happens to carry them along, as ext4 does, is not promised here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -404,7 +404,8 @@ impl Tree {
         }
     }
 
-    /// Whether the loss of a change is to be seen: its name is there, or gone, and the media differs.
+    /// Whether the loss of a change is to be seen: its name is there, or gone, and the media
+    /// differs.
     pub(super) fn felt(&self, change: &Change) -> bool {
         let at = |(dir, name): &(NodeId, Box<str>)| {
             let dir = self.dir(*dir).expect("a change keeps its directories");

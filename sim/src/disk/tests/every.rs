@@ -134,8 +134,9 @@ fn an_ordered_cut_takes_back_only_the_end() {
     assert_eq!(shown(seen), shown(BTreeSet::from(want)));
 }
 
-/// Goal: whatever a long program does, every sector after a cut is a legal one, torn or noise at most
-/// where those are enabled, and nothing synced is lost. Method: random programs, several lives each.
+/// Goal: whatever a long program does, every sector after a cut is a legal one, torn or noise at
+/// most where those are enabled, and nothing synced is lost. Method: random programs, several lives
+/// each.
 #[test]
 fn long_programs_leave_only_what_is_legal() {
     let programs = if cfg!(debug_assertions) { 100 } else { 5_000 };

@@ -1,5 +1,5 @@
-//! What a power cut may leave of one file, said in the fewest words: the states the file went through,
-//! and for each sector and the length the free choice among them.
+//! What a power cut may leave of one file, said in the fewest words: the states the file went
+//! through, and for each sector and the length the free choice among them.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,8 @@ impl Oracle {
         self.durable = self.durable.max(begin);
     }
 
-    /// Whether state `at` is on the same side of every truncation that took bytes of `sector` as `by`.
+    /// Whether state `at` is on the same side of every truncation that took bytes of `sector` as
+    /// `by`.
     fn agree(&self, sector: usize, at: usize, by: usize) -> bool {
         (self.durable + 1..self.states.len()).all(|i| {
             let (before, after) = (self.states[i - 1].len(), self.states[i].len());
