@@ -19,6 +19,16 @@ macro_rules! conformance {
     };
 }
 
+/// The same, of a port that the simulator does not have yet.
+macro_rules! machine_only {
+    (one: [$($one:ident),* $(,)?], two: [$($two:ident),* $(,)?] $(,)?) => {
+        mod host {
+            $(#[test] fn $one() { crate::ports::world::one_machine(super::$one); })*
+            $(#[test] fn $two() { crate::ports::world::two_on_a_machine(super::$two); })*
+        }
+    };
+}
+
 mod actors;
 mod datagrams;
 mod disk;
