@@ -66,8 +66,8 @@ impl Drop for Hosted {
     }
 }
 
-/// The living tasks. A key names a slot and which of its tenants is meant, so a key that outlives its
-/// task aborts nobody else.
+/// The living tasks. A key names a slot and which of its tenants is meant, so a key that outlives
+/// its task aborts nobody else.
 #[derive(Default)]
 pub(crate) struct Tasks(Mutex<Table>);
 
