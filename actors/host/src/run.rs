@@ -19,8 +19,8 @@ use crate::{Host, Options, StartError};
 /// [`StartError`] when the runtime cannot start; `main` has not been called then.
 pub fn run<F, Main>(options: Options, main: F) -> Result<ExitCode, StartError>
 where
-    F: FnOnce(Context, Shutdown) -> Main + Send,
-    Main: Future<Output = ExitCode> + Send,
+    F: FnOnce(Context, Shutdown) -> Main,
+    Main: Future<Output = ExitCode>,
 {
     let context = Host::new(options)?.context();
     abort_on_panic();

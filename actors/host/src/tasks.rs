@@ -29,7 +29,7 @@ impl Spawner for Machine {
         }
     }
 
-    fn block_on(&self, host: HostKey, future: Pin<&mut (dyn Future<Output = ()> + Send)>) {
+    fn block_on(&self, host: HostKey, future: Pin<&mut dyn Future<Output = ()>>) {
         let context = Context::new(self.leaked(), host);
         let mut future = future;
         self.tokio.block_on(std::future::poll_fn(move |cx| {

@@ -65,7 +65,7 @@ pub trait Spawner {
     /// Drops the task at its current await point. Does nothing if it has ended.
     fn abort(&self, task: TaskKey);
     /// Runs `future` to its end from outside of any task. Only tests and `main` call it.
-    fn block_on(&self, host: HostKey, future: Pin<&mut (dyn Future<Output = ()> + Send)>);
+    fn block_on(&self, host: HostKey, future: Pin<&mut dyn Future<Output = ()>>);
 }
 
 /// Randomness.
