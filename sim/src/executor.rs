@@ -106,7 +106,7 @@ pub(crate) fn sweep() {
 ///
 /// # Panics
 /// When the world fails or can never finish it.
-pub(crate) fn block_on(host: HostKey, mut future: Pin<&mut (dyn Future<Output = ()> + Send)>) {
+pub(crate) fn block_on(host: HostKey, mut future: Pin<&mut dyn Future<Output = ()>>) {
     let seat = Ambient::enter();
     loop {
         let (id, context) = with(|w| {

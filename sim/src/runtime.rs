@@ -107,7 +107,7 @@ impl Spawner for Sim {
         drop(ended);
     }
 
-    fn block_on(&self, host: HostKey, future: Pin<&mut (dyn Future<Output = ()> + Send)>) {
+    fn block_on(&self, host: HostKey, future: Pin<&mut dyn Future<Output = ()>>) {
         crate::executor::block_on(host, future);
     }
 }

@@ -15,6 +15,7 @@ mod journal;
 mod listener;
 mod node;
 mod observer;
+pub mod raft;
 mod sequencer;
 mod session;
 mod slot;

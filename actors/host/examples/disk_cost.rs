@@ -1,9 +1,9 @@
 //! What one durable 4 KiB append costs a task, by the way it reaches the disk.
 //!
 //! `cargo run --release -p orloj-host --example disk_cost -- [DIR]`. Each line is a fresh process
-//! state: a way, the number of tasks that append at once (each waits for its own append), and whether
-//! the file grows or was written before. Latency is what a task sees; CPU is that of the whole process
-//! per append. `docs/decisions/disk-port.md` holds the figures that decided.
+//! state: a way, the number of tasks that append at once (each waits for its own append), and
+//! whether the file grows or was written before. Latency is what a task sees; CPU is that of the
+//! whole process per append. `docs/decisions/disk-port.md` holds the figures that decided.
 
 #![allow(clippy::print_stdout, reason = "an example that prints a table")]
 

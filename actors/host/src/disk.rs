@@ -103,7 +103,8 @@ struct Held(fs::File);
 impl RawLock for Held {}
 
 impl Drop for Held {
-    /// Closing alone would not release it while a child process is being started and shares the file.
+    /// Closing alone would not release it while a child process is being started and shares the
+    /// file.
     fn drop(&mut self) {
         if let Err(cause) = self.0.unlock() {
             tracing::warn!(%cause, "a lock is released only by the end of the process");

@@ -69,8 +69,8 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// Starts a runtime. Tasks make progress while somebody is inside [`Context::block_on`], and with
-    /// [`Workers::Many`] always.
+    /// Starts a runtime. Tasks make progress while somebody is inside [`Context::block_on`], and
+    /// with [`Workers::Many`] always.
     ///
     /// # Errors
     /// [`StartError`] when the process may not have another thread or event loop.

@@ -11,15 +11,16 @@ use crate::{Host, Options, StartError};
 /// still run are not waited for.
 ///
 /// SIGTERM and SIGINT begin the [`Shutdown`]; `main` is expected to finish what it promised and
-/// return. A second one ends the process at once, with exit code 128 plus its number. A panic in any
-/// task is a bug after which no promise can be relied on: it is reported, and the process aborts.
+/// return. A second one ends the process at once, with exit code 128 plus its number. A panic in
+/// any task is a bug after which no promise can be relied on: it is reported, and the process
+/// aborts.
 ///
 /// # Errors
 /// [`StartError`] when the runtime cannot start; `main` has not been called then.
 pub fn run<F, Main>(options: Options, main: F) -> Result<ExitCode, StartError>
 where
-    F: FnOnce(Context, Shutdown) -> Main + Send,
-    Main: Future<Output = ExitCode> + Send,
+    F: FnOnce(Context, Shutdown) -> Main,
+    Main: Future<Output = ExitCode>,
 {
     let context = Host::new(options)?.context();
     abort_on_panic();

@@ -29,7 +29,7 @@ impl Spawner for Machine {
         }
     }
 
-    fn block_on(&self, host: HostKey, future: Pin<&mut (dyn Future<Output = ()> + Send)>) {
+    fn block_on(&self, host: HostKey, future: Pin<&mut dyn Future<Output = ()>>) {
         let context = Context::new(self.leaked(), host);
         let mut future = future;
         self.tokio.block_on(std::future::poll_fn(move |cx| {
@@ -66,8 +66,8 @@ impl Drop for Hosted {
     }
 }
 
-/// The living tasks. A key names a slot and which of its tenants is meant, so a key that outlives its
-/// task aborts nobody else.
+/// The living tasks. A key names a slot and which of its tenants is meant, so a key that outlives
+/// its task aborts nobody else.
 #[derive(Default)]
 pub(crate) struct Tasks(Mutex<Table>);
 

@@ -1,8 +1,8 @@
 //! The door for guests that take no context.
 //!
-//! openraft asks for time and tasks through functions without `self`. Every executor therefore makes
-//! the polled task's context ambient around each poll, and an adapter reads it here. Our own code is
-//! handed its context and does not use this door.
+//! openraft asks for time and tasks through functions without `self`. Every executor therefore
+//! makes the polled task's context ambient around each poll, and an adapter reads it here. Our own
+//! code is handed its context and does not use this door.
 
 use std::cell::Cell;
 
@@ -25,7 +25,8 @@ pub fn try_ambient() -> Option<Context> {
     AMBIENT.get()
 }
 
-/// The seat of an executor on this thread: what it sets stays ambient until it sets another or leaves.
+/// The seat of an executor on this thread: what it sets stays ambient until it sets another or
+/// leaves.
 #[derive(Debug)]
 pub struct Ambient(Option<Context>);
 

@@ -90,15 +90,11 @@ impl Context {
         actor::start(*self, actor)
     }
 
-    /// Runs `future` to its end from outside of any task. For `main` and tests.
-    pub fn block_on<F>(&self, future: F) -> F::Output
-    where
-        F: Future + Send,
-        F::Output: Send,
-    {
+    /// Runs `future` to its end on this thread, from outside of any task. For `main` and tests.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let mut output = None;
         {
-            let run: Pin<&mut (dyn Future<Output = ()> + Send)> =
+            let run: Pin<&mut dyn Future<Output = ()>> =
                 std::pin::pin!(async { output = Some(future.await) });
             self.runtime.block_on(self.host, run);
         }

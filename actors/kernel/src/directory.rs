@@ -83,8 +83,8 @@ impl Directory {
         Directory::default()
     }
 
-    /// Enters what `make` makes under a name that nobody has: `wanted`, or `wanted-2`, `wanted-3` and
-    /// so on.
+    /// Enters what `make` makes under a name that nobody has: `wanted`, or `wanted-2`, `wanted-3`
+    /// and so on.
     pub(crate) fn enter<T>(
         &self,
         wanted: &'static str,

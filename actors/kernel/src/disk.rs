@@ -47,7 +47,8 @@ pub enum DiskErrorKind {
     /// The path is no file, or no directory, or not a path.
     #[error("not a usable path")]
     BadPath,
-    /// An earlier sync of this file failed: what it holds is unknown, and it must not be used again.
+    /// An earlier sync of this file failed: what it holds is unknown, and it must not be used
+    /// again.
     #[error("dead after a failed sync")]
     Dead,
     /// The device failed, with the error number of the operating system.
@@ -119,8 +120,8 @@ pub trait RawFile: Send + Sync {
     fn write_at(&self, offset: u64, buf: Vec<u8>) -> Io<'_, (Vec<u8>, Result<(), DiskErrorKind>)>;
     /// Makes every write completed before this call, and the file's length, survive a power cut.
     fn sync(&self) -> Io<'_, Result<(), DiskErrorKind>>;
-    /// [`RawFile::write_at`], then [`RawFile::sync`]. A runtime for which each wait has a price may do
-    /// both for one; what can be observed must stay the same.
+    /// [`RawFile::write_at`], then [`RawFile::sync`]. A runtime for which each wait has a price may
+    /// do both for one; what can be observed must stay the same.
     fn write_sync(
         &self,
         offset: u64,
@@ -207,8 +208,8 @@ impl File {
     /// [`File::write_at`], then [`File::sync`], for the price of one wait.
     ///
     /// # Errors
-    /// As the two. A failed write leaves the file usable, a failed sync does not; the error's `op` is
-    /// `write` or `sync`.
+    /// As the two. A failed write leaves the file usable, a failed sync does not; the error's `op`
+    /// is `write` or `sync`.
     pub async fn write_sync(&self, offset: u64, buf: Vec<u8>) -> Result<Vec<u8>, DiskError> {
         self.alive("write")?;
         match self.raw.write_sync(offset, buf).await {

@@ -2,11 +2,12 @@
 //!
 //! An [`Actor`] owns its state and is handed whole batches of messages. It reaches the outside only
 //! through its [`Context`]: time, randomness, tasks, network, disk. The crate `orloj-host` binds
-//! those ports to a machine; the crate `orloj-sim` binds them to a seed. No code above this crate can
-//! tell which of the two it runs on: there is no type parameter, feature or `cfg` by which it could.
+//! those ports to a machine; the crate `orloj-sim` binds them to a seed. No code above this crate
+//! can tell which of the two it runs on: there is no type parameter, feature or `cfg` by which it
+//! could.
 //!
-//! Invariant: neither this crate nor any above it, `orloj-host` excepted, names tokio's runtime, files,
-//! sockets, threads or the machine's clock. `cargo xtask lint` and clippy hold the line.
+//! Invariant: neither this crate nor any above it, `orloj-host` excepted, names tokio's runtime,
+//! files, sockets, threads or the machine's clock. `cargo xtask lint` and clippy hold the line.
 
 mod actor;
 mod ambient;

@@ -159,8 +159,8 @@ impl<M> Mailbox<M> {
         status.last = last;
     }
 
-    /// Puts `msg` in, by the mailbox's policy; gives it back if a waiting sender must try again. Such
-    /// a sender shows the waker to call, and keeps its ticket from one attempt to the next.
+    /// Puts `msg` in, by the mailbox's policy; gives it back if a waiting sender must try again.
+    /// Such a sender shows the waker to call, and keeps its ticket from one attempt to the next.
     fn put(&self, msg: M, wait: Option<(&mut Ticket<'_, M>, &Waker)>) -> Result<(), SendError<M>> {
         let mut state = self.state();
         if state.closed {
@@ -279,7 +279,8 @@ impl<M: Send> Inspect for Mailbox<M> {
     }
 }
 
-/// Where to send an actor's messages. Clones share the mailbox; the last one dropped ends the actor.
+/// Where to send an actor's messages. Clones share the mailbox; the last one dropped ends the
+/// actor.
 pub struct Addr<M> {
     mailbox: Arc<Mailbox<M>>,
 }

@@ -1,8 +1,8 @@
 //! The network port: byte streams with listeners, and datagrams.
 //!
 //! Streams speak tokio's `AsyncRead` and `AsyncWrite`, so codecs, hyper and rustls run on them in
-//! both worlds. `poll_shutdown` ends the writing half; dropping a stream closes both, and bytes that
-//! the peer has not read may then be lost.
+//! both worlds. `poll_shutdown` ends the writing half; dropping a stream closes both, and bytes
+//! that the peer has not read may then be lost.
 
 use std::{
     fmt, io,

@@ -60,7 +60,8 @@ impl Site {
 #[distributed_slice]
 pub static SITES: [Site];
 
-/// Every place linked into this binary, by kind and name: an order that does not depend on the linker.
+/// Every place linked into this binary, by kind and name: an order that does not depend on the
+/// linker.
 pub fn sites() -> &'static [&'static Site] {
     static SORTED: OnceLock<Vec<&'static Site>> = OnceLock::new();
     SORTED.get_or_init(|| {
@@ -91,8 +92,8 @@ macro_rules! site {
     }};
 }
 
-/// States that a condition holds whenever this place is passed: `always!(cx, cond, "name", "format",
-/// args..)`. Broken, it ends a simulation with this verdict, and panics on a machine.
+/// States that a condition holds whenever this place is passed: `always!(cx, cond, "name",
+/// "format", args..)`. Broken, it ends a simulation with this verdict, and panics on a machine.
 #[macro_export]
 macro_rules! always {
     ($cx:expr, $cond:expr, $name:literal) => {
@@ -125,7 +126,8 @@ macro_rules! reachable {
     };
 }
 
-/// States that this place is never passed: `orloj_kernel::unreachable!(cx, "name", "format", args..)`.
+/// States that this place is never passed: `orloj_kernel::unreachable!(cx, "name", "format",
+/// args..)`.
 #[macro_export]
 macro_rules! unreachable {
     ($cx:expr, $name:literal, $($evidence:tt)+) => {{
@@ -135,9 +137,9 @@ macro_rules! unreachable {
     }};
 }
 
-/// Asks whether to take a rare but legal path: `if buggify!(cx, "name") { .. }`. A machine says no; a
-/// simulation wakes a random quarter of these places per seed, and each then fires a quarter of the
-/// time.
+/// Asks whether to take a rare but legal path: `if buggify!(cx, "name") { .. }`. A machine says no;
+/// a simulation wakes a random quarter of these places per seed, and each then fires a quarter of
+/// the time.
 #[macro_export]
 macro_rules! buggify {
     ($cx:expr, $name:literal) => {
@@ -156,8 +158,8 @@ macro_rules! clock_bound {
     }};
 }
 
-/// Asks whether the planted defect `name` is active: `if mutant!(cx, "name") { wrong } else { right }`.
-/// The constant `false` in every build but the simulator's.
+/// Asks whether the planted defect `name` is active: `if mutant!(cx, "name") { wrong } else { right
+/// }`. The constant `false` in every build but the simulator's.
 #[macro_export]
 macro_rules! mutant {
     ($cx:expr, $name:literal) => {{

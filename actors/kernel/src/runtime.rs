@@ -1,7 +1,7 @@
 //! The ports as a runtime offers them: one dyn-compatible trait per concern.
 //!
-//! A runtime serves many hosts (a simulation) or one (a machine); every call names the host it speaks
-//! for. Code does not call these traits; it calls [`Context`](crate::Context).
+//! A runtime serves many hosts (a simulation) or one (a machine); every call names the host it
+//! speaks for. Code does not call these traits; it calls [`Context`](crate::Context).
 
 use std::{
     fmt,
@@ -13,8 +13,8 @@ use std::{
 
 use crate::{Directory, Disk, Instant, Network, Site, WallTime};
 
-/// A type-erased unit of work, boxed once at spawn, so that actor code is compiled in the crate that
-/// owns it and not again in every binary that starts it.
+/// A type-erased unit of work, boxed once at spawn, so that actor code is compiled in the crate
+/// that owns it and not again in every binary that starts it.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One port operation that may wait.
@@ -65,7 +65,7 @@ pub trait Spawner {
     /// Drops the task at its current await point. Does nothing if it has ended.
     fn abort(&self, task: TaskKey);
     /// Runs `future` to its end from outside of any task. Only tests and `main` call it.
-    fn block_on(&self, host: HostKey, future: Pin<&mut (dyn Future<Output = ()> + Send)>);
+    fn block_on(&self, host: HostKey, future: Pin<&mut dyn Future<Output = ()>>);
 }
 
 /// Randomness.

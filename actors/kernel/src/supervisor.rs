@@ -116,8 +116,8 @@ impl Supervisor {
         self
     }
 
-    /// Adds a child. `make` is called for every life of it; nothing runs before [`Supervisor::run`].
-    /// The address is valid at once and across restarts.
+    /// Adds a child. `make` is called for every life of it; nothing runs before
+    /// [`Supervisor::run`]. The address is valid at once and across restarts.
     pub fn child<A: Actor>(
         &mut self,
         restart: Restart,
@@ -138,9 +138,9 @@ impl Supervisor {
 
     /// Runs the children until all have ended, `shutdown` begins, or one cannot be mended.
     ///
-    /// At shutdown children are dropped in reverse order, each when the one after it is gone; whoever
-    /// needs to finish work first does it before turning the switch. Dropping this future drops the
-    /// children.
+    /// At shutdown children are dropped in reverse order, each when the one after it is gone;
+    /// whoever needs to finish work first does it before turning the switch. Dropping this future
+    /// drops the children.
     ///
     /// # Errors
     /// [`Escalation`] when a child ended fatally or too often. All children are gone then.

@@ -51,8 +51,8 @@ where
         context.host,
         name,
         Box::pin(async move {
-            // The future is captured before the reply, and so dropped before it: whoever learns that
-            // the task has ended finds everything that belonged to it gone.
+            // The future is captured before the reply, and so dropped before it: whoever learns
+            // that the task has ended finds everything that belonged to it gone.
             let output = future.await;
             reply.send(output);
         }),

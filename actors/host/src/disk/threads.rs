@@ -13,7 +13,8 @@ use orloj_kernel::{Answer, Reply};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A pool that grows to a bound and never shrinks: a thread that has once been needed will be again.
+/// A pool that grows to a bound and never shrinks: a thread that has once been needed will be
+/// again.
 pub(crate) struct Threads {
     state: Mutex<State>,
     ready: Condvar,

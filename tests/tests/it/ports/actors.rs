@@ -6,7 +6,7 @@ use std::{
 };
 
 use orloj_kernel::{
-    Actor, Addr, Answer, Context, Dropped, Overflow, Reply, SendError, Status, Stop,
+    Actor, Addr, Answer, Context, Dropped, JoinHandle, Overflow, Reply, SendError, Status, Stop,
 };
 
 use super::world::{Flag, until};
@@ -21,6 +21,7 @@ conformance! {
         a_full_mailbox_refuses,
         a_full_mailbox_drops_the_oldest,
         whoever_gives_up_waiting_is_forgotten,
+        room_that_is_not_taken_goes_to_the_next,
         an_ended_actor_takes_no_messages,
         those_who_wait_for_room_learn_of_the_end,
         a_dropped_reply_is_an_error_and_not_a_hang,
@@ -256,6 +257,33 @@ async fn whoever_gives_up_waiting_is_forgotten(cx: Context) {
     open.send(());
     addr.send(Msg::Note(4)).await.unwrap();
     assert_eq!(told(&addr).await.0, [0, 1, 2, 3, 4]);
+}
+
+/// Those who are offered room give up at that moment, and others wait behind them.
+async fn room_that_is_not_taken_goes_to_the_next(cx: Context) {
+    let addr = cx.start(Waits::default());
+    for round in 0..20 {
+        let open = block(cx, &addr).await;
+        for n in 0..4 {
+            addr.send(Msg::Note(n)).await.unwrap();
+        }
+        let senders: Vec<_> = (0..12)
+            .map(|n| {
+                let addr = addr.clone();
+                cx.spawn("sender", async move { addr.send(Msg::Note(n)).await.is_ok() })
+            })
+            .collect();
+        cx.sleep(Duration::from_millis(round % 2)).await;
+        open.send(());
+        for _ in 0..round % 3 {
+            cx.yield_now().await;
+        }
+        senders[..6].iter().for_each(JoinHandle::abort);
+        for (n, sender) in senders.into_iter().enumerate() {
+            let sent = sender.await;
+            assert!(n < 6 || sent == Ok(true), "sender {n} in round {round}: {sent:?}");
+        }
+    }
 }
 
 async fn an_ended_actor_takes_no_messages(cx: Context) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orloj_kernel::{Context, DiskError, DiskErrorKind, Entry, File, OpenMode};
 
-conformance! {
+machine_only! {
     one: [
         a_file_is_opened_as_its_mode_says,
         opening_what_cannot_be_a_file_is_refused,

@@ -3,7 +3,11 @@
 use orloj_kernel::Context;
 
 conformance! {
-    one: [draws_differ, every_bit_is_sometimes_set_and_sometimes_not, a_bounded_draw_reaches_all_and_no_more],
+    one: [
+        draws_differ,
+        every_bit_is_sometimes_set_and_sometimes_not,
+        a_bounded_draw_reaches_all_and_no_more,
+    ],
     two: [hosts_draw_apart],
 }
 

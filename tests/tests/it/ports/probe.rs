@@ -19,8 +19,9 @@ conformance! {
 }
 
 async fn what_holds_is_passed_in_silence(cx: Context) {
-    always!(cx, 1 + 1 == 2, "conformance: sums");
-    always!(cx, true, "conformance: evidence", "never printed {}", 7);
+    let sum: u32 = [1, 1].iter().sum();
+    always!(cx, sum == 2, "conformance: sums");
+    always!(cx, sum > 1, "conformance: evidence", "never printed {}", 7);
     sometimes!(cx, false, "conformance: never");
     reachable!(cx, "conformance: reached");
     let bound = clock_bound!(cx, "conformance: bound", 5_000_000);

@@ -66,7 +66,9 @@ async fn pair(here: Context, there: Context) -> (Stream, Stream) {
 
 /// `len` bytes of which none is where it belongs if it was moved.
 fn pattern(len: usize, seed: u32) -> Vec<u8> {
-    (0..len as u32).map(|n| ((n ^ seed).wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    let words = 0..(len as u32).div_ceil(4);
+    let word = |n: u32| (n ^ seed).wrapping_mul(2_654_435_761).to_be_bytes();
+    words.flat_map(word).take(len).collect()
 }
 
 /// What reading gives when the peer has gone, be it politely or not.
@@ -164,7 +166,7 @@ async fn bytes_arrive_in_order(here: Context, there: Context) {
 }
 
 async fn a_large_transfer_crosses_both_ways_at_once(here: Context, there: Context) {
-    const LEN: usize = 8 << 20;
+    const LEN: usize = 1 << 20;
     async fn exchange(cx: Context, stream: Stream, send: u32, receive: u32) {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let writing = cx.spawn("writer", async move {
@@ -183,7 +185,7 @@ async fn a_large_transfer_crosses_both_ways_at_once(here: Context, there: Contex
 }
 
 async fn a_writer_waits_for_a_slow_reader(here: Context, there: Context) {
-    const LEN: usize = 64 << 20;
+    const LEN: usize = 32 << 20;
     let (mut near, mut far) = pair(here, there).await;
     let written = Arc::new(AtomicUsize::new(0));
     let counter = written.clone();

@@ -46,7 +46,9 @@ enum Msg {
 
 /// What happened to the children, in order: `("a", "start")`, `("a", "gone")`.
 #[derive(Clone, Default)]
-struct Story(Arc<Mutex<Vec<(&'static str, &'static str, Instant)>>>);
+struct Story(Arc<Mutex<Vec<Line>>>);
+
+type Line = (&'static str, &'static str, Instant);
 
 impl Story {
     fn tell(&self, cx: Context, who: &'static str, what: &'static str) {

@@ -254,7 +254,7 @@ async fn a_wake_during_the_poll_is_not_lost(cx: Context) {
             if polls == 1_000 {
                 return Poll::Ready(());
             }
-            task.waker().clone().wake();
+            task.waker().wake_by_ref();
             Poll::Pending
         })
         .await;

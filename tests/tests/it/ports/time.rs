@@ -167,8 +167,15 @@ async fn a_sleep_wakes_whoever_polled_it_last(cx: Context) {
     let mut sleep = cx.sleep(Duration::from_millis(20));
     assert!(Pin::new(&mut sleep).poll(&mut task::Context::from_waker(&waker)).is_pending());
     // It moves into a task, which would hang if the wake-up went to the first.
-    cx.spawn("second", sleep).await.unwrap();
-    assert_eq!(first.count(), 0);
+    let in_time = cx.spawn("second", async move {
+        let in_time = poll_fn(|cx| Poll::Ready(Pin::new(&mut sleep).poll(cx))).await.is_pending();
+        sleep.await;
+        in_time
+    });
+    // On a busy machine the task may have come too late to take the wake-up over.
+    if in_time.await.unwrap() {
+        assert_eq!(first.count(), 0);
+    }
 }
 
 async fn a_sleep_of_all_eternity_can_be_dropped(cx: Context) {
