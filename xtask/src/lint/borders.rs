@@ -107,11 +107,6 @@ const CROSSINGS: &[Crossing] = &[
         reason: "it measures the simulator's own CPU time, outside of any world",
     },
     Crossing {
-        path: "net/examples/resp_cost.rs",
-        names: &["std::env", "std::time", "clippy::disallowed_methods", "clippy::disallowed_types"],
-        reason: "it measures the codec's own time, outside of any world",
-    },
-    Crossing {
         path: "sim/src/testing.rs",
         names: &["std::env", "std::thread", "clippy::disallowed_methods"],
         reason: "a test runs each world on a thread of its own and is told its seed from outside",
