@@ -1,8 +1,8 @@
 //! `cargo xtask sim`: builds the simulation binary and becomes it.
 //!
 //! The binary parses its own flags. A build that succeeds is silent; one that fails shows the
-//! compiler's words and exits 2, because the run did not start. `check-determinism` compares two
-//! builds of the same source, so it also gets the path of an unoptimised binary.
+//! compiler's words and exits 2, because the run did not start. `check-determinism` and `mutants`
+//! compare two builds of the same source, so they also get the path of an unoptimised binary.
 
 use crate::process;
 use anyhow::{Context, Result};
@@ -28,11 +28,14 @@ pub(crate) fn run(args: Vec<String>) -> Result<ExitCode> {
     Err(process::exec(command))
 }
 
+/// Tasks of the binary that compare two builds.
+const COMPARING: &[&str] = &["check-determinism", "mutants"];
+
 /// Whether the run compares two builds and was not told by hand where the second one lies.
 fn needs_other_binary(args: &[String]) -> bool {
     let asks_for_help = args.iter().any(|arg| arg == "--help" || arg == "-h");
     let given = args.iter().any(|arg| arg.split('=').next() == Some(OTHER_BINARY));
-    args.iter().any(|arg| arg == "check-determinism") && !given && !asks_for_help
+    args.iter().any(|arg| COMPARING.contains(&&**arg)) && !given && !asks_for_help
 }
 
 /// Builds the simulation binary in `profile` and returns its path.
@@ -64,13 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unassisted_determinism_check_builds_twice() {
+    fn only_what_compares_builds_builds_twice() {
         assert!(needs("check-determinism --seeds 0..20"));
         assert!(needs("--json check-determinism --seeds 0..20"));
+        assert!(needs("mutants --only journal"));
         assert!(!needs("check-determinism --seeds 0..20 --other-binary /t/sim"));
         assert!(!needs("check-determinism --other-binary=/t/sim"));
         assert!(!needs("check-determinism --help"));
         assert!(!needs("--seed 7"));
+        assert!(!needs("--seed 7 --mutant ack-before-sync"));
         assert!(!needs(""));
     }
 }
