@@ -1,15 +1,6 @@
 //! One host's idea of time, and the timers that wait for it.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-use crate::{
-    task::Wake,
-    world::{Event, try_with, with},
-};
+use crate::task::Wake;
 
 /// A monotonic clock that may run fast or slow, and a wall clock that may be wrong and may jump.
 #[derive(Clone, Debug)]
@@ -133,56 +124,6 @@ impl Timers {
             Fired::Early(s.host, s.deadline)
         } else {
             Fired::Wake(s.wake.take())
-        }
-    }
-}
-
-/// Stands for the world itself where a timer names a host: its clock is the true one.
-const WORLD: u32 = u32::MAX;
-
-/// Ready after a while of world time, whatever the clocks of hosts show: the latency of devices.
-pub(crate) struct WorldSleep {
-    nanos: u64,
-    armed: Option<Armed>,
-}
-
-struct Armed {
-    world: u32,
-    slot: u32,
-    life: u32,
-    at: u64,
-}
-
-/// Waits for `nanos` of world time.
-pub(crate) fn world_sleep(nanos: u64) -> WorldSleep {
-    WorldSleep { nanos, armed: None }
-}
-
-impl Future for WorldSleep {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let nanos = self.nanos;
-        with(|w| {
-            let armed = self.armed.get_or_insert_with(|| {
-                let at = w.now.saturating_add(nanos);
-                let (slot, life) = w.timers.arm(WORLD, at);
-                w.queue.push(at, Event::Timer { slot, life });
-                Armed { world: w.id, slot, life, at }
-            });
-            if w.now >= armed.at {
-                return Poll::Ready(());
-            }
-            w.timers.waker(armed.slot).set(cx.waker());
-            Poll::Pending
-        })
-    }
-}
-
-impl Drop for WorldSleep {
-    fn drop(&mut self) {
-        if let Some(Armed { world, slot, life, .. }) = self.armed {
-            let wake = try_with(world, |w| w.timers.forget(slot, life));
-            drop(wake);
         }
     }
 }

@@ -17,11 +17,11 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Control;
 
-fn nanos(d: Duration) -> u64 {
+pub(crate) fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn id(w: &World, host: &str) -> u32 {
+pub(crate) fn id(w: &World, host: &str) -> u32 {
     w.host_named(host).unwrap_or_else(|| panic!("no host is called {host}"))
 }
 
@@ -168,7 +168,7 @@ impl Control {
         });
     }
 
-    /// Ends the chaos: links heal, rates of faults go to zero, rare paths stay untaken, connections that
+    /// Ends the chaos: links heal, disks behave, rates of faults go to zero, rare paths stay untaken, connections that
     /// were silently lost are noticed. Hosts that are down stay down until restarted, and clocks stay wrong.
     pub fn quiet(&self) {
         with(|w| {
@@ -180,6 +180,7 @@ impl Control {
             w.coverage.buggify = false;
             for host in &mut w.hosts {
                 host.polls_left = u64::MAX;
+                host.disk.calm();
             }
         });
     }

@@ -124,12 +124,7 @@ impl World {
                 self.end_task(TaskId::new(slot as u32, s.life));
             }
         }
-        let (choices, faults) = (&mut self.choices, &mut self.faults);
-        let host = &mut self.hosts[id as usize];
-        match how {
-            Crash::Process => host.disk.process_crash(),
-            Crash::Power => host.disk.power_cut(choices, faults),
-        }
+        self.disk_crash(id, how);
     }
 
     /// Freezes a host for `length` of world time. Its clocks go on; it notices nothing.

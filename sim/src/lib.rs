@@ -24,7 +24,7 @@
 pub mod choice;
 mod clock;
 mod control;
-mod disk;
+pub mod disk;
 mod executor;
 pub mod fault;
 mod host;

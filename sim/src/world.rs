@@ -11,6 +11,7 @@ use orloj_kernel::{Context, HostKey, Task};
 use crate::{
     choice::{Choices, Stream, mix},
     clock::{Fired, Timers},
+    disk::Ops,
     fault::Faults,
     host::Host,
     net::Net,
@@ -35,6 +36,7 @@ thread_local! {
 pub(crate) enum Event {
     Timer { slot: u32, life: u32 },
     Net(crate::net::NetEvent),
+    Disk { slot: u32, life: u32 },
     Resume { host: u32, boot: u32 },
 }
 
@@ -56,6 +58,7 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) hosts: Vec<Host>,
     pub(crate) net: Net,
+    pub(crate) disk_ops: Ops,
     pub(crate) coverage: Coverage,
     pub(crate) mutant: Option<&'static str>,
     pub(crate) failure: Option<Failure>,
@@ -160,6 +163,7 @@ impl World {
             trace,
             hosts: Vec::new(),
             net: Net::default(),
+            disk_ops: Ops::default(),
             coverage: Coverage::default(),
             mutant: None,
             failure: None,
@@ -368,6 +372,10 @@ impl World {
             Event::Net(event) => {
                 self.trace.event(self.now, event.word());
                 self.net_event(event);
+            }
+            Event::Disk { slot, life } => {
+                self.trace.event(self.now, u64::from(slot) << 8 | 4);
+                self.disk_event(slot, life);
             }
             Event::Resume { host, boot } => {
                 self.trace.event(self.now, u64::from(host) << 8 | 3);

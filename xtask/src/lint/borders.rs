@@ -112,6 +112,11 @@ const CROSSINGS: &[Crossing] = &[
         reason: "it measures the codec's own time, outside of any world",
     },
     Crossing {
+        path: "sim/examples/disk_cost.rs",
+        names: &["libc"],
+        reason: "it measures the disk model's own CPU time, outside of any world",
+    },
+    Crossing {
         path: "sim/src/testing.rs",
         names: &["std::env", "std::thread", "clippy::disallowed_methods"],
         reason: "a test runs each world on a thread of its own and is told its seed from outside",
