@@ -117,7 +117,7 @@ fn deadlines_are_kept_cleared_and_reported() {
 
 #[test]
 fn expire_obeys_its_condition() {
-    use ExpireCondition::{Absent, Earlier, Later, Present};
+    use ExpireCondition::{Absent, Earlier, Later, Present, PresentEarlier};
     let eternal = |condition| run(&[set("k", "a"), expire("k", 50, Some(condition))]);
     let mortal = |ms, condition| {
         run(&[set("k", "a"), expire("k", 50, None), expire("k", ms, Some(condition))])
@@ -129,6 +129,10 @@ fn expire_obeys_its_condition() {
     assert_eq!((mortal(50, Later), mortal(40, Later)), (Answer::Int(0), Answer::Int(0)));
     assert_eq!((eternal(Earlier), mortal(40, Earlier)), (Answer::Int(1), Answer::Int(1)));
     assert_eq!((mortal(50, Earlier), mortal(60, Earlier)), (Answer::Int(0), Answer::Int(0)));
+    assert_eq!(
+        (eternal(PresentEarlier), mortal(40, PresentEarlier)),
+        (Answer::Int(0), Answer::Int(1))
+    );
 }
 
 fn scan(after: Option<&str>, pattern: Option<&str>, count: u32) -> Command {

@@ -1,3 +1,7 @@
-//! The simulation program.
+//! The simulation program. `cargo xtask sim` builds and runs it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    orloj_scenarios::cli::main()
+}

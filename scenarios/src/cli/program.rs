@@ -1,0 +1,64 @@
+//! Which program a name means.
+
+use std::path::Path;
+
+use super::{args::RunArgs, machine};
+use crate::{Run, Scenario, Setup, leaks, mutants, scenario};
+
+/// Something of which seeds can be run.
+#[derive(Clone, Debug)]
+pub(super) enum Program {
+    /// A node and its clients.
+    Scenario(Box<Scenario>),
+    /// The planted leaks.
+    Leaks,
+}
+
+impl Program {
+    /// The program that the flags name.
+    pub(super) fn find(args: &RunArgs) -> Result<Program, String> {
+        Program::named(args.scenario.as_deref().unwrap_or("default"))
+    }
+
+    pub(super) fn named(name: &str) -> Result<Program, String> {
+        if name == leaks::NAME {
+            return Ok(Program::Leaks);
+        }
+        let scenario = match name.strip_suffix(".toml") {
+            Some(stem) => {
+                let title = Path::new(stem).file_name().unwrap_or_default().to_string_lossy();
+                Scenario::parse(&title, &machine::read(Path::new(name))?)
+            }
+            None => scenario::find(name),
+        };
+        scenario.map(|s| Program::Scenario(Box::new(s))).map_err(|error| error.to_string())
+    }
+
+    /// Its name in reports.
+    pub(super) fn title(&self) -> &str {
+        match self {
+            Program::Scenario(scenario) => &scenario.title,
+            Program::Leaks => leaks::NAME,
+        }
+    }
+
+    /// Runs one seed on a thread of its own.
+    pub(super) fn run(&self, setup: Setup) -> Run {
+        let seed = setup.seed;
+        let run = machine::on_fresh_thread(|| match self {
+            Program::Scenario(scenario) => crate::run(scenario, setup),
+            Program::Leaks => leaks::run(setup),
+        });
+        run.unwrap_or_else(|why| Run::did_not_start(seed, why))
+    }
+}
+
+/// The planted defect of this name.
+pub(super) fn mutant(name: Option<&str>) -> Result<Option<&'static str>, String> {
+    let Some(name) = name else { return Ok(None) };
+    let known = mutants();
+    match known.iter().find(|known| **known == name) {
+        Some(found) => Ok(Some(found)),
+        None => Err(format!("no defect is called \"{name}\"; there are {}", known.join(", "))),
+    }
+}

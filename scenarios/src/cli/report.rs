@@ -1,0 +1,260 @@
+//! Verdicts in words, and as JSON.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use orloj_invariants::Moment;
+use orloj_kernel::SiteKind;
+use serde::Serialize;
+
+use super::{
+    args::RunArgs,
+    campaign::{Sum, Timed},
+    machine::{self, say},
+    program::Program,
+};
+use crate::{Outcome, Run};
+
+/// One seed, for machines.
+#[derive(Serialize)]
+struct Row<'a> {
+    seed: u64,
+    scenario: &'a str,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    law: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'a str>,
+    trace_hash: String,
+    events: u64,
+    virtual_ms: u64,
+    wall_ms: u64,
+    requests: u64,
+    answered: u64,
+    faults: BTreeMap<&'static str, u64>,
+    unfired: Vec<&'static str>,
+    sometimes: BTreeMap<&'static str, u64>,
+}
+
+/// One object on one line.
+pub(super) fn json(scenario: &str, timed: &Timed) -> String {
+    let run = &timed.run;
+    let (outcome, law, evidence) = match &run.outcome {
+        Outcome::Held => ("held", None, None),
+        Outcome::Broken(b) => ("broken", Some(b.law.as_str()), Some(b.evidence.as_str())),
+        Outcome::DidNotStart(why) => ("did-not-start", None, Some(why.as_str())),
+    };
+    let properties = run.met.iter().filter(|met| met.site.kind != SiteKind::Buggify);
+    let row = Row {
+        seed: run.seed,
+        scenario,
+        outcome,
+        law,
+        evidence,
+        trace_hash: hash(run.trace_hash),
+        events: run.events,
+        virtual_ms: run.virtual_ns / 1_000_000,
+        wall_ms: u64::try_from(timed.took.as_millis()).unwrap_or(u64::MAX),
+        requests: run.tally.requests,
+        answered: run.tally.answered,
+        faults: run.faults.iter().map(|(class, times)| (class.name(), *times)).collect(),
+        unfired: run.unfired.iter().map(|class| class.name()).collect(),
+        sometimes: properties.map(|met| (met.site.name, met.hit)).collect(),
+    };
+    serde_json::to_string(&row).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+}
+
+fn hash(hash: u64) -> String {
+    format!("{hash:016x}")
+}
+
+/// The name of a kind of place.
+pub(super) fn kind(kind: SiteKind) -> &'static str {
+    match kind {
+        SiteKind::Always => "always",
+        SiteKind::Sometimes => "sometimes",
+        SiteKind::Reachable => "reachable",
+        SiteKind::Unreachable => "unreachable",
+        SiteKind::Buggify => "buggify",
+        SiteKind::ClockBound(_) => "clock-bound",
+        SiteKind::Mutant => "mutant",
+    }
+}
+
+/// A broken promise on one screen: which, what contradicts it, when, the events that matter, and the
+/// command to copy.
+pub(super) fn broken(program: &Program, args: &RunArgs, run: &Run) {
+    let Outcome::Broken(breach) = &run.outcome else { return };
+    let head = format!("BROKEN  {}", breach.law);
+    say(&format!("{head:<56}scenario {}   seed {}\n", program.title(), run.seed));
+    paragraph("promise", &breach.promise);
+    paragraph("evidence", &breach.evidence);
+    let simulated = Moment(breach.when);
+    paragraph("when", &format!("simulated {simulated} s of {} s", Moment(run.virtual_ns)));
+    if !breach.also.is_empty() {
+        paragraph("also", &format!("the run breaks {}", breach.also.join(", ")));
+    }
+    if !breach.story.is_empty() {
+        say("\n  last events that touched it");
+        breach.story.iter().for_each(|line| say(&format!("    {line}")));
+    }
+    if let Some(backtrace) = &breach.backtrace {
+        say("\n  backtrace");
+        ours(backtrace).for_each(|line| say(&format!("    {line}")));
+    }
+    say("");
+    let replay = replay(program, args, run.seed);
+    paragraph("replay", &replay);
+    paragraph("story", &format!("{replay} --trace run-{}.txt", run.seed));
+    let commit = machine::commit().unwrap_or_else(|| "unknown".to_owned());
+    paragraph("commit", &format!("{commit}, digest {}\n", hash(run.trace_hash)));
+}
+
+/// The one command that runs this seed again.
+fn replay(program: &Program, args: &RunArgs, seed: u64) -> String {
+    let mut command = format!(
+        "cargo xtask sim --scenario {} --seed {seed}",
+        match &args.scenario {
+            Some(name) => name,
+            None => program.title(),
+        }
+    );
+    if args.no_faults {
+        command += " --no-faults";
+    }
+    if args.scheduler != orloj_sim::Scheduler::default() {
+        command += &format!(" --scheduler {}", args.scheduler);
+    }
+    if let Some(mutant) = &args.mutant {
+        command += &format!(" --mutant {mutant}");
+    }
+    command
+}
+
+/// The frames of a backtrace that are in this repository.
+fn ours(backtrace: &str) -> impl Iterator<Item = &str> {
+    let lines: Vec<&str> = backtrace.lines().map(str::trim).collect();
+    let frames = lines.windows(2).filter(|pair| {
+        pair[1].starts_with("at ") && pair[0].contains("orloj") && !pair[0].contains("panics")
+    });
+    let shown: Vec<&str> = frames.flat_map(|pair| [pair[0], pair[1]]).take(24).collect();
+    shown.into_iter()
+}
+
+/// `  name      text`, the text wrapped beside the name.
+fn paragraph(name: &str, text: &str) {
+    const WIDTH: usize = 92;
+    let mut line = String::new();
+    let mut first = true;
+    let put = |line: &str, first: bool| {
+        let name = if first { name } else { "" };
+        say(&format!("  {name:<9} {line}"));
+    };
+    for word in text.split(' ') {
+        if !line.is_empty() && line.len() + word.len() >= WIDTH {
+            put(&line, first);
+            (first, line) = (false, String::new());
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    put(&line, first);
+}
+
+/// What all seeds together did and met.
+pub(super) fn summary(title: &str, sum: &Sum, took: Duration) {
+    let seeds = sum.held + sum.broken.len() as u64;
+    let simulated = Duration::from_millis((sum.virtual_ns / 1_000_000) as u64);
+    let verdict = match sum.broken.len() {
+        0 => "every promise held".to_owned(),
+        broken => format!("{broken} BROKEN"),
+    };
+    say(&format!("{title}: {} {}, {verdict}", number(seeds), plural(seeds, "seed")));
+    say(&format!(
+        "  {} events, {:.1} s simulated in {:.1} s",
+        number(sum.events),
+        simulated.as_secs_f64(),
+        took.as_secs_f64()
+    ));
+    let t = sum.tally;
+    if t.requests > 0 {
+        say(&format!(
+            "  {} requests: {} answered, {} lost; {} executed in {} lives of the node",
+            number(t.requests),
+            number(t.answered),
+            number(t.lost),
+            number(t.executed),
+            number(t.lives)
+        ));
+    }
+    faults(sum);
+    places(sum);
+}
+
+fn faults(sum: &Sum) {
+    if !sum.faults.is_empty() {
+        say("  faults injected                    times    seeds");
+    }
+    for (class, often) in &sum.faults {
+        say(&format!("    {class:<24} {:>12} {:>8}", number(often.times), number(often.seeds)));
+    }
+    let never: Vec<&str> =
+        sum.unfired.keys().copied().filter(|class| !sum.faults.contains_key(class)).collect();
+    if !never.is_empty() {
+        say(&format!("  enabled and never fired: {}", never.join(", ")));
+    }
+}
+
+fn places(sum: &Sum) {
+    let is_property = |kind: &str| kind != "buggify";
+    let properties = || sum.met.iter().filter(|((kind, _), _)| is_property(kind));
+    if properties().any(|(_, often)| often.times > 0) {
+        say("  met in the code                    times    seeds");
+    }
+    for ((kind, name), often) in properties().filter(|(_, often)| often.times > 0) {
+        let name = format!("{kind} {name}");
+        say(&format!("    {name:<36} {:>12} {:>8}", number(often.times), number(often.seeds)));
+    }
+    let never = |buggify: bool| -> Vec<&str> {
+        let idle = sum.met.iter().filter(|(_, often)| often.times == 0);
+        idle.filter(|((kind, _), _)| is_property(kind) != buggify).map(|((_, n), _)| *n).collect()
+    };
+    let (unmet, untaken) = (never(false), never(true));
+    if !unmet.is_empty() {
+        say(&format!("  never met: {}", unmet.join(", ")));
+    }
+    if !untaken.is_empty() {
+        say(&format!("  rare paths never taken: {}", untaken.join(", ")));
+    }
+}
+
+fn plural(n: u64, word: &str) -> String {
+    if n == 1 { word.to_owned() } else { format!("{word}s") }
+}
+
+/// `1,234,567`
+pub(super) fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(number(0), "0");
+        assert_eq!(number(999), "999");
+        assert_eq!(number(1_000), "1,000");
+        assert_eq!(number(1_234_567), "1,234,567");
+    }
+}

@@ -1,0 +1,209 @@
+//! What one seed is run with, and what came of it.
+
+use std::io::Write;
+
+use orloj_kernel::{Site, SiteKind};
+use orloj_sim::{Config, Detail, Failure, Line, Report, Scheduler, fault::FaultClass};
+
+/// How to run one seed.
+pub struct Setup {
+    /// The seed.
+    pub seed: u64,
+    /// Whether anything goes wrong.
+    pub faults: bool,
+    /// How the next task is chosen.
+    pub scheduler: Scheduler,
+    /// How much is kept of what happens.
+    pub detail: Detail,
+    /// Where the story goes line by line.
+    pub sink: Option<Box<dyn Write + Send>>,
+    /// The planted defect that is active.
+    pub mutant: Option<&'static str>,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+impl Setup {
+    /// A seed with its faults, a random scheduler, nothing kept and no defect.
+    pub fn seed(seed: u64) -> Setup {
+        Setup {
+            seed,
+            faults: true,
+            scheduler: Scheduler::Random,
+            detail: Detail::Hash,
+            sink: None,
+            mutant: None,
+        }
+    }
+
+    /// The world's configuration.
+    pub(crate) fn config(self) -> Config {
+        Config {
+            scheduler: self.scheduler,
+            detail: self.detail,
+            sink: self.sink,
+            mutant: self.mutant,
+            ..Config::seed(self.seed)
+        }
+    }
+}
+
+/// How a seed ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every promise held.
+    Held,
+    /// One did not.
+    Broken(Breach),
+    /// The run could not begin, and why.
+    DidNotStart(String),
+}
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// The law, or the property of the code, or `panic`, `trap`, `stalled`, `out-of-time`.
+    pub law: String,
+    /// What it promises.
+    pub promise: String,
+    /// What contradicts it.
+    pub evidence: String,
+    /// Simulated nanoseconds at which it was complete.
+    pub when: u64,
+    /// Other laws that the same run breaks.
+    pub also: Vec<&'static str>,
+    /// The events that touched it, if the story was told.
+    pub story: Vec<Line>,
+    /// Where, for panics and traps.
+    pub backtrace: Option<String>,
+}
+
+impl Breach {
+    /// What the world itself found.
+    pub(crate) fn of(failure: Failure, when: u64) -> Breach {
+        let promise = match failure.law.as_str() {
+            "panic" => "No code panics.",
+            "trap" => "Simulated code reaches the world only through its context.",
+            "stalled" | "out-of-time" => "The run comes to its end.",
+            "driver" => "The scenario itself is not hit by its faults.",
+            _ => "A property stated in the code holds whenever it is passed.",
+        };
+        Breach {
+            law: failure.law,
+            promise: promise.to_owned(),
+            evidence: failure.evidence,
+            when,
+            also: Vec::new(),
+            story: Vec::new(),
+            backtrace: failure.backtrace,
+        }
+    }
+}
+
+/// How often a stated property or rare path was met in one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Met {
+    /// The place.
+    pub site: &'static Site,
+    /// How often it was passed.
+    pub passed: u64,
+    /// How often its condition held.
+    pub hit: u64,
+}
+
+/// Sizes of what a run did, so that a green run can be seen to have done something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests sent.
+    pub requests: u64,
+    /// Of them, answered.
+    pub answered: u64,
+    /// Of them, lost with their connection.
+    pub lost: u64,
+    /// Commands the node executed.
+    pub executed: u64,
+    /// Times the node came up.
+    pub lives: u64,
+}
+
+impl Tally {
+    /// Adds another run's.
+    pub fn add(&mut self, other: Tally) {
+        self.requests += other.requests;
+        self.answered += other.answered;
+        self.lost += other.lost;
+        self.executed += other.executed;
+        self.lives += other.lives;
+    }
+}
+
+/// One finished seed.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The seed.
+    pub seed: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Equal runs have equal hashes.
+    pub trace_hash: u64,
+    /// Polls and events.
+    pub events: u64,
+    /// Simulated nanoseconds.
+    pub virtual_ns: u64,
+    /// What was injected, how often.
+    pub faults: Vec<(FaultClass, u64)>,
+    /// What was meant to be injected and never was.
+    pub unfired: Vec<FaultClass>,
+    /// Every `sometimes!`, `reachable!` and `buggify!`.
+    pub met: Vec<Met>,
+    /// What the run did.
+    pub tally: Tally,
+}
+
+impl Run {
+    /// A seed that never began.
+    pub(crate) fn did_not_start(seed: u64, why: String) -> Run {
+        Run {
+            seed,
+            outcome: Outcome::DidNotStart(why),
+            trace_hash: 0,
+            events: 0,
+            virtual_ns: 0,
+            faults: Vec::new(),
+            unfired: Vec::new(),
+            met: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// A seed that ended with this report.
+    pub(crate) fn of(seed: u64, report: Report, outcome: Outcome, tally: Tally) -> Run {
+        let counted =
+            |kind| matches!(kind, SiteKind::Sometimes | SiteKind::Reachable | SiteKind::Buggify);
+        let places = report.coverage.places(counted);
+        Run {
+            seed,
+            outcome,
+            trace_hash: report.trace_hash,
+            events: report.events,
+            virtual_ns: report.virtual_ns,
+            faults: report.faults.injections().collect(),
+            unfired: report.faults.unfired().collect(),
+            met: places.map(|(site, passed, hit)| Met { site, passed, hit }).collect(),
+            tally,
+        }
+    }
+}
+
+/// Every planted defect in this binary, by name.
+pub fn mutants() -> Vec<&'static str> {
+    let sites = orloj_kernel::sites();
+    let mut names: Vec<&str> =
+        sites.iter().filter(|site| site.kind == SiteKind::Mutant).map(|site| site.name).collect();
+    names.dedup();
+    names
+}
