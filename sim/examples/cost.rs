@@ -1,4 +1,4 @@
-//! CPU nanoseconds per operation of the simulator's hot paths: `cargo run --release --example cost [ROW..]`.
+//! CPU nanoseconds per operation of the simulator's hot paths: `cargo run --release --example cost [--once] [ROW..]`.
 
 use std::time::Duration;
 
@@ -14,14 +14,20 @@ fn cpu() -> f64 {
 }
 
 fn wanted(name: &str) -> bool {
-    std::env::args().skip(1).all(|a| a.starts_with('-')) || std::env::args().any(|a| a == name)
+    let mut names = std::env::args().skip(1).filter(|a| !a.starts_with('-')).peekable();
+    names.peek().is_none() || names.any(|a| a == name)
+}
+
+/// How often a row is run. Once is enough where instructions are counted, which is exact.
+fn times() -> u32 {
+    if std::env::args().any(|a| a == "--once") { 1 } else { 5 }
 }
 
 fn row(name: &str, ops: u64, f: impl Fn()) {
     if !wanted(name) {
         return;
     }
-    let best = (0..5)
+    let best = (0..times())
         .map(|_| {
             let begun = cpu();
             f();
@@ -33,9 +39,24 @@ fn row(name: &str, ops: u64, f: impl Fn()) {
 
 fn config(scheduler: Scheduler) -> Config {
     let mut c = Config::seed(7);
-    c.latency = Latency::Fixed(1_000_000);
+    c.latency = Latency::Fixed(LATENCY.as_nanos() as u64);
     c.scheduler = scheduler;
     c
+}
+
+/// One way of every link, and the length of a round of the mesh.
+const LATENCY: Duration = Duration::from_millis(1);
+const MESSAGE: [u8; 64] = [7; 64];
+
+/// The durations task `task` sleeps for: uniform from 1 ms to 1 s in steps of 1 us.
+fn durations(task: u64) -> impl Iterator<Item = Duration> {
+    let mut state = (task + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        Duration::from_micros(1000 + (state >> 11) % 999_000)
+    })
 }
 
 async fn echo_server(cx: Context) {
@@ -59,9 +80,9 @@ fn echo(n: u64) {
         let mut s = client.connect("server:7").await.unwrap();
         let mut buf = [0; 64];
         for _ in 0..n {
-            s.write_all(&[1; 32]).await.unwrap();
-            let got = s.read(&mut buf).await.unwrap();
-            assert_eq!(got, 32);
+            s.write_all(&MESSAGE).await.unwrap();
+            s.read_exact(&mut buf).await.unwrap();
+            assert_eq!(buf, MESSAGE);
         }
     })
     .unwrap();
@@ -73,6 +94,7 @@ fn mesh(nodes: usize, rounds: u64) {
         sim.host(&format!("n{i}"), move |cx| async move {
             let mut listener = cx.listen("0.0.0.0:7").await.unwrap();
             let mut writers = Vec::new();
+            cx.sleep(LATENCY).await;
             for j in 0..nodes {
                 if j != i {
                     writers.push(cx.connect(&format!("n{j}:7")).await.unwrap());
@@ -82,21 +104,23 @@ fn mesh(nodes: usize, rounds: u64) {
                 let (mut s, _) = listener.accept().await.unwrap();
                 cx.spawn("read", async move {
                     let mut buf = [0; 64];
-                    while let Ok(1..) = s.read(&mut buf).await {}
+                    while s.read_exact(&mut buf).await.is_ok() {
+                        assert_eq!(buf[0], 7);
+                    }
                 });
             }
             for _ in 0..rounds {
                 for w in &mut writers {
-                    w.write_all(&[1; 32]).await.unwrap();
+                    w.write_all(&MESSAGE).await.unwrap();
                 }
-                cx.sleep(Duration::from_millis(10)).await;
+                cx.sleep(LATENCY).await;
             }
             std::future::pending::<()>().await;
         });
     }
     let driver = sim.idle_host("driver");
     sim.run(driver, async move {
-        driver.sleep(Duration::from_millis(100 + 10 * rounds)).await;
+        driver.sleep(LATENCY * (3 * nodes as u32 + 2 * rounds as u32)).await;
     })
     .unwrap();
 }
@@ -108,8 +132,8 @@ fn timers(tasks: u64, each: u64) {
         let mut handles = Vec::new();
         for i in 0..tasks {
             handles.push(cx.spawn("sleeper", async move {
-                for k in 0..each {
-                    cx.sleep(Duration::from_nanos((i * 7919 + k * 104_729) % 1_000_000 + 1)).await;
+                for duration in durations(i).take(each as usize) {
+                    cx.sleep(duration).await;
                 }
             }));
         }
@@ -139,16 +163,21 @@ fn yields(tasks: u64, each: u64) {
     .unwrap();
 }
 
+/// Tasks that live at once in the spawn row.
+const BATCH: u64 = 1000;
+
 fn spawns(n: u64, scheduler: Scheduler) {
     let mut sim = Simulation::new(config(scheduler));
     let cx = sim.idle_host("h");
     sim.run(cx, async move {
-        let mut handles = Vec::with_capacity(n as usize);
-        for _ in 0..n {
-            handles.push(cx.spawn("short", async move { cx.yield_now().await }));
-        }
-        for h in handles {
-            h.await.unwrap();
+        let mut handles = Vec::with_capacity(BATCH as usize);
+        for _ in 0..n / BATCH {
+            for _ in 0..BATCH {
+                handles.push(cx.spawn("short", async move { cx.yield_now().await }));
+            }
+            for handle in handles.drain(..) {
+                handle.await.unwrap();
+            }
         }
     })
     .unwrap();
@@ -182,9 +211,9 @@ fn cold() {
 }
 
 fn mesh_row() {
-    let (short, long) = (5, 45);
+    let (short, long) = (2, 22);
     let messages = 100 * 99 * (long - short);
-    let best = (0..3)
+    let best = (0..times())
         .map(|_| {
             let a = cpu();
             mesh(100, short);
@@ -205,5 +234,5 @@ fn main() {
     row("yield", 1_000_000, || yields(1000, 1000));
     row("spawn", 1_000_000, || spawns(1_000_000, Scheduler::Random));
     row("spawn-fifo", 1_000_000, || spawns(1_000_000, Scheduler::Fifo));
-    row("cold", 1, || (0..1000).for_each(|_| cold()));
+    row("cold", 1000, || (0..1000).for_each(|_| cold()));
 }

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use rand_chacha::ChaCha8Rng;
-use rand_core::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Core;
+use rand_core::{SeedableRng, block::Generator};
 
 /// A concern with a random stream of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,27 +97,46 @@ pub enum Source {
     Bytes(Vec<u8>),
 }
 
+/// One stream, a block ahead.
 struct Drawer {
-    rng: ChaCha8Rng,
-    index: u64,
+    block: [u64; Drawer::BLOCK],
+    /// The next word of the block to be drawn. A drawer that was never used is at the end of block 0.
+    next: usize,
+    /// Blocks drawn before this one.
+    blocks: u64,
+    core: Option<ChaCha8Core>,
+}
+
+impl Drawer {
+    /// What the generator yields at once: four blocks of ChaCha.
+    const BLOCK: usize = 32;
+    const UNUSED: Drawer =
+        Drawer { block: [0; Drawer::BLOCK], next: Drawer::BLOCK, blocks: 0, core: None };
+
+    /// Choices made so far.
+    fn index(&self) -> u64 {
+        match self.core {
+            Some(_) => self.blocks * Drawer::BLOCK as u64 + self.next as u64,
+            None => 0,
+        }
+    }
 }
 
 /// Makes the choices of one run.
 pub struct Choices {
     source: Source,
-    drawers: Vec<Option<Box<Drawer>>>,
+    drawers: Vec<Drawer>,
     /// Whether a choice needs more than a draw: an override, a recording, or bytes.
     watched: bool,
     script: Script,
     record: Option<Vec<Choice>>,
     consumed: usize,
-    made: u64,
     pub(crate) digest: u64,
 }
 
 impl std::fmt::Debug for Choices {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Choices").field("source", &self.source).field("made", &self.made).finish()
+        f.debug_struct("Choices").field("source", &self.source).field("made", &self.made()).finish()
     }
 }
 
@@ -138,7 +157,6 @@ impl Choices {
             script,
             record: record.then(Vec::new),
             consumed: 0,
-            made: 0,
             digest: 0,
         }
     }
@@ -156,12 +174,11 @@ impl Choices {
         if bound <= 1 {
             return 0;
         }
-        let (index, word) = self.word(stream);
+        let word = self.word(stream);
         let mut value = ((u128::from(word) * u128::from(bound)) >> 64) as u64;
         if self.watched {
-            value = self.watch(Choice { stream, index, site, bound, value });
+            value = self.watch(stream, site, bound, value);
         }
-        self.made += 1;
         self.digest = mix(self.digest, value);
         value
     }
@@ -200,7 +217,7 @@ impl Choices {
 
     /// How many choices were made.
     pub fn made(&self) -> u64 {
-        self.made
+        self.drawers.iter().map(Drawer::index).sum()
     }
 
     /// The choices made so far, if they are being recorded.
@@ -209,35 +226,53 @@ impl Choices {
     }
 
     #[inline]
-    fn word(&mut self, stream: Stream) -> (u64, u64) {
+    fn word(&mut self, stream: Stream) -> u64 {
+        if let Some(drawer) = self.drawers.get_mut(stream.slot())
+            && let Some(word) = drawer.block.get(drawer.next)
+        {
+            drawer.next += 1;
+            return *word;
+        }
+        self.refill(stream)
+    }
+
+    #[cold]
+    fn refill(&mut self, stream: Stream) -> u64 {
         let slot = stream.slot();
-        if let Some(Some(drawer)) = self.drawers.get_mut(slot) {
-            let index = drawer.index;
-            drawer.index += 1;
-            return (index, drawer.rng.next_u64());
-        }
-        self.open(stream, slot);
-        self.word(stream)
-    }
-
-    #[cold]
-    fn open(&mut self, stream: Stream, slot: usize) {
-        let seed = match self.source {
-            Source::Seed(seed) => seed,
-            Source::Bytes(_) => 0,
-        };
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&seed.to_le_bytes());
-        key[8..16].copy_from_slice(&stream.salt().to_le_bytes());
-        key[16..].copy_from_slice(b"orloj choices v1");
         if self.drawers.len() <= slot {
-            self.drawers.resize_with(slot + 1, || None);
+            self.drawers.resize_with(slot + 1, || Drawer::UNUSED);
         }
-        self.drawers[slot] = Some(Box::new(Drawer { rng: ChaCha8Rng::from_seed(key), index: 0 }));
+        let drawer = &mut self.drawers[slot];
+        let core = match &mut drawer.core {
+            Some(core) => {
+                drawer.blocks += 1;
+                core
+            }
+            unused => {
+                let seed = match self.source {
+                    Source::Seed(seed) => seed,
+                    Source::Bytes(_) => 0,
+                };
+                let mut key = [0; 32];
+                key[..8].copy_from_slice(&seed.to_le_bytes());
+                key[8..16].copy_from_slice(&stream.salt().to_le_bytes());
+                key[16..].copy_from_slice(b"orloj choices v1");
+                unused.insert(ChaCha8Core::from_seed(key))
+            }
+        };
+        let mut halves = [0; 2 * Drawer::BLOCK];
+        core.generate(&mut halves);
+        for (word, half) in drawer.block.iter_mut().zip(halves.chunks_exact(2)) {
+            *word = u64::from(half[1]) << 32 | u64::from(half[0]);
+        }
+        drawer.next = 1;
+        drawer.block[0]
     }
 
     #[cold]
-    fn watch(&mut self, mut choice: Choice) -> u64 {
+    fn watch(&mut self, stream: Stream, site: &'static str, bound: u64, value: u64) -> u64 {
+        let index = self.drawers[stream.slot()].index() - 1;
+        let mut choice = Choice { stream, index, site, bound, value };
         if let Source::Bytes(bytes) = &self.source {
             let mut word = [0; 8];
             let rest = bytes.get(self.consumed..).unwrap_or_default();

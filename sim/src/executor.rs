@@ -1,23 +1,25 @@
 //! The loop that polls tasks and lets time pass.
 
 use std::{
+    mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context as TaskContext, Poll},
+    task::Context as TaskContext,
 };
 
 use orloj_kernel::{Ambient, HostKey};
 
 use crate::{
-    panics, task,
+    panics,
+    task::{self, TaskId},
     verdict::Failure,
-    world::{Step, World, try_current, with},
+    world::{Step, try_current, with},
 };
 
 /// Why the loop returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// `until` said so.
+    /// The task that was waited for has ended.
     Done,
     /// Nothing can ever happen again.
     Stalled,
@@ -27,54 +29,65 @@ pub(crate) enum End {
     Failed,
 }
 
-/// Runs the world on this thread until `until` holds, looking after every task that ended.
-pub(crate) fn run(mut until: impl FnMut() -> bool) -> End {
+/// Runs the world on this thread until the task `until` has ended, looking after every one that does.
+pub(crate) fn run(until: TaskId) -> End {
     let seat = Ambient::enter();
-    if until() {
+    loop {
+        // Entered again after a panic only: catching each poll by itself would cost every poll.
+        match catch_unwind(AssertUnwindSafe(|| turn(&seat, until))) {
+            Ok(end) => return end,
+            Err(_) => with(|w| {
+                w.fail(panics::taken());
+                w.end_task(w.polling);
+            }),
+        }
+    }
+}
+
+fn turn(seat: &Ambient, until: TaskId) -> End {
+    if !with(|w| w.is_live(until)) {
         return End::Done;
     }
-    let mut step = with(World::step);
+    let mut waits = None;
     loop {
-        step = match step {
-            Step::Poll(id, mut future, context) => {
+        // One visit of the world between two polls.
+        let step = with(|w| {
+            if let Some((id, future)) = waits.take() {
+                w.put_back(id, future);
+            }
+            w.step()
+        });
+        match step {
+            Step::Poll(id, future, context) => {
+                // Dropping what panicked may panic again: it is leaked then, and the run is over.
+                let mut future = ManuallyDrop::new(future);
                 seat.set(context);
                 let waker = task::waker(id);
-                let cx = &mut TaskContext::from_waker(&waker);
-                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                    Ok(Poll::Pending) => with(|w| {
-                        w.put_back(id, future);
-                        w.step()
-                    }),
-                    Ok(Poll::Ready(())) => {
-                        drop(future);
-                        with(|w| w.end_task(id));
-                        if until() {
-                            return End::Done;
-                        }
-                        with(World::step)
-                    }
-                    Err(_) => {
-                        // Dropping what panicked may panic again; leak it, the run is over.
-                        std::mem::forget(future);
-                        with(|w| {
-                            w.fail(panics::taken());
-                            w.end_task(id);
-                            w.step()
-                        })
-                    }
+                let poll = future.as_mut().poll(&mut TaskContext::from_waker(&waker));
+                let future = ManuallyDrop::into_inner(future);
+                if poll.is_pending() {
+                    waits = Some((id, future));
+                    continue;
+                }
+                drop(future);
+                let over = with(|w| {
+                    w.end_task(id);
+                    !w.is_live(until)
+                });
+                if over {
+                    return End::Done;
                 }
             }
             Step::Sweep => {
                 sweep();
-                if until() {
+                if !with(|w| w.is_live(until)) {
                     return End::Done;
                 }
-                with(World::step)
             }
             Step::Stalled => return End::Stalled,
             Step::OutOfTime => return End::OutOfTime,
             Step::Failed => return End::Failed,
-        };
+        }
     }
 }
 
@@ -121,7 +134,7 @@ pub(crate) fn block_on(host: HostKey, mut future: Pin<&mut dyn Future<Output = (
             sweep();
             return;
         }
-        let end = run(|| with(|w| !w.is_live(id)));
+        let end = run(id);
         if end != End::Done {
             let failure = with(|w| w.failure.clone())
                 .unwrap_or_else(|| Failure::new("stalled", format!("{end:?}")));

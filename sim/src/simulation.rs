@@ -3,11 +3,11 @@
 use std::{
     future::Future,
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use orloj_kernel::Context;
+use orloj_kernel::{Context, Spawner};
 
 use crate::{
     choice::{Choices, Script, Source},
@@ -15,7 +15,9 @@ use crate::{
     executor::{self, End},
     net::Latency,
     panics,
+    runtime::SIM,
     scheduler::Scheduler,
+    task::TaskId,
     trace::{Detail, Trace},
     verdict::{Failure, Report},
     world::{self, World},
@@ -144,27 +146,19 @@ impl Simulation {
         F::Output: Send + 'static,
     {
         self.inside(|| {
-            let mut handle = Box::pin(context.spawn("driver", driver));
-            let mut output = None;
-            let noop = std::task::Waker::noop();
-            let mut last = 0;
-            let end = executor::run(|| {
-                // The driver is looked at when tasks have ended, which is rare.
-                let ended = world::with(|w| w.ended);
-                if ended != last {
-                    last = ended;
-                    let poll = handle.as_mut().poll(&mut std::task::Context::from_waker(noop));
-                    if let std::task::Poll::Ready(out) = poll {
-                        output = Some(out);
-                        return true;
-                    }
-                }
-                false
+            let output = Arc::new(Mutex::new(None));
+            let place = output.clone();
+            let task = Box::pin(async move {
+                let done = driver.await;
+                *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
             });
+            let key = SIM.spawn(context.host_key(), "driver", task);
+            let end = executor::run(TaskId(key.0));
+            let output = output.lock().unwrap_or_else(PoisonError::into_inner).take();
             let failure = world::with(|w| w.failure.clone());
             match (failure, end, output) {
                 (Some(failure), _, _) => Err(failure),
-                (None, End::Done, Some(Ok(output))) => Ok(output),
+                (None, End::Done, Some(output)) => Ok(output),
                 (None, End::Done, _) => Err(Failure::new("driver", "the driver's host went down")),
                 (None, End::OutOfTime, _) => Err(Failure::new("out-of-time", world::with(stuck))),
                 (None, _, _) => Err(Failure::new("stalled", world::with(stuck))),

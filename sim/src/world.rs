@@ -68,8 +68,8 @@ pub(crate) struct World {
     pub(crate) outbox: Vec<Waker>,
     pub(crate) graveyard: Vec<Task>,
     pub(crate) debris: Vec<Box<dyn Any>>,
-    /// Tasks that have ended.
-    pub(crate) ended: u64,
+    /// The task that is being polled, or was last.
+    pub(crate) polling: TaskId,
     pub(crate) limits: Limits,
     /// Whether any host has been paused or marked to die at an await: the one branch when none has.
     pub(crate) marked: bool,
@@ -171,7 +171,7 @@ impl World {
             outbox: Vec::new(),
             graveyard: Vec::new(),
             debris: Vec::new(),
-            ended: 0,
+            polling: TaskId(u64::MAX),
             limits: Limits { time: u64::MAX, polls: u64::MAX },
             marked: false,
         }
@@ -250,7 +250,6 @@ impl World {
         }
         s.life = s.life.wrapping_add(1);
         s.used = false;
-        self.ended += 1;
         // A queued slot is freed when it is popped.
         if !s.queued {
             self.free.push(task.slot());
@@ -270,7 +269,7 @@ impl World {
     }
 
     /// Lets time pass until a task can be polled.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn step(&mut self) -> Step {
         loop {
             if self.interrupted {
@@ -298,7 +297,7 @@ impl World {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn start_poll(&mut self, slot: u32, fallen: Option<u64>) -> Option<Step> {
         let s = &mut self.slots[slot as usize];
         s.queued = false;
@@ -336,6 +335,7 @@ impl World {
             self.slots[slot as usize].task = Some(task);
             return Some(Step::OutOfTime);
         }
+        self.polling = id;
         Some(Step::Poll(id, task, self.context(host)))
     }
 
