@@ -447,7 +447,7 @@ impl Spawner for Handle {
         let task = self.tasks().iter_mut().find(|t| t.0 == key.0).and_then(|t| t.1.take());
         drop(task);
     }
-    fn block_on(&self, _: HostKey, _: Pin<&mut (dyn Future<Output = ()> + Send)>) {
+    fn block_on(&self, _: HostKey, _: Pin<&mut dyn Future<Output = ()>>) {
         unimplemented_here()
     }
 }
