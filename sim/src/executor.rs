@@ -12,6 +12,7 @@ use orloj_kernel::{Ambient, HostKey};
 use crate::{
     panics,
     task::{self, TaskId},
+    trap,
     verdict::Failure,
     world::{Step, try_current, with},
 };
@@ -32,6 +33,7 @@ pub(crate) enum End {
 /// Runs the world on this thread until the task `until` has ended, looking after every one that does.
 pub(crate) fn run(until: TaskId) -> End {
     let seat = Ambient::enter();
+    let _armed = trap::arm(with(|w| w.traps));
     loop {
         // Entered again after a panic only: catching each poll by itself would cost every poll.
         match catch_unwind(AssertUnwindSafe(|| turn(&seat, until))) {
@@ -128,7 +130,9 @@ pub(crate) fn block_on(host: HostKey, mut future: Pin<&mut dyn Future<Output = (
         });
         seat.set(context);
         let waker = task::waker(id);
+        let armed = trap::arm(with(|w| w.traps));
         let poll = future.as_mut().poll(&mut TaskContext::from_waker(&waker));
+        drop(armed);
         if poll.is_ready() {
             with(|w| w.end_task(id));
             sweep();

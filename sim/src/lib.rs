@@ -38,6 +38,7 @@ mod sites;
 mod task;
 pub mod testing;
 mod trace;
+mod trap;
 mod verdict;
 mod world;
 
@@ -50,4 +51,5 @@ pub use scheduler::Scheduler;
 pub use simulation::{Config, Simulation};
 pub use sites::Coverage;
 pub use trace::{Detail, Line};
+pub use trap::Traps;
 pub use verdict::{Failure, Report};

@@ -19,6 +19,7 @@ use crate::{
     scheduler::Scheduler,
     task::TaskId,
     trace::{Detail, Trace},
+    trap::Traps,
     verdict::{Failure, Report},
     world::{self, World},
 };
@@ -49,6 +50,8 @@ pub struct Config {
     pub mutant: Option<&'static str>,
     /// Whether `buggify!` takes rare paths.
     pub buggify: bool,
+    /// What happens when code asks the machine for what it should ask its context for.
+    pub traps: Traps,
 }
 
 impl std::fmt::Debug for Config {
@@ -73,6 +76,7 @@ impl Config {
             sink: None,
             mutant: None,
             buggify: false,
+            traps: Traps::Deny,
         }
     }
 }
@@ -101,6 +105,7 @@ impl Simulation {
         world.limits = world::Limits { time: nanos(config.time_limit), polls: config.poll_limit };
         world.net.latency = config.latency;
         world.mutant = config.mutant;
+        world.traps = config.traps;
         world.coverage.buggify = config.buggify;
         if config.buggify {
             world.faults.enable(crate::fault::FaultClass::Buggify);

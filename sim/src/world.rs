@@ -21,6 +21,7 @@ use crate::{
     sites::Coverage,
     task::{Slot, TaskId, Wake},
     trace::{Line, Trace},
+    trap::Traps,
     verdict::Failure,
 };
 
@@ -71,6 +72,7 @@ pub(crate) struct World {
     /// The task that is being polled, or was last.
     pub(crate) polling: TaskId,
     pub(crate) limits: Limits,
+    pub(crate) traps: Traps,
     /// Whether any host has been paused or marked to die at an await: the one branch when none has.
     pub(crate) marked: bool,
 }
@@ -173,6 +175,7 @@ impl World {
             debris: Vec::new(),
             polling: TaskId(u64::MAX),
             limits: Limits { time: u64::MAX, polls: u64::MAX },
+            traps: Traps::default(),
             marked: false,
         }
     }

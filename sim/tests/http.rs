@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Bytes, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use orloj_kernel::Context;
-use orloj_sim::{Config, Latency, NetFaults, Simulation};
+use orloj_sim::{Config, Latency, NetFaults, Simulation, Traps};
 
 async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
@@ -47,6 +47,8 @@ async fn call(cx: Context, path: &str, body: usize) -> Result<(u16, String), hyp
 fn world(seed: u64, faults: NetFaults) -> (u64, u64, Vec<(u16, String)>) {
     let mut config = Config::seed(seed);
     config.latency = Latency::Uniform(1_000_000, 3_000_000);
+    // The header `date` asks the machine what day it is.
+    config.traps = Traps::Virtualise;
     let mut sim = Simulation::new(config);
     sim.host("server", serve);
     let client = sim.idle_host("client");

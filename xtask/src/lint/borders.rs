@@ -117,6 +117,23 @@ const CROSSINGS: &[Crossing] = &[
         reason: "a test runs each world on a thread of its own and is told its seed from outside",
     },
     Crossing {
+        path: "sim/src/trap/symbols.rs",
+        names: &["libc"],
+        reason: "it stands between simulated code and the C library",
+    },
+    Crossing {
+        path: "sim/tests/trap.rs",
+        names: &[
+            "libc",
+            "std::net",
+            "std::thread",
+            "std::time",
+            "clippy::disallowed_methods",
+            "clippy::disallowed_types",
+        ],
+        reason: "it asks the machine for all that a task may not",
+    },
+    Crossing {
         path: "sim/tests/world.rs",
         names: &["std::thread", "clippy::disallowed_methods"],
         reason: "a thread without a world must fail loudly",
