@@ -107,11 +107,6 @@ const CROSSINGS: &[Crossing] = &[
         reason: "it measures the simulator's own CPU time, outside of any world",
     },
     Crossing {
-        path: "net/examples/resp_cost.rs",
-        names: &["std::env", "std::time", "clippy::disallowed_methods", "clippy::disallowed_types"],
-        reason: "it measures the codec's own time, outside of any world",
-    },
-    Crossing {
         path: "sim/examples/disk_cost.rs",
         names: &["libc"],
         reason: "it measures the disk model's own CPU time, outside of any world",
