@@ -7,6 +7,7 @@
 //! Invariant: how the bytes were cut into reads never changes what they mean, and no byte is
 //! examined more than a constant number of times, however they were cut.
 
+mod client;
 mod encode;
 mod inline;
 mod limits;
@@ -15,6 +16,7 @@ mod reply;
 mod request;
 mod table;
 
+pub use client::encode_command;
 pub(crate) use encode::write_page;
 pub use encode::{
     Version, encode_answer, encode_protocol_error, encode_push, encode_request, write_bulk,

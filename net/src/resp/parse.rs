@@ -21,6 +21,9 @@ const HEADER_MAX: usize = 32;
 /// every offset fits 32 bits.
 const OFFSET_MAX: usize = u32::MAX as usize / 2;
 
+/// Arguments whose bookkeeping is kept for the next read, 8 bytes each.
+const ARGS_KEPT: usize = 8192;
+
 /// What is left in the buffer after a call of [`Decoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -190,6 +193,9 @@ impl Decoder {
     /// which moved by `consumed` bytes. A command is moved at most once: afterwards it is in front.
     fn rebase(&mut self, built: usize, consumed: usize) {
         self.args.drain(..built);
+        if self.args.is_empty() && self.args.capacity() > ARGS_KEPT {
+            self.args = Vec::new();
+        }
         if consumed > 0 {
             let consumed = consumed as u32;
             for (from, to) in &mut self.args {

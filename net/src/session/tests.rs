@@ -170,7 +170,8 @@ fn local_answers() {
         }),
         ("command docs client|id", {
             "*2\r\n$9\r\nclient|id\r\n*6\r\n$7\r\nsummary\r\n$32\r\n\
-             Returns the connection's number.\r\n$5\r\nsince\r\n$5\r\n5.0.0\r\n$5\r\ngroup\r\n$10\r\nconnection\r\n"
+             Returns the connection's number.\r\n$5\r\nsince\r\n$5\r\n5.0.0\r\n\
+             $5\r\ngroup\r\n$10\r\nconnection\r\n"
         }),
         ("command getkeys mset a 1 b 2", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
         ("command getkeys get a", "*1\r\n$1\r\na\r\n"),

@@ -103,6 +103,36 @@ pub enum Refusal {
 pub(crate) const ECHO_MAX: usize = 128;
 
 impl Refusal {
+    /// Every refusal whose words are always the same.
+    pub const FIXED: [Refusal; 20] = [
+        Refusal::WrongType,
+        Refusal::NotAnInteger,
+        Refusal::Overflow,
+        Refusal::Syntax,
+        Refusal::ValueTooLong,
+        Refusal::InvalidCursor,
+        Refusal::DbIndex,
+        Refusal::ProtocolNotAnInteger,
+        Refusal::NoProtocol,
+        Refusal::AuthNotConfigured,
+        Refusal::WrongPassword,
+        Refusal::AuthRequired,
+        Refusal::HelloAuthRequired,
+        Refusal::ClientName,
+        Refusal::Loading,
+        Refusal::OutOfMemory,
+        Refusal::JournalFailed,
+        Refusal::ReadOnly,
+        Refusal::Overloaded,
+        Refusal::ShuttingDown,
+    ];
+
+    /// The refusal that an error line, without its `-`, spells: one of [`FIXED`](Self::FIXED).
+    pub fn from_line(line: &[u8]) -> Option<Refusal> {
+        let line = std::str::from_utf8(line).ok()?;
+        Self::FIXED.into_iter().find(|refusal| refusal.to_string() == line)
+    }
+
     /// A stable number per kind of refusal: for metrics, for journals of histories, for wires other
     /// than RESP. Numbers are never reused.
     pub fn code(&self) -> u16 {
