@@ -22,10 +22,10 @@ fn a_hundred_seeds_have_their_hash() {
             all = (all ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         }
     }
-    assert_eq!(struck.len(), 20, "of what can go wrong, only this did: {struck:?}");
+    assert_eq!(struck.len(), 19, "of what can go wrong, only this did: {struck:?}");
     assert_eq!(all, GOLDEN, "0x{all:016x}");
 }
-const GOLDEN: u64 = 0x3cac_be70_ab10_43c2;
+const GOLDEN: u64 = 0x9809_3f55_a148_483c;
 
 const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -142,7 +142,7 @@ async fn nemesis(cx: Context) {
         let host = HOSTS[Control.between("host", 0, 3) as usize];
         match Control.between("fault", 0, 7) {
             0 => Control.crash(host, Crash::Process),
-            1 => Control.crash(host, Crash::Power),
+            1 => drop(Control.reset_connections("driver", host)),
             2 => Control.pause(host, Duration::from_millis(30)),
             3 => Control.kill_after_polls(host, 40, Crash::Process),
             4 => Control.link("driver", host, Some(LinkFault::Clog(3_000_000))),
