@@ -74,7 +74,18 @@ impl SimDisk {
         }
     }
 
+    /// Whether everything is as the media has it.
+    fn is_clean(&self) -> bool {
+        let apart = |content: &Content| !content.rifts.is_empty() || !content.lens.is_empty();
+        let mut nodes = self.tree.nodes.iter();
+        self.tree.pending.is_empty()
+            && !nodes.any(|node| matches!(&node.body, Body::File(content) if apart(content)))
+    }
+
     fn draw_loss(&self, rules: &DiskFaults, luck: &mut Luck<'_>) -> Loss {
+        if self.is_clean() {
+            return Loss::Suffix { from: NEVER, edge: NEVER };
+        }
         if luck.chance("disk.cut.reorder", rules.reorder) {
             return Loss::Scattered;
         }
