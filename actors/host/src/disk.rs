@@ -15,7 +15,7 @@ mod errors;
 mod file;
 mod threads;
 
-use errors::kind;
+use errors::of_path;
 use file::HostFile;
 pub(crate) use threads::Threads;
 
@@ -56,7 +56,7 @@ impl Disk for Machine {
     ) -> Io<'static, Result<Box<dyn RawFile>, DiskError>> {
         let threads = self.threads.clone();
         self.at(host, "open", path, move |place| {
-            let file = open(place, mode).map_err(kind)?;
+            let file = open(place, mode).map_err(of_path)?;
             let file: Box<dyn RawFile> =
                 Box::new(HostFile::new(file, mode != OpenMode::Read, threads));
             Ok(file)
@@ -64,34 +64,34 @@ impl Disk for Machine {
     }
 
     fn remove(&self, host: HostKey, path: &str) -> Io<'static, Result<(), DiskError>> {
-        self.at(host, "remove", path, |place| fs::remove_file(place).map_err(kind))
+        self.at(host, "remove", path, |place| fs::remove_file(place).map_err(of_path))
     }
 
     fn rename(&self, host: HostKey, from: &str, to: &str) -> Io<'static, Result<(), DiskError>> {
         let to = resolve(&self.root(host), to);
-        self.at(host, "rename", from, move |from| fs::rename(from, to).map_err(kind))
+        self.at(host, "rename", from, move |from| fs::rename(from, to).map_err(of_path))
     }
 
     fn list(&self, host: HostKey, dir: &str) -> Io<'static, Result<Vec<Entry>, DiskError>> {
-        self.at(host, "list", dir, |dir| list(dir).map_err(kind))
+        self.at(host, "list", dir, |dir| list(dir).map_err(of_path))
     }
 
     fn create_dir(&self, host: HostKey, dir: &str) -> Io<'static, Result<(), DiskError>> {
         let root = self.root(host);
-        self.at(host, "create_dir", dir, move |dir| create_dir(&root, dir).map_err(kind))
+        self.at(host, "create_dir", dir, move |dir| create_dir(&root, dir).map_err(of_path))
     }
 
     fn sync_dir(&self, host: HostKey, dir: &str) -> Io<'static, Result<(), DiskError>> {
-        self.at(host, "sync_dir", dir, |dir| sync_dir(dir).map_err(kind))
+        self.at(host, "sync_dir", dir, |dir| sync_dir(dir).map_err(of_path))
     }
 
     fn lock(&self, host: HostKey, path: &str) -> Io<'static, Result<Box<dyn RawLock>, DiskError>> {
         self.at(host, "lock", path, |place| {
-            let file = open(place, OpenMode::Create).map_err(kind)?;
+            let file = open(place, OpenMode::Create).map_err(of_path)?;
             match file.try_lock() {
                 Ok(()) => Ok(Box::new(Held(file)) as Box<dyn RawLock>),
                 Err(fs::TryLockError::WouldBlock) => Err(DiskErrorKind::Locked),
-                Err(fs::TryLockError::Error(e)) => Err(kind(e)),
+                Err(fs::TryLockError::Error(e)) => Err(of_path(e)),
             }
         })
     }

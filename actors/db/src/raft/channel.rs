@@ -265,3 +265,70 @@ impl<T: OptionalSend> OneshotSender<T> for OnceSender<T> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::{Pin, pin},
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>, woken: &Arc<Woken>) -> Poll<F::Output> {
+        let waker = Waker::from(woken.clone());
+        future.poll(&mut Context::from_waker(&waker))
+    }
+
+    fn woken(who: &Arc<Woken>) -> usize {
+        who.0.load(Ordering::SeqCst)
+    }
+
+    /// Goal: a sender that is woken and gives up does not take the next one's turn with it.
+    #[test]
+    fn the_turn_of_one_that_gives_up_is_the_next_ones() {
+        let (sender, mut receiver) = Channel::channel::<u32>(1);
+        let (first, second, third) = <(Arc<Woken>, Arc<Woken>, Arc<Woken>)>::default();
+        assert!(poll(pin!(sender.send(0)), &first).is_ready());
+        let mut giving_up = Box::pin(sender.send(1));
+        let mut next = pin!(sender.send(2));
+        let mut last = pin!(sender.send(3));
+        assert!(poll(giving_up.as_mut(), &first).is_pending());
+        assert!(poll(next.as_mut(), &second).is_pending());
+        assert!(poll(last.as_mut(), &third).is_pending());
+
+        assert_eq!(receiver.try_recv(), Ok(0));
+        assert_eq!((woken(&first), woken(&second), woken(&third)), (1, 0, 0));
+        drop(giving_up);
+        assert_eq!((woken(&second), woken(&third)), (1, 0));
+        assert!(matches!(poll(next, &second), Poll::Ready(Ok(()))));
+        assert_eq!(receiver.try_recv(), Ok(2));
+        assert_eq!(woken(&third), 1);
+        drop(receiver);
+        assert!(matches!(poll(last, &third), Poll::Ready(Err(SendError(3)))));
+    }
+
+    #[test]
+    fn waits_that_are_dropped_leave_nothing_behind() {
+        let (sender, _receiver) = Channel::channel::<u32>(1);
+        let who = Arc::new(Woken::default());
+        assert!(poll(pin!(sender.send(0)), &who).is_ready());
+        for _ in 0..10 {
+            let mut send = pin!(sender.send(1));
+            assert!(poll(send.as_mut(), &who).is_pending());
+            assert!(poll(send.as_mut(), &who).is_pending());
+            assert_eq!(sender.0.state().waiting.len(), 1);
+        }
+        assert!(sender.0.state().waiting.is_empty());
+    }
+}

@@ -5,7 +5,7 @@ use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 use orloj_kernel::{DiskErrorKind, Io, RawFile, WriteSyncError};
 
 use super::{
-    errors::kind,
+    errors::of_file,
     threads::{Done, Threads},
 };
 
@@ -50,7 +50,7 @@ impl RawFile for HostFile {
         mut buf: Vec<u8>,
     ) -> Io<'_, (Vec<u8>, Result<usize, DiskErrorKind>)> {
         Box::pin(self.on_thread(move |file| {
-            let read = read_full(file, offset, &mut buf).map_err(kind);
+            let read = read_full(file, offset, &mut buf).map_err(of_file);
             (buf, read)
         }))
     }
@@ -60,13 +60,13 @@ impl RawFile for HostFile {
             return Box::pin(std::future::ready((buf, Err(kind))));
         }
         Box::pin(self.on_thread(move |file| {
-            let written = file.write_all_at(&buf, offset).map_err(kind);
+            let written = file.write_all_at(&buf, offset).map_err(of_file);
             (buf, written)
         }))
     }
 
     fn sync(&self) -> Io<'_, Result<(), DiskErrorKind>> {
-        Box::pin(self.on_thread(|file| file.sync_data().map_err(kind)))
+        Box::pin(self.on_thread(|file| file.sync_data().map_err(of_file)))
     }
 
     fn write_sync(
@@ -79,22 +79,22 @@ impl RawFile for HostFile {
         }
         Box::pin(self.on_thread(move |file| {
             let written =
-                file.write_all_at(&buf, offset).map_err(|e| WriteSyncError::Write(kind(e)));
-            let synced =
-                written.and_then(|()| file.sync_data().map_err(|e| WriteSyncError::Sync(kind(e))));
+                file.write_all_at(&buf, offset).map_err(|e| WriteSyncError::Write(of_file(e)));
+            let synced = written
+                .and_then(|()| file.sync_data().map_err(|e| WriteSyncError::Sync(of_file(e))));
             (buf, synced)
         }))
     }
 
     fn size(&self) -> Io<'_, Result<u64, DiskErrorKind>> {
-        Box::pin(self.on_thread(|file| file.metadata().map(|m| m.len()).map_err(kind)))
+        Box::pin(self.on_thread(|file| file.metadata().map(|m| m.len()).map_err(of_file)))
     }
 
     fn set_len(&self, len: u64) -> Io<'_, Result<(), DiskErrorKind>> {
         if let Err(kind) = self.may_write() {
             return Box::pin(std::future::ready(Err(kind)));
         }
-        Box::pin(self.on_thread(move |file| file.set_len(len).map_err(kind)))
+        Box::pin(self.on_thread(move |file| file.set_len(len).map_err(of_file)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use orloj_host::{Host, Options};
 use orloj_kernel::{Context, DiskError, DiskErrorKind, Entry, File, OpenMode};
 
 machine_only! {
@@ -415,4 +416,45 @@ async fn each_host_has_its_own_disk(here: Context, there: Context) {
     assert_eq!(read_all(&file).await, b"here");
     let _held = here.lock("LOCK").await.unwrap();
     there.lock("LOCK").await.unwrap();
+}
+
+/// A device that is always full and cannot be synced, which no portable test could make of a disk.
+#[test]
+fn a_full_device_is_full_and_a_failed_sync_is_the_end_of_a_file() {
+    let cx = Host::new(Options::new("unused")).unwrap().context();
+    cx.block_on(async {
+        let file = cx.open("/dev/full", OpenMode::Write).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(kind(file.write_at(0, vec![1]).await), DiskErrorKind::Full);
+            let error = file.write_sync(0, vec![1]).await.unwrap_err();
+            assert_eq!((error.op, error.kind), ("write", DiskErrorKind::Full));
+        }
+        assert_eq!(file.read_at(0, 3).await.unwrap(), [0; 3], "a full disk can be read");
+
+        let error = file.sync().await.unwrap_err();
+        assert_eq!(error.op, "sync");
+        assert!(matches!(error.kind, DiskErrorKind::Io(_)), "{error}");
+        for dead in [
+            file.sync().await.map(drop),
+            file.write_at(0, vec![1]).await.map(drop),
+            file.write_sync(0, vec![1]).await.map(drop),
+            file.read_at(0, 1).await.map(drop),
+            file.size().await.map(drop),
+            file.set_len(0).await.map(drop),
+        ] {
+            assert_eq!(kind(dead), DiskErrorKind::Dead);
+        }
+    });
+}
+
+#[test]
+fn a_root_is_made_with_everything_above_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let cx = Host::new(Options::new(dir.path().join("a/b/c"))).unwrap().context();
+    cx.block_on(async {
+        assert_eq!(kind(cx.list("").await), DiskErrorKind::NotFound);
+        cx.create_dir("d").await.unwrap();
+        assert_eq!(names(cx, "").await, ["d"]);
+    });
+    assert!(dir.path().join("a/b/c/d").is_dir());
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -92,6 +92,15 @@ where
             }
         });
     }
+}
+
+/// An address of this machine, with any port, that no other test uses: a port that was free a moment
+/// ago is still free there.
+pub(super) fn own_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id().wrapping_mul(256) + NEXT.fetch_add(1, Ordering::Relaxed);
+    let [_, a, b, c] = (number % 0xff_fffe + 1).to_be_bytes();
+    format!("127.{a}.{b}.{c}:0")
 }
 
 /// Tells whether something was dropped.
