@@ -5,14 +5,17 @@
 //! is held to the laws of `orloj-invariants`.
 
 pub mod cli;
+mod client;
 pub mod leaks;
+mod nemesis;
+mod node;
+mod recorder;
 pub mod scenario;
+mod seed;
+mod story;
 mod verdict;
+mod workload;
 
 pub use scenario::{Scenario, ScenarioError};
+pub use seed::run;
 pub use verdict::{Breach, Met, Outcome, Run, Setup, Tally, mutants};
-
-/// Runs one seed of a scenario.
-pub fn run(_: &Scenario, setup: Setup) -> Run {
-    Run::did_not_start(setup.seed, "there is no node yet".to_owned())
-}

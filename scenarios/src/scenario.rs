@@ -10,7 +10,7 @@ mod span;
 use serde::Deserialize;
 
 pub use book::{Listing, find, list};
-pub use plan::{ClientPlan, Plan, Strike, StrikeKind};
+pub use plan::{ClientPlan, Plan, Strike, StrikeKind, WorkloadPlan};
 pub use span::{Count, Share, Size, Span, Time, Unit};
 
 /// One scenario as it is written down.
@@ -76,18 +76,23 @@ pub struct Node {
     pub durability: Mode,
     /// Size of a journal segment. Small ones make rotation happen.
     pub segment: Span<Size>,
-    /// Buffered mode: the longest time between two syncs.
+    /// Buffered mode: how old what a power cut takes may be. 100 ms are between two syncs; the rest is
+    /// for the sync itself.
     pub window: Span<Time>,
+    /// Bytes of answers that may wait for one client to read them.
+    pub output: Span<Size>,
 }
 
 impl Default for Node {
     fn default() -> Node {
-        let durability = Mode::default();
-        Node { durability, segment: Span::new(4 << 10, 64 << 10), window: MS_100 }
+        Node {
+            durability: Mode::default(),
+            segment: Span::new(4 << 10, 64 << 10),
+            window: Span::new(150_000_000, 150_000_000),
+            output: Span::new(1 << 20, 1 << 20),
+        }
     }
 }
-
-const MS_100: Span<Time> = Span::new(100_000_000, 100_000_000);
 
 /// Who asks, and how.
 #[derive(Clone, Debug, Deserialize)]
@@ -303,6 +308,8 @@ pub enum CrashKind {
     ProcessAtAwait,
     /// The machine loses power while some task is at an await point that time cannot name.
     PowerAtAwait,
+    /// It is told to stop, drains, and ends in order.
+    Stop,
 }
 
 /// A way in which a link fails.

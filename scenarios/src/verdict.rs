@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use orloj_kernel::{Site, SiteKind};
-use orloj_sim::{Config, Detail, Failure, Line, Report, Scheduler, fault::FaultClass};
+use orloj_sim::{Config, Detail, Failure, Report, Scheduler, fault::FaultClass};
 
 /// How to run one seed.
 pub struct Setup {
@@ -77,7 +77,7 @@ pub struct Breach {
     /// Other laws that the same run breaks.
     pub also: Vec<&'static str>,
     /// The events that touched it, if the story was told.
-    pub story: Vec<Line>,
+    pub story: Vec<String>,
     /// Where, for panics and traps.
     pub backtrace: Option<String>,
 }

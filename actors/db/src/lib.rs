@@ -25,4 +25,6 @@ mod state;
 pub use config::{Durability, NodeConfig, UnknownDurability};
 pub use node::{Node, Summary};
 pub use observer::{Observer, Seen};
+/// The versions that [`Seen`] and [`Summary`] name.
+pub use orloj_storage::Lsn;
 pub use start::StartError;

@@ -6,6 +6,7 @@ use orloj_invariants::Durability;
 use orloj_sim::{
     Latency, NetFaults,
     choice::{Choices, Stream},
+    disk::{DiskFaults, OnSynced},
 };
 
 use super::{
@@ -19,6 +20,8 @@ pub struct Plan {
     pub durability: Durability,
     /// Bytes of a journal segment.
     pub segment: u64,
+    /// Bytes of answers that may wait for one client.
+    pub output: u64,
     /// How long faults strike.
     pub chaos: Duration,
     /// How soon after them everything must have completed.
@@ -34,7 +37,7 @@ pub struct Plan {
     /// What goes wrong per transfer.
     pub network: NetFaults,
     /// What goes wrong on the disk.
-    pub disk: DiskPlan,
+    pub disk: DiskFaults,
     /// Per host, the node first: microseconds its wall clock is off, and billionths by which it is fast.
     pub clocks: Vec<(i64, i64)>,
     /// What strikes from time to time.
@@ -85,31 +88,6 @@ pub struct WorkloadPlan {
     pub value: Span<Size>,
     /// Length of large values.
     pub large: Span<Size>,
-}
-
-/// The drawn faults of the node's disk, in parts per million.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DiskPlan {
-    /// A power cut takes an unsynced sector back.
-    pub lost_write: u32,
-    /// A power cut tears a sector.
-    pub torn: u32,
-    /// A power cut reorders.
-    pub reorder: u32,
-    /// A power cut leaves noise.
-    pub garbage: u32,
-    /// A power cut takes back a creation or removal.
-    pub lost_name: u32,
-    /// A power cut takes back a rename.
-    pub lost_rename: u32,
-    /// A sync fails.
-    pub sync_failed: u32,
-    /// A write fails.
-    pub write_error: u32,
-    /// A read fails.
-    pub read_error: u32,
-    /// An operation is slow.
-    pub slow: u32,
 }
 
 /// Something that strikes from time to time.
@@ -187,9 +165,12 @@ impl Draw<'_> {
         }
     }
 
-    fn disk(&mut self, s: &Scenario) -> DiskPlan {
+    fn disk(&mut self, s: &Scenario) -> DiskFaults {
         let d = &s.disk;
-        DiskPlan {
+        // Bits may rot in what was synced only where a scenario is about that.
+        let rots = |n: &Nemesis| matches!(n, Nemesis::BitRot { part: Part::Middle, .. });
+        let bit_rot = s.nemesis.iter().any(rots);
+        DiskFaults {
             lost_write: self.rate(d.lost_write, "lost-write"),
             torn: self.rate(d.torn, "torn"),
             reorder: self.rate(d.reorder, "reorder"),
@@ -200,6 +181,8 @@ impl Draw<'_> {
             write_error: self.rate(d.write_error, "write-error"),
             read_error: self.rate(d.read_error, "read-error"),
             slow: self.rate(d.slow, "slow"),
+            on_synced: OnSynced { bit_rot, ..DiskFaults::NONE.on_synced },
+            ..DiskFaults::NONE
         }
     }
 
@@ -286,6 +269,7 @@ impl Scenario {
             Latency::Uniform(low, choices.between(Stream::Swarm, "latency-high", low, span.high))
         });
         let segment = self.node.segment.draw(choices, "segment");
+        let output = self.node.output.draw(choices, "output");
         let chaos = self.duration.draw_time(choices, "duration");
         let settle = self.settle.draw_time(choices, "settle");
         let count = self.clients.count.draw(choices, "clients");
@@ -294,6 +278,7 @@ impl Scenario {
         Plan {
             durability,
             segment,
+            output,
             chaos,
             settle,
             may_refuse: self.may_refuse,

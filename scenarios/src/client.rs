@@ -1,0 +1,234 @@
+//! A client: connects, asks in batches, reads what comes back, and tells the recorder all of it.
+//!
+//! It never repeats a request whose outcome it does not know. A connection that ends, or a reply that
+//! takes too long, leaves every request that still waited unknown.
+
+mod connection;
+mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use orloj_invariants::{Entry, Loss, OpId, Request};
+use orloj_kernel::Context;
+use orloj_net::{Answer, Command, TimeForm, UnixMs};
+use orloj_sim::{Control, choice::Stream};
+
+use crate::{
+    recorder::Recorder,
+    scenario::{ClientPlan, WorkloadPlan},
+    workload::Workload,
+};
+use connection::Connection;
+
+/// One client.
+pub(crate) struct Client {
+    cx: Context,
+    number: u32,
+    plan: ClientPlan,
+    workload: Workload,
+    recorder: Arc<Recorder>,
+    /// Connections made so far.
+    connections: u32,
+    stream: Stream,
+}
+
+/// The host of a client.
+pub(crate) fn host(number: u32) -> String {
+    format!("c{number}")
+}
+
+impl Client {
+    pub(crate) fn new(
+        cx: Context,
+        number: u32,
+        plan: ClientPlan,
+        workload: WorkloadPlan,
+        recorder: Arc<Recorder>,
+    ) -> Client {
+        // The node is host 0, and clients follow.
+        let stream = Stream::Host(number + 1);
+        let workload = Workload::new(number, stream, workload);
+        Client { cx, number, plan, workload, recorder, connections: 0, stream }
+    }
+
+    fn between(&self, site: &'static str, low: u64, high: u64) -> u64 {
+        Control.choose(|choices| choices.between(self.stream, site, low, high))
+    }
+
+    fn chance(&self, site: &'static str, ppm: u32) -> bool {
+        Control.choose(|choices| choices.chance(self.stream, site, ppm))
+    }
+
+    async fn connect(&mut self, patience: Duration) -> Option<Connection> {
+        let number = self.connections;
+        let connecting = Connection::open(self.cx, self.number, number, &self.recorder);
+        let mut connection = self.cx.timeout(patience, connecting).await.ok()?.ok()?;
+        self.connections += 1;
+        if self.plan.resp3 || self.chance("hello", 500_000) {
+            connection.greet(self.plan.resp3);
+        }
+        Some(connection)
+    }
+
+    /// Asks until its requests are spent or the chaos is over.
+    pub(crate) async fn roam(mut self, until_ns: u64) -> Client {
+        let mut left = self.plan.requests;
+        let over = || Control.now().0 >= until_ns;
+        while left > 0 && !over() {
+            let Some(mut connection) = self.connect(self.plan.patience).await else {
+                let rest = self.between("reconnect-after", 1_000_000, 50_000_000);
+                self.cx.sleep(Duration::from_nanos(rest)).await;
+                continue;
+            };
+            let mut carried = 0;
+            while left > 0 && !over() {
+                let wanted = self.between("batch", 1, self.plan.pipeline).min(left);
+                left -= wanted;
+                carried += wanted;
+                if self.batch(&mut connection, wanted).await.is_err() {
+                    break;
+                }
+                let max = self.plan.per_connection;
+                if max > 0 && carried >= max {
+                    connection.leave(Loss::Closed);
+                    break;
+                }
+                self.think().await;
+            }
+        }
+        self
+    }
+
+    async fn think(&self) {
+        let mut rest = self.plan.think.low;
+        if self.plan.think.high > 0 {
+            rest = self.between("think", self.plan.think.low, self.plan.think.high);
+        }
+        if let Some(ttl) = self.workload.waits() {
+            rest = rest.max(ttl);
+        }
+        self.cx.sleep(Duration::from_nanos(rest)).await;
+    }
+
+    /// Sends some requests at once and reads replies, perhaps not all of them yet.
+    async fn batch(&mut self, connection: &mut Connection, wanted: u64) -> Result<(), ()> {
+        for _ in 0..wanted {
+            let wall = UnixMs(self.cx.wall().millis());
+            let ask = self.workload.next(wall, connection.scan());
+            connection.ask(ask.request, ask.resumes);
+        }
+        if self.chance("walk-away", self.plan.walk_away_ppm) {
+            // What was sent may be carried out; nobody will hear of it.
+            let _ = self.cx.timeout(Duration::from_millis(1), connection.send()).await;
+            connection.leave(Loss::Closed);
+            return Err(());
+        }
+        // Some of the replies may wait until the next batch is out.
+        let keep = match self.chance("overlap", 300_000) {
+            true => self.between("overlap-by", 0, wanted),
+            false => 0,
+        };
+        let patience = self.plan.patience;
+        let heard = match self.plan.slow {
+            false => self.cx.timeout(patience, connection.hear(keep as usize)).await,
+            true => self.cx.timeout(patience, self.hear_slowly(connection, keep as usize)).await,
+        };
+        match heard {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(())) => {
+                connection.leave(Loss::Closed);
+                Err(())
+            }
+            Err(_) => {
+                connection.leave(Loss::TimedOut);
+                Err(())
+            }
+        }
+    }
+
+    /// Sends everything before it reads anything, and then reads little at a time.
+    async fn hear_slowly(&self, connection: &mut Connection, keep: usize) -> Result<(), ()> {
+        connection.send().await?;
+        while connection.waits() > keep {
+            let rest = self.between("slow-rest", 100_000, 20_000_000);
+            self.cx.sleep(Duration::from_nanos(rest)).await;
+            let bytes = self.between("slow-bytes", 1, 4 << 10) as usize;
+            connection.read_some(bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks some more, one at a time, when everything must work.
+    pub(crate) async fn close(mut self, requests: u64) {
+        let patience = self.plan.patience;
+        let Some(mut connection) = self.connect(patience).await else { return };
+        for _ in 0..requests {
+            let wall = UnixMs(self.cx.wall().millis());
+            let ask = self.workload.next(wall, connection.scan());
+            connection.ask(ask.request, ask.resumes);
+            if !matches!(self.cx.timeout(patience, connection.hear(0)).await, Ok(Ok(()))) {
+                connection.leave(Loss::TimedOut);
+                return;
+            }
+        }
+    }
+}
+
+/// Reads the whole store through the front door, and gives up when something goes wrong.
+pub(crate) async fn read_all(
+    cx: Context,
+    number: u32,
+    connections: &mut u32,
+    recorder: &Arc<Recorder>,
+) -> Option<Vec<Entry>> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let connecting = Connection::open(cx, number, *connections, recorder);
+    let mut connection = cx.timeout(PATIENCE, connecting).await.ok()?.ok()?;
+    *connections += 1;
+    let mut keys = Vec::new();
+    let mut resumes: Option<OpId> = None;
+    loop {
+        let after = connection.scan().map(|(_, cursor)| cursor);
+        let page = Command::Scan { after, pattern: None, count: 7 };
+        let answer = one(cx, PATIENCE, &mut connection, page, resumes).await?;
+        let Answer::Page { keys: more, .. } = answer else { return None };
+        keys.extend(more);
+        match connection.scan() {
+            Some((op, _)) => resumes = Some(op),
+            None => break,
+        }
+    }
+    let mut entries = Vec::new();
+    for key in keys {
+        let get = Command::Get { key: key.clone() };
+        let ttl = Command::Ttl { key: key.clone(), form: TimeForm::UnixMillis };
+        let value = one(cx, PATIENCE, &mut connection, get, None).await?;
+        let deadline = one(cx, PATIENCE, &mut connection, ttl, None).await?;
+        // A key that expired in between is not there, and nothing is wrong.
+        if let (Answer::Bulk(value), Answer::Int(ms)) = (value, deadline)
+            && ms != -2
+        {
+            let deadline = u64::try_from(ms).ok().map(UnixMs);
+            entries.push(Entry { key, value, deadline });
+        }
+    }
+    Some(entries)
+}
+
+/// Asks one thing and waits for the answer.
+async fn one(
+    cx: Context,
+    patience: Duration,
+    connection: &mut Connection,
+    command: Command,
+    resumes: Option<OpId>,
+) -> Option<Answer> {
+    connection.ask(Request::Store(command), resumes);
+    match cx.timeout(patience, connection.hear(0)).await {
+        Ok(Ok(())) => connection.last(),
+        Ok(Err(())) | Err(_) => {
+            connection.leave(Loss::TimedOut);
+            None
+        }
+    }
+}

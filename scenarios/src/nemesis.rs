@@ -1,0 +1,236 @@
+//! What strikes from time to time while the chaos lasts.
+
+use std::{sync::Arc, time::Duration};
+
+use orloj_invariants::Ending;
+use orloj_kernel::{Context, JoinHandle};
+use orloj_sim::{
+    Control, Crash, LinkFault,
+    choice::Stream,
+    disk::{Damage, Place},
+    fault::FaultClass,
+};
+
+use crate::{
+    client,
+    node::{self, JOURNAL, NODE},
+    recorder::Recorder,
+    scenario::{CrashKind, LinkKind, Part, Plan, Span, Strike, StrikeKind, Time},
+};
+
+/// Polls of the node within which a death at an await point comes.
+const POLLS_MAX: u64 = 3_000;
+/// How long such a death is waited for.
+const AWAIT_PATIENCE: Duration = Duration::from_millis(300);
+
+/// One source of strikes.
+struct Nemesis {
+    cx: Context,
+    clients: u32,
+    recorder: Arc<Recorder>,
+    stop: node::Stop,
+}
+
+/// Starts every source of strikes, on a host that nothing strikes.
+pub(crate) fn start(
+    cx: Context,
+    plan: &Plan,
+    recorder: &Arc<Recorder>,
+    stop: &node::Stop,
+) -> Vec<JoinHandle<()>> {
+    let clients = plan.clients.len() as u32;
+    let start = |strike: &Strike| {
+        let (recorder, stop) = (recorder.clone(), stop.clone());
+        let nemesis = Nemesis { cx, clients, recorder, stop };
+        cx.spawn("nemesis", nemesis.go_on(strike.clone()))
+    };
+    plan.strikes.iter().map(start).collect()
+}
+
+/// Says which classes of fault the strikes of a plan mean to inject.
+pub(crate) fn enable(plan: &Plan) {
+    for strike in &plan.strikes {
+        let classes: Vec<FaultClass> = match &strike.kind {
+            StrikeKind::Crash(ways, _) => ways.iter().filter_map(|way| crash_class(*way)).collect(),
+            StrikeKind::Pause(_) => vec![FaultClass::HostPause],
+            StrikeKind::Link(ways, _) => ways.iter().map(|way| link_class(*way)).collect(),
+            StrikeKind::Reset => vec![FaultClass::NetReset],
+            StrikeKind::ClockJump(_) => vec![FaultClass::ClockJump],
+            StrikeKind::DiskFull(..) => vec![FaultClass::DiskFull],
+            StrikeKind::DiskStall(_) => vec![FaultClass::DiskStall],
+            StrikeKind::BitRot(..) => vec![FaultClass::DiskBitRot],
+        };
+        classes.into_iter().for_each(|class| Control.enable(class));
+    }
+}
+
+fn crash_class(way: CrashKind) -> Option<FaultClass> {
+    match way {
+        CrashKind::Process => Some(FaultClass::HostCrash),
+        CrashKind::Power => Some(FaultClass::HostPowerLoss),
+        CrashKind::ProcessAtAwait | CrashKind::PowerAtAwait => Some(FaultClass::HostKillAtAwait),
+        CrashKind::Stop => None,
+    }
+}
+
+fn link_class(way: LinkKind) -> FaultClass {
+    match way {
+        LinkKind::Cut => FaultClass::NetPartition,
+        LinkKind::OneWay => FaultClass::NetOneWay,
+        LinkKind::Flap => FaultClass::NetFlap,
+        LinkKind::Clog => FaultClass::NetClog,
+        LinkKind::Bandwidth => FaultClass::NetBandwidth,
+    }
+}
+
+/// Takes the node down at once and lets the history know how.
+pub(crate) fn strike_down(recorder: &Recorder, how: Crash) {
+    if Control.is_up(NODE) {
+        recorder.strikes(match how {
+            Crash::Process => Ending::Crash,
+            Crash::Power => Ending::PowerLoss,
+        });
+        Control.crash(NODE, how);
+    }
+}
+
+impl Nemesis {
+    async fn go_on(self, strike: Strike) {
+        loop {
+            self.rest(strike.every, "every").await;
+            match &strike.kind {
+                StrikeKind::Crash(ways, down) => self.crash(self.one_of(ways), *down).await,
+                StrikeKind::Pause(last) => {
+                    let host = self.some_host();
+                    Control.pause(&host, Duration::from_nanos(self.draw(*last, "pause")));
+                }
+                StrikeKind::Link(ways, last) => self.link(self.one_of(ways), *last).await,
+                StrikeKind::Reset => {
+                    Control.reset_connections(NODE, &self.some_client());
+                }
+                StrikeKind::ClockJump(by) => {
+                    let by = i64::try_from(self.draw(*by, "jump") / 1_000).unwrap_or(i64::MAX);
+                    let back = Control.between("back", 0, 1) == 1;
+                    let by = if back { -by } else { by };
+                    Control.jump_clock(&self.some_host(), by, FaultClass::ClockJump);
+                }
+                StrikeKind::DiskFull(room, last) => {
+                    let room = Control.between("room", room.low, room.high);
+                    Control.limit_disk(NODE, Some(room));
+                    self.rest(*last, "full-for").await;
+                    Control.limit_disk(NODE, None);
+                }
+                StrikeKind::DiskStall(last) => {
+                    let length = Duration::from_nanos(self.draw(*last, "stall-for"));
+                    Control.stall_disk(NODE, length);
+                }
+                StrikeKind::BitRot(part, bits) => self.rot(*part, *bits).await,
+            }
+        }
+    }
+
+    fn draw(&self, span: Span<Time>, site: &'static str) -> u64 {
+        Control.between(site, span.low, span.high)
+    }
+
+    async fn rest(&self, span: Span<Time>, site: &'static str) {
+        self.cx.sleep(Duration::from_nanos(self.draw(span, site))).await;
+    }
+
+    fn one_of<T: Copy>(&self, ways: &[T]) -> T {
+        Control.choose(|choices| *choices.pick(Stream::Nemesis, "way", ways))
+    }
+
+    fn some_client(&self) -> String {
+        client::host(Control.between("client", 0, u64::from(self.clients) - 1) as u32)
+    }
+
+    /// The node, half of the time.
+    fn some_host(&self) -> String {
+        if Control.between("whom", 0, 1) == 0 { NODE.to_owned() } else { self.some_client() }
+    }
+
+    async fn crash(&self, way: CrashKind, down: Span<Time>) {
+        match way {
+            CrashKind::Process => strike_down(&self.recorder, Crash::Process),
+            CrashKind::Power => strike_down(&self.recorder, Crash::Power),
+            CrashKind::ProcessAtAwait => self.crash_at_await(Crash::Process).await,
+            CrashKind::PowerAtAwait => self.crash_at_await(Crash::Power).await,
+            // It ends by itself, and is started again by whoever keeps it alive.
+            CrashKind::Stop => return self.stop.ask(),
+        }
+        self.rest(down, "down").await;
+        Control.restart(NODE);
+    }
+
+    async fn crash_at_await(&self, how: Crash) {
+        if !Control.is_up(NODE) {
+            return;
+        }
+        let boot = Control.boots(NODE);
+        self.recorder.strikes(match how {
+            Crash::Process => Ending::Crash,
+            Crash::Power => Ending::PowerLoss,
+        });
+        Control.kill_after_polls(NODE, 1 + Control.between("polls", 0, POLLS_MAX), how);
+        let end = self.cx.now() + AWAIT_PATIENCE;
+        while Control.is_up(NODE) && Control.boots(NODE) == boot && self.cx.now() < end {
+            self.cx.sleep(Duration::from_millis(1)).await;
+        }
+        // A node with nothing to do has no await point to die at.
+        if Control.boots(NODE) == boot {
+            strike_down(&self.recorder, how);
+        }
+    }
+
+    async fn link(&self, way: LinkKind, last: Span<Time>) {
+        let client = self.some_client();
+        let lasts = Duration::from_nanos(self.draw(last, "link-for"));
+        let both = |fault| {
+            Control.link(NODE, &client, fault);
+            Control.link(&client, NODE, fault);
+        };
+        match way {
+            LinkKind::Cut => both(Some(LinkFault::Cut)),
+            LinkKind::OneWay => {
+                let away = Control.between("direction", 0, 1) == 0;
+                let (from, to) = if away { (NODE, &*client) } else { (&*client, NODE) };
+                Control.link(from, to, Some(LinkFault::OneWay));
+            }
+            LinkKind::Clog => {
+                both(Some(LinkFault::Clog(Control.between("clog", 1, 200) * 1_000_000)))
+            }
+            LinkKind::Bandwidth => {
+                both(Some(LinkFault::Bandwidth(Control.between(
+                    "bytes-a-second",
+                    1 << 10,
+                    1 << 20,
+                ))));
+            }
+            LinkKind::Flap => {
+                let turns = Control.between("turns", 2, 12);
+                for turn in 0..turns {
+                    both((turn % 2 == 0).then_some(LinkFault::Flap));
+                    self.cx.sleep(lasts / turns as u32).await;
+                }
+                return both(None);
+            }
+        }
+        self.cx.sleep(lasts).await;
+        both(None);
+    }
+
+    async fn rot(&self, part: Part, bits: u64) {
+        let how = if Control.between("power", 0, 1) == 0 { Crash::Power } else { Crash::Process };
+        strike_down(&self.recorder, how);
+        let place = match part {
+            Part::Tail => Place::Tail,
+            Part::Middle => Place::Middle,
+        };
+        for _ in 0..bits {
+            Control.damage_disk(NODE, Damage::BitRot, JOURNAL, place);
+        }
+        self.cx.sleep(Duration::from_millis(10)).await;
+        Control.restart(NODE);
+    }
+}

@@ -1,0 +1,136 @@
+//! The node's process, and the supervisor outside of it that starts it again.
+
+use std::{sync::Arc, time::Duration};
+
+use orloj_db::{Durability, Node, NodeConfig, StartError};
+use orloj_invariants::{Halt, Moment};
+use orloj_kernel::{Context, Shutdown};
+use orloj_sim::{Control, Crash};
+
+use crate::{
+    recorder::{LifeLine, Recorder, now},
+    scenario::Plan,
+};
+
+/// The node's host.
+pub(crate) const NODE: &str = "node";
+/// Where its clients connect.
+pub(crate) const ADDRESS: &str = "node:6379";
+/// The files that hold its history.
+pub(crate) const JOURNAL: &str = "data/wal/*";
+
+/// The unit of a segment's size, in bytes.
+const SECTOR: u64 = 512;
+
+/// The node's configuration in this run.
+pub(crate) fn config(plan: &Plan, recorder: &Arc<Recorder>) -> NodeConfig {
+    let whole = |bytes: u64| (bytes / SECTOR * SECTOR).max(8 * SECTOR);
+    NodeConfig {
+        durability: match plan.durability {
+            orloj_invariants::Durability::Strict => Durability::Strict,
+            orloj_invariants::Durability::Buffered { .. } => Durability::Buffered,
+            orloj_invariants::Durability::InMemory => Durability::InMemory,
+        },
+        segment_bytes: whole(plan.segment),
+        first_segment_bytes: whole(plan.segment / 2),
+        output_max: usize::try_from(plan.output).unwrap_or(usize::MAX),
+        output_patience: Duration::from_secs(5),
+        drain_patience: Duration::from_secs(1),
+        observer: Some(recorder.clone()),
+        ..NodeConfig::new("data", "0.0.0.0:6379")
+    }
+}
+
+/// One life of the process, from its start to its own end.
+pub(crate) async fn process(
+    cx: Context,
+    config: NodeConfig,
+    recorder: Arc<Recorder>,
+    stop: Stop,
+    may_refuse: bool,
+) {
+    let _life = LifeLine(recorder.clone());
+    let shutdown = stop.for_this_life();
+    let started = Node::start(config, cx).await;
+    let (why, refuses) = match started {
+        Ok(node) => match node.run(&shutdown).await {
+            Ok(()) => ("it was told to stop".to_owned(), None),
+            Err(escalation) => (escalation.to_string(), None),
+        },
+        Err(error) => {
+            let refuses = refusal(&error).map(|allowed| {
+                let allowed = allowed && may_refuse;
+                Halt { at: now(), cause: error.to_string(), allowed }
+            });
+            (error.to_string(), refuses)
+        }
+    };
+    drop(_life);
+    recorder.node_ended(why, refuses);
+}
+
+/// Whether a start that failed will fail for ever, and then whether damage could excuse it.
+fn refusal(error: &StartError) -> Option<bool> {
+    match error {
+        StartError::Damaged { .. } => Some(true),
+        StartError::Newer { .. }
+        | StartError::Foreign { .. }
+        | StartError::NotOurs { .. }
+        | StartError::Ignored { .. }
+        | StartError::Address { .. } => Some(false),
+        // The disk may have room, or be writable, the next time.
+        StartError::Full(_)
+        | StartError::Disk(_)
+        | StartError::Directory(_)
+        | StartError::Ended(_)
+        | StartError::Locked { .. }
+        | StartError::PortInUse { .. } => None,
+    }
+}
+
+/// Lets the scenario ask the node to stop in order.
+#[derive(Clone, Default)]
+pub(crate) struct Stop(Arc<std::sync::Mutex<Shutdown>>);
+
+impl Stop {
+    fn for_this_life(&self) -> Shutdown {
+        let fresh = Shutdown::new();
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh.clone();
+        fresh
+    }
+
+    /// Asks the node that runs now.
+    pub(crate) fn ask(&self) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).begin();
+    }
+}
+
+/// Starts the node again whenever its process has ended by itself, as a service manager would, until
+/// it refuses to serve its data.
+pub(crate) async fn keep_alive(cx: Context, recorder: Arc<Recorder>) {
+    loop {
+        recorder.until_node_ended().await;
+        if recorder.halt().is_some() {
+            return;
+        }
+        let rest = Control.between("restart-after", 1_000_000, 100_000_000);
+        cx.sleep(Duration::from_nanos(rest)).await;
+        // The process is gone; what it left running goes too.
+        Control.crash(NODE, Crash::Process);
+        Control.restart(NODE);
+    }
+}
+
+/// Waits until the node is up and has recovered, or refuses to, or a moment has come. Whether it is
+/// up.
+pub(crate) async fn until_up(cx: Context, recorder: &Recorder, limit: Moment) -> bool {
+    loop {
+        if recorder.is_up() {
+            return true;
+        }
+        if recorder.halt().is_some() || now() >= limit {
+            return false;
+        }
+        cx.sleep(Duration::from_millis(20)).await;
+    }
+}

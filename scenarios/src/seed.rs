@@ -1,0 +1,233 @@
+//! One seed from its plan to its verdict.
+//!
+//! Chaos first: the node serves its clients while things go wrong. Then quiet: everything is lifted,
+//! and after a bounded time all must work. Then the store is read whole, its disk recovered twice, and
+//! read whole after each. What everybody saw is then held to the laws.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use orloj_invariants::{Moment, Quiet, Violation, judge};
+use orloj_kernel::Context;
+use orloj_sim::{
+    Config, Control, Crash, Detail, Failure, Simulation, choice::Choices, disk::DiskFaults,
+    fault::FaultClass,
+};
+
+use crate::{
+    Breach, Outcome, Run, Scenario, Setup,
+    client::{self, Client, read_all},
+    nemesis,
+    node::{self, NODE},
+    recorder::{Recorder, now},
+    scenario::Plan,
+    story,
+};
+
+/// The host from which faults strike and the store is read whole. Nothing strikes it.
+const JUDGE: &str = "judge";
+/// Requests of each client when everything must work.
+const CLOSING: u64 = 5;
+/// Longer than any sync of a quiet disk takes, and than the longest wait for one.
+const AT_REST: Duration = Duration::from_millis(500);
+
+/// Runs one seed of a scenario.
+pub fn run(scenario: &Scenario, setup: Setup) -> Run {
+    let seed = setup.seed;
+    let plan = Arc::new(scenario.plan(&mut Choices::from_seed(seed), setup.faults));
+    let told = setup.detail >= Detail::Story;
+    let recorder = Recorder::new(plan.durability, told);
+    let lines = Lines::default();
+    let mut config = setup.config();
+    if told && config.sink.is_none() {
+        config.sink = Some(Box::new(lines.clone()));
+    }
+    let mut sim = Simulation::new(Config {
+        latency: plan.latency,
+        buggify: plan.buggify,
+        time_limit: plan.chaos + plan.settle * 4 + Duration::from_secs(60),
+        poll_limit: 20_000_000,
+        ..config
+    });
+    let stop = node::Stop::default();
+    let judge_cx = build(&mut sim, &plan, &recorder, &stop);
+    let ended = sim.run(judge_cx, drive(judge_cx, plan.clone(), recorder.clone(), stop));
+    let report = sim.finish();
+    let (tally, history) = (recorder.tally(), recorder.history());
+    let wanted = |v: &Violation| {
+        scenario.laws.as_ref().is_none_or(|laws| laws.iter().any(|law| law == v.law))
+    };
+    // A world that ended early has no end to judge; what it had shown by then can be judged.
+    let early = ended.is_err();
+    let violations: Vec<Violation> = judge(&history)
+        .into_iter()
+        .filter(|v| wanted(v) && !(early && ENDS.contains(&v.law)))
+        .collect();
+    let outcome = verdict(ended, violations, report.virtual_ns, &lines);
+    Run::of(seed, report, outcome, tally)
+}
+
+/// Laws about how a run ends.
+const ENDS: &[&str] = &["progress", "unknown-resolved", "recovery-idempotent"];
+
+/// Makes the world, and returns the context of the judge.
+fn build(
+    sim: &mut Simulation,
+    plan: &Arc<Plan>,
+    recorder: &Arc<Recorder>,
+    stop: &node::Stop,
+) -> Context {
+    {
+        let (plan, recorder, stop) = (plan.clone(), recorder.clone(), stop.clone());
+        sim.host(NODE, move |cx| {
+            let config = node::config(&plan, &recorder);
+            node::process(cx, config, recorder.clone(), stop.clone(), plan.may_refuse)
+        });
+    }
+    for number in 0..plan.clients.len() as u32 {
+        sim.idle_host(&client::host(number));
+    }
+    let judge_cx = sim.idle_host(JUDGE);
+    sim.control(|control| {
+        control.set_net_faults(plan.network.clone());
+        control.set_disk_faults(NODE, plan.disk);
+        nemesis::enable(plan);
+        let hosts = std::iter::once(NODE.to_owned()).chain((0..).map(client::host));
+        for (host, (offset_us, drift_ppb)) in hosts.zip(&plan.clocks) {
+            if *offset_us != 0 {
+                control.enable(FaultClass::ClockOffset);
+                control.jump_clock(&host, *offset_us, FaultClass::ClockOffset);
+            }
+            if *drift_ppb != 0 {
+                control.enable(FaultClass::ClockDrift);
+                control.drift_clock(&host, *drift_ppb);
+            }
+        }
+    });
+    judge_cx
+}
+
+async fn drive(cx: Context, plan: Arc<Plan>, recorder: Arc<Recorder>, stop: node::Stop) {
+    cx.spawn("keeper", node::keep_alive(cx, recorder.clone()));
+    let striking = nemesis::start(cx, &plan, &recorder, &stop);
+    let chaos_ends = now().after(plan.chaos);
+    let mut roaming = Vec::new();
+    for (number, habits) in (0..).zip(&plan.clients) {
+        let home = Control.context(&client::host(number));
+        let client =
+            Client::new(home, number, habits.clone(), plan.workload.clone(), recorder.clone());
+        roaming.push((home, home.spawn("client", client.roam(chaos_ends.0))));
+    }
+    cx.sleep(plan.chaos).await;
+    striking.iter().for_each(orloj_kernel::JoinHandle::abort);
+    quiet(&plan, &recorder);
+    let calm = now().after(plan.settle);
+    node::until_up(cx, &recorder, calm).await;
+    let mut clients = Vec::new();
+    for (home, roaming) in roaming {
+        clients.extend(roaming.await.ok().map(|client| (home, client)));
+    }
+    cx.sleep(Duration::from_nanos(calm.0.saturating_sub(now().0))).await;
+    if recorder.halt().is_some() {
+        return;
+    }
+    let closing: Vec<_> =
+        clients.into_iter().map(|(cx, c)| cx.spawn("client", c.close(CLOSING))).collect();
+    for client in closing {
+        // A client that could not go on has left that in the history.
+        let _ = client.await;
+    }
+    dumps(cx, &plan, &recorder).await;
+}
+
+/// Lifts every fault and sees to it that the node is up.
+fn quiet(plan: &Plan, recorder: &Recorder) {
+    Control.quiet();
+    Control.limit_disk(NODE, None);
+    // What an honest disk does to unsynced data it may go on doing.
+    Control.disk(NODE, |disk, _| disk.set_faults(DiskFaults::HONEST));
+    Control.restart(NODE);
+    recorder.quiet(Quiet { began: now(), bound: plan.settle });
+}
+
+/// Reads the store, recovers its disk, reads it again, and so once more.
+async fn dumps(cx: Context, plan: &Plan, recorder: &Arc<Recorder>) {
+    let number = plan.clients.len() as u32;
+    let mut connections = 0;
+    for recoveries in 0..3 {
+        let limit = now().after(plan.settle);
+        if !node::until_up(cx, recorder, limit).await {
+            return;
+        }
+        let Some(entries) = read_all(cx, number, &mut connections, recorder).await else { return };
+        recorder.dumps(recoveries, entries);
+        if recoveries == 2 {
+            return;
+        }
+        cx.sleep(AT_REST).await;
+        let power = Control.between("last-crash", 0, 1) == 1;
+        nemesis::strike_down(recorder, if power { Crash::Power } else { Crash::Process });
+        cx.sleep(Duration::from_millis(10)).await;
+        Control.restart(NODE);
+    }
+}
+
+fn verdict(
+    ended: Result<(), Failure>,
+    violations: Vec<Violation>,
+    end_ns: u64,
+    lines: &Lines,
+) -> Outcome {
+    let story =
+        |when: Moment, about: &orloj_invariants::About| story::choose(&lines.taken(), when, about);
+    let mut names = violations.iter().map(|v| v.law);
+    match ended {
+        Err(failure) => {
+            let mut breach = Breach::of(failure, end_ns);
+            breach.also = names.collect();
+            breach.story = story(Moment(end_ns), &orloj_invariants::About::default());
+            Outcome::Broken(breach)
+        }
+        Ok(()) => {
+            names.next();
+            let also = names.collect();
+            match violations.into_iter().next() {
+                None => Outcome::Held,
+                Some(v) => Outcome::Broken(Breach {
+                    law: v.law.to_owned(),
+                    promise: v.promise.to_owned(),
+                    evidence: v.evidence,
+                    when: v.when.0,
+                    also,
+                    story: story(v.when, &v.about),
+                    backtrace: None,
+                }),
+            }
+        }
+    }
+}
+
+/// The story, line by line, while it is told.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn taken(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
