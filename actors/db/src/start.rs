@@ -57,8 +57,8 @@ pub enum StartError {
     },
     /// There is a database, and the node would neither read nor write it.
     #[error(
-        "{data}: holds a database, which durability in_memory neither reads nor writes; leave out \
-         --data, or choose strict or buffered"
+        "{data}: holds a database, which durability in_memory neither reads nor writes; choose \
+         another directory with --data, or --durability strict or buffered"
     )]
     Ignored {
         /// The data directory.

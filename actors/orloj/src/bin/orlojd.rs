@@ -1,6 +1,7 @@
 //! The daemon: one node on this machine, until it is told to stop.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -138,7 +139,6 @@ fn process_id() -> u32 {
     std::process::id()
 }
 
-#[expect(clippy::print_stdout, reason = "the readiness line is for whoever started the daemon")]
 fn announce(summary: &Summary, resp: &str, data: &str, durability: Durability) {
     let journal = &summary.journal;
     let cut = journal.cut.as_ref().map_or(0, |cut| cut.bytes);
@@ -162,8 +162,10 @@ fn announce(summary: &Summary, resp: &str, data: &str, durability: Durability) {
             "cut a write that power or a crash had left unfinished; it was never acknowledged"
         );
     }
-    println!(
-        "orlojd ready resp={resp} data={data} durability={durability} recovered={} cut={cut}",
+    // Whoever started the daemon may not care to read it; that is no reason to end.
+    let _ = writeln!(
+        std::io::stdout(),
+        "orlojd ready resp={resp} data={data} durability={durability} recovered={} records cut={cut}",
         journal.records
     );
 }
