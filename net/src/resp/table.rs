@@ -203,3 +203,6 @@ impl Spec {
         Spec { subs, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,8 +70,8 @@ fn describe(spec: &Spec) -> Answer {
         Answer::Int(spec.last_key.into()),
         Answer::Int(spec.step.into()),
         none(),
-        Answer::List(Vec::new()),
-        Answer::List(Vec::new()),
+        none(),
+        none(),
         Answer::List(spec.subs.iter().map(describe).collect()),
     ])
 }

@@ -203,11 +203,9 @@ impl Refusal {
     pub fn unknown_command(name: &[u8], args: &[Bytes]) -> Refusal {
         let mut quoted = String::new();
         for arg in args {
-            if quoted.len() >= ECHO_MAX {
-                break;
-            }
+            let Some(room @ 1..) = ECHO_MAX.checked_sub(quoted.len()) else { break };
             quoted.push('\'');
-            quoted.push_str(&printable(arg, ECHO_MAX - quoted.len()));
+            quoted.push_str(&printable(arg, room));
             quoted.push_str("' ");
         }
         Refusal::UnknownCommand { name: printable(name, ECHO_MAX), args: quoted.into() }

@@ -71,6 +71,11 @@ fn an_unknown_command_is_repeated_as_redis_does() {
         Refusal::unknown_command(b"foo", &args).to_string(),
         "ERR unknown command 'foo', with args beginning with: 'a' 'b' "
     );
+    // Redis counts the quotes it has already written, not the ones it is about to.
+    let args =
+        [Bytes::from(vec![b'z'; 50]), Bytes::from(vec![b'z'; 50]), Bytes::from(vec![b'z'; 50])];
+    let text = Refusal::unknown_command(b"foo", &args).to_string();
+    assert!(text.ends_with(&format!(" '{}' ", "z".repeat(22))), "{text}");
     let long = vec![Bytes::from(vec![b'x'; 100]); 1000];
     let text = Refusal::unknown_command(&[b'\n'; 1000], &long).to_string();
     assert!(text.len() < 450 && !text.contains('\n'), "{text}");
