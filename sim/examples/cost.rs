@@ -1,4 +1,5 @@
-//! CPU nanoseconds per operation of the simulator's hot paths: `cargo run --release --example cost [--once] [ROW..]`.
+//! CPU nanoseconds per operation of the simulator's hot paths: `cargo run --release --example cost
+//! [--once] [ROW..]`.
 
 use std::time::Duration;
 

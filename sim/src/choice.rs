@@ -1,9 +1,10 @@
 //! Every decision of a run that is not determined: indexed, named, and overridable.
 //!
-//! A choice is a number below a bound, drawn from the stream of one concern at one site. Streams are
-//! independent, so a new draw in one leaves the others as they were. By convention 0 is the calm value:
-//! the oldest task, the least delay, no fault. A run is therefore a seed plus a [`Script`] of the few
-//! choices that differ from it; recording, exact replay, shrinking and fuzzing are operations on scripts.
+//! A choice is a number below a bound, drawn from the stream of one concern at one site. Streams
+//! are independent, so a new draw in one leaves the others as they were. By convention 0 is the
+//! calm value: the oldest task, the least delay, no fault. A run is therefore a seed plus a
+//! [`Script`] of the few choices that differ from it; recording, exact replay, shrinking and
+//! fuzzing are operations on scripts.
 
 use std::collections::BTreeMap;
 
@@ -92,15 +93,16 @@ pub struct Script {
 pub enum Source {
     /// Streams derived from a seed.
     Seed(u64),
-    /// Bytes, eight to a choice, in the order in which choices are made; calm when they run out. For
-    /// fuzzers, which understand bytes.
+    /// Bytes, eight to a choice, in the order in which choices are made; calm when they run out.
+    /// For fuzzers, which understand bytes.
     Bytes(Vec<u8>),
 }
 
 /// One stream, a block ahead.
 struct Drawer {
     block: [u64; Drawer::BLOCK],
-    /// The next word of the block to be drawn. A drawer that was never used is at the end of block 0.
+    /// The next word of the block to be drawn. A drawer that was never used is at the end of block
+    /// 0.
     next: usize,
     /// Blocks drawn before this one.
     blocks: u64,
@@ -204,8 +206,8 @@ impl Choices {
     pub fn exponential(&mut self, stream: Stream, site: &'static str, mean: u64) -> u64 {
         const STEPS: u64 = 1 << 32;
         let u = self.draw(stream, site, STEPS);
-        // -ln(1 - u) in 32.32 fixed point by the series of log2 bits: integer arithmetic only, since
-        // the last digits of a float logarithm differ between machines.
+        // -ln(1 - u) in 32.32 fixed point by the series of log2 bits: integer arithmetic only,
+        // since the last digits of a float logarithm differ between machines.
         let ln = neg_ln_fixed(STEPS - u);
         (((u128::from(ln) * u128::from(mean)) >> 32) as u64).min(mean.saturating_mul(20))
     }

@@ -66,7 +66,8 @@ impl Control {
         with(|w| w.hosts[id(w, host) as usize].boots)
     }
 
-    /// Lets a host die after `polls` more polls of its tasks: at an await point that time cannot name.
+    /// Lets a host die after `polls` more polls of its tasks: at an await point that time cannot
+    /// name.
     pub fn kill_after_polls(&self, host: &str, polls: u64, how: Crash) {
         with(|w| {
             let host = id(w, host);

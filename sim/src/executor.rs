@@ -30,7 +30,8 @@ pub(crate) enum End {
     Failed,
 }
 
-/// Runs the world on this thread until the task `until` has ended, looking after every one that does.
+/// Runs the world on this thread until the task `until` has ended, looking after every one that
+/// does.
 pub(crate) fn run(until: TaskId) -> End {
     let seat = Ambient::enter();
     let _armed = trap::arm(with(|w| w.traps));
@@ -116,8 +117,8 @@ pub(crate) fn sweep() {
 
 /// Runs `future` on `host` from outside of any task.
 ///
-/// The future is borrowed, so it cannot become a task of the world; it is polled here, under the name of
-/// a task that ends whenever somebody wakes it.
+/// The future is borrowed, so it cannot become a task of the world; it is polled here, under the
+/// name of a task that ends whenever somebody wakes it.
 ///
 /// # Panics
 /// When the world fails or can never finish it.

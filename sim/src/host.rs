@@ -15,8 +15,8 @@ use crate::{
     world::{Event, World},
 };
 
-/// Makes the process of a host, once per boot. Shared with the task that runs it first thing, so that a
-/// host that dies before its first poll can be booted again.
+/// Makes the process of a host, once per boot. Shared with the task that runs it first thing, so
+/// that a host that dies before its first poll can be booted again.
 pub(crate) type Boot = Arc<Mutex<dyn FnMut(Context) -> Task + Send>>;
 
 /// How a host goes down.

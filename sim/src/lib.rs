@@ -1,9 +1,9 @@
 //! The ports bound to a seed: executor, clock, network, disk, faults, choice script, trace.
 //!
-//! A [`Simulation`] is a world of hosts on one thread. Time jumps from event to event, the next task is
-//! chosen by the seed, and everything that can go wrong is a [`choice`] that can be recorded, replayed
-//! and overridden. Code runs in it unchanged: it sees the same [`Context`](orloj_kernel::Context) as on a
-//! machine.
+//! A [`Simulation`] is a world of hosts on one thread. Time jumps from event to event, the next
+//! task is chosen by the seed, and everything that can go wrong is a [`choice`] that can be
+//! recorded, replayed and overridden. Code runs in it unchanged: it sees the same
+//! [`Context`](orloj_kernel::Context) as on a machine.
 //!
 //! ```
 //! use orloj_sim::{Config, Simulation};

@@ -1,8 +1,8 @@
 //! What is to happen, by time: a monotone radix heap.
 //!
-//! Pushing is a shift and an append; popping moves each entry at most once per bit. A million pending
-//! events cost about as much as a hundred, where a binary heap costs twenty times more. Entries of
-//! equal time leave in the order in which they came.
+//! Pushing is a shift and an append; popping moves each entry at most once per bit. A million
+//! pending events cost about as much as a hundred, where a binary heap costs twenty times more.
+//! Entries of equal time leave in the order in which they came.
 //!
 //! Source: Ahuja, Mehlhorn, Orlin, Tarjan, "Faster Algorithms for the Shortest Path Problem", 1990.
 
@@ -14,9 +14,9 @@ pub(crate) struct Queue<E> {
     last: u64,
     /// Entries at `last`.
     front: VecDeque<E>,
-    /// Entry `(at, _)` is in bucket `b` when bit `b` is the highest in which `at` and `last` differ.
-    /// Entries of one time are always in one bucket: `last` can come to agree with them in a higher bit
-    /// only by emptying the bucket of that bit.
+    /// Entry `(at, _)` is in bucket `b` when bit `b` is the highest in which `at` and `last`
+    /// differ. Entries of one time are always in one bucket: `last` can come to agree with them in
+    /// a higher bit only by emptying the bucket of that bit.
     buckets: [Vec<(u64, E)>; 64],
     /// Bit `b` is set when bucket `b` is not empty.
     occupied: u64,
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
     use crate::choice::{Choices, Stream};
 
-    /// Goal: time order, and push order within a time. Method: random pushes and pops beside a sorted
-    /// list.
+    /// Goal: time order, and push order within a time. Method: random pushes and pops beside a
+    /// sorted list.
     #[test]
     fn it_is_a_stable_priority_queue() {
         for seed in 0..200 {

@@ -158,7 +158,8 @@ impl Probe for Sim {
     }
 
     fn trace(&self, host: HostKey, target: &'static str, line: fmt::Arguments<'_>) {
-        // Formatted before the world is borrowed: a Debug implementation may ask the world something.
+        // Formatted before the world is borrowed: a Debug implementation may ask the world
+        // something.
         let line = line.to_string();
         with(|w| {
             let id = here(w, host);

@@ -13,10 +13,11 @@ pub enum Scheduler {
     /// starving anybody, and from missing the cache at every step.
     #[default]
     Random,
-    /// Probabilistic concurrency testing: tasks have random priorities and the highest runs, except that
-    /// at `depth - 1` random steps the running task falls below all others. A bug of that depth is found
-    /// with probability at least `1 / (tasks * steps^(depth - 1))` per run (Burckhardt et al., "A Randomized
-    /// Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS 2010).
+    /// Probabilistic concurrency testing: tasks have random priorities and the highest runs, except
+    /// that at `depth - 1` random steps the running task falls below all others. A bug of that
+    /// depth is found with probability at least `1 / (tasks * steps^(depth - 1))` per run
+    /// (Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs",
+    /// ASPLOS 2010).
     Pct {
         /// How many ordering constraints the sought bug has; 1 to 5 is usual.
         depth: u32,

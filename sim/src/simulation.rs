@@ -83,8 +83,8 @@ impl Config {
 
 /// One simulated world. It runs only inside its own methods, on the thread that calls them.
 pub struct Simulation {
-    /// Leaked while it lives, so that the thread-local that holds it during a run needs no destructor;
-    /// taken back in [`Simulation::finish`] or on drop.
+    /// Leaked while it lives, so that the thread-local that holds it during a run needs no
+    /// destructor; taken back in [`Simulation::finish`] or on drop.
     world: Option<&'static mut World>,
 }
 
@@ -224,8 +224,9 @@ impl Simulation {
 
 /// Takes back what [`Simulation::new`] leaked.
 fn reclaim(world: &'static mut World) -> Box<World> {
-    // SAFETY: the reference came out of `Box::leak` in `Simulation::new`, is the only one (it is moved
-    // from place to place and never copied), and is given up here, once: its owner was emptied.
+    // SAFETY: the reference came out of `Box::leak` in `Simulation::new`, is the only one (it is
+    // moved from place to place and never copied), and is given up here, once: its owner was
+    // emptied.
     unsafe { Box::from_raw(std::ptr::from_mut(world)) }
 }
 

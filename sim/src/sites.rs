@@ -65,7 +65,8 @@ impl Coverage {
         fires
     }
 
-    /// Each place of the given kinds, with how often it was passed and how often its condition held.
+    /// Each place of the given kinds, with how often it was passed and how often its condition
+    /// held.
     pub fn places(
         &self,
         of: impl Fn(SiteKind) -> bool,

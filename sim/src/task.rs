@@ -1,7 +1,8 @@
 //! Tasks and wakers by index.
 //!
-//! A waker is the number of its task: no reference count, no atomic, no allocation. Whoever stores one
-//! stores eight bytes of meaning; waking looks the task up in the world that runs on this thread.
+//! A waker is the number of its task: no reference count, no atomic, no allocation. Whoever stores
+//! one stores eight bytes of meaning; waking looks the task up in the world that runs on this
+//! thread.
 
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
@@ -58,10 +59,11 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(
 /// A waker of `task`.
 pub(crate) fn waker(task: TaskId) -> Waker {
     let data = std::ptr::without_provenance(task.0 as usize);
-    // SAFETY: `data` is a number that is never dereferenced, owned or freed: `clone` copies it, `drop`
-    // does nothing, and both `wake`s look it up in a table that checks slot and generation. The
-    // functions touch only thread-local state, so the contract of `RawWaker` (thread-safe, and valid for
-    // as long as the waker lives) holds on every thread; on a thread without a world `wake` panics.
+    // SAFETY: `data` is a number that is never dereferenced, owned or freed: `clone` copies it,
+    // `drop` does nothing, and both `wake`s look it up in a table that checks slot and generation.
+    // The functions touch only thread-local state, so the contract of `RawWaker` (thread-safe, and
+    // valid for as long as the waker lives) holds on every thread; on a thread without a world
+    // `wake` panics.
     unsafe { Waker::new(data, &VTABLE) }
 }
 

@@ -1,4 +1,5 @@
-//! Running a test body in many seeded worlds: what [`orloj_sim::test`](macro@crate::test) expands to.
+//! Running a test body in many seeded worlds: what [`orloj_sim::test`](macro@crate::test) expands
+//! to.
 
 use std::{future::Future, ops::Range, pin::Pin};
 

@@ -66,7 +66,8 @@ impl Trace {
         self.detail >= Detail::Story
     }
 
-    /// Adds a line to the story. It leaves the hash alone: a run is the same whether or not it is told.
+    /// Adds a line to the story. It leaves the hash alone: a run is the same whether or not it is
+    /// told.
     pub(crate) fn tell(&mut self, line: Line) {
         if let Some(sink) = &mut self.sink {
             // A trace that cannot be written must not change the run.

@@ -1,8 +1,9 @@
 //! The state of one simulated world, and the one way to reach it.
 //!
-//! A world lives in a thread-local while it runs, and everything inside it (contexts, streams, timers,
-//! wakers) holds numbers. So nothing is counted or locked, all of it is `Send` as production code
-//! demands, and a thread that is not part of the simulation finds no world and fails loudly.
+//! A world lives in a thread-local while it runs, and everything inside it (contexts, streams,
+//! timers, wakers) holds numbers. So nothing is counted or locked, all of it is `Send` as
+//! production code demands, and a thread that is not part of the simulation finds no world and
+//! fails loudly.
 
 use std::{any::Any, cell::Cell, task::Waker};
 
@@ -26,8 +27,8 @@ use crate::{
 };
 
 thread_local! {
-    /// The world that runs on this thread. It is out of the cell while it is in use, so a second use at
-    /// the same time finds none.
+    /// The world that runs on this thread. It is out of the cell while it is in use, so a second
+    /// use at the same time finds none.
     static WORLD: Cell<Option<&'static mut World>> = const { Cell::new(None) };
     static NEXT_ID: Cell<u32> = const { Cell::new(1) };
 }

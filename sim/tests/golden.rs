@@ -6,10 +6,10 @@ use orloj_kernel::{Context, Datagram};
 use orloj_sim::{Config, Control, Crash, LinkFault, NetFaults, Report, Scheduler, Simulation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Goal: the same choices, events and times at every optimisation level and after every change that is
-/// meant to be one of speed. Method: one hash over 100 seeds of a busy world in which everything of the
-/// network, the clocks and the hosts goes wrong, compared with what it was. A change that is meant to
-/// change what a seed means writes down the new number.
+/// Goal: the same choices, events and times at every optimisation level and after every change that
+/// is meant to be one of speed. Method: one hash over 100 seeds of a busy world in which everything
+/// of the network, the clocks and the hosts goes wrong, compared with what it was. A change that is
+/// meant to change what a seed means writes down the new number.
 #[test]
 fn a_hundred_seeds_have_their_hash() {
     let mut all = 0u64;

@@ -10,8 +10,8 @@
 //!   damage to a sector that had been written completely.
 //! - **Every frame says what was durable when it was written.** Damage at or before such a position
 //!   is damage to acknowledged data, and the journal refuses to open.
-//! - **Every opening starts a new segment**, whose header says where the one before it ends. What was
-//!   cut off can never be read again, and what cannot be proven synced is written anew.
+//! - **Every opening starts a new segment**, whose header says where the one before it ends. What
+//!   was cut off can never be read again, and what cannot be proven synced is written anew.
 
 mod error;
 mod frame;

@@ -10,7 +10,8 @@ use crate::Observer;
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// When it would survive a power cut. No answer, a read's included, shows anything that would not.
+    /// When it would survive a power cut. No answer, a read's included, shows anything that would
+    /// not.
     #[default]
     Strict,
     /// When it would survive the end of the process. A power cut takes at most the last 100

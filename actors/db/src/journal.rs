@@ -1,15 +1,16 @@
 //! Journal: the only actor that may append to the log.
 //!
-//! Every record that waits in the mailbox goes out in one write, and one sync if the mode is strict;
-//! meanwhile the mailbox is the queue for the next. Answers travel with the records they depend on and
-//! leave when these are as safe as the mode promises: strict, synced; buffered, written.
+//! Every record that waits in the mailbox goes out in one write, and one sync if the mode is
+//! strict; meanwhile the mailbox is the queue for the next. Answers travel with the records they
+//! depend on and leave when these are as safe as the mode promises: strict, synced; buffered,
+//! written.
 //!
-//! A disk that takes no write is not the end: the records are refused, their clients are told, and the
-//! journal asks the disk again now and then. A sync that fails is the end: what is on the disk is
-//! unknown from then on, so the node stops.
+//! A disk that takes no write is not the end: the records are refused, their clients are told, and
+//! the journal asks the disk again now and then. A sync that fails is the end: what is on the disk
+//! is unknown from then on, so the node stops.
 //!
-//! Invariant: in strict mode an answer leaves only after everything it rests on would survive a power
-//! cut.
+//! Invariant: in strict mode an answer leaves only after everything it rests on would survive a
+//! power cut.
 
 use std::{sync::Arc, time::Duration};
 

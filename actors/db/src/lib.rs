@@ -2,11 +2,11 @@
 //!
 //! [`Node::start`] makes one node out of a configuration and a context. Bytes come in through a
 //! connection's session, which turns every complete command it has read into one batch for the
-//! sequencer; the sequencer alone executes them, on one ordered map in memory; the journal makes what
-//! they changed durable and only then lets the answers go; the session writes them in one go.
+//! sequencer; the sequencer alone executes them, on one ordered map in memory; the journal makes
+//! what they changed durable and only then lets the answers go; the session writes them in one go.
 //!
-//! Invariant: nothing here can tell whether it is simulated, and in strict mode no answer leaves that
-//! a crash could take back.
+//! Invariant: nothing here can tell whether it is simulated, and in strict mode no answer leaves
+//! that a crash could take back.
 
 mod board;
 mod clock;

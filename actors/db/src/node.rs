@@ -73,7 +73,8 @@ impl Node {
                 None
             }
         };
-        // Before recovery, so that a port in use is known at once. Nobody is let in until it is done.
+        // Before recovery, so that a port in use is known at once. Nobody is let in until it is
+        // done.
         let listen = |e| StartError::of_listen(&config.resp, e);
         let bound = cx.listen(&config.resp).await.map_err(listen)?;
         let addr = bound.local_addr().map_err(listen)?;
@@ -154,8 +155,8 @@ impl Node {
         &self.summary
     }
 
-    /// Serves until `shutdown` begins, then drains: lets nobody in, answers what was received, closes
-    /// the connections and the journal.
+    /// Serves until `shutdown` begins, then drains: lets nobody in, answers what was received,
+    /// closes the connections and the journal.
     ///
     /// # Errors
     /// [`Escalation`] when a part of the node has ended for good: what it promised can no longer be

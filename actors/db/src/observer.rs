@@ -32,7 +32,7 @@ pub trait Observer: Send + Sync {
     fn connected(&self, _connection: u64, _peer: SocketAddr) {}
     /// A command was executed.
     fn executed(&self, _seen: &Seen<'_>) {}
-    /// The journal refused every record from `version` on: commands seen with that version or a later
-    /// one have not happened, and later ones take these versions again.
+    /// The journal refused every record from `version` on: commands seen with that version or a
+    /// later one have not happened, and later ones take these versions again.
     fn undone(&self, _version: Lsn) {}
 }

@@ -1,14 +1,14 @@
 //! Sequencer: the one place where commands are executed.
 //!
-//! A turn takes every batch of commands that waits, in order, executes each on the store in memory and
-//! writes what it changed into records. Records and answers go down to the journal together. What the
-//! turn is given beside the commands is one moment of time, so a record means the same whenever it is
-//! read again.
+//! A turn takes every batch of commands that waits, in order, executes each on the store in memory
+//! and writes what it changed into records. Records and answers go down to the journal together.
+//! What the turn is given beside the commands is one moment of time, so a record means the same
+//! whenever it is read again.
 //!
-//! The store may be ahead of the journal, never of what clients are shown: in strict mode a read waits
-//! like a write for what it saw to be durable. If the journal refuses a record, everything from it on
-//! is undone, and until there is room again writes are refused here and no key expires, since its end
-//! could not be written down.
+//! The store may be ahead of the journal, never of what clients are shown: in strict mode a read
+//! waits like a write for what it saw to be durable. If the journal refuses a record, everything
+//! from it on is undone, and until there is room again writes are refused here and no key expires,
+//! since its end could not be written down.
 //!
 //! Invariant: the store is what the records up to `next` make of an empty one.
 
@@ -154,8 +154,8 @@ impl Sequencer {
         self.next.previous()
     }
 
-    /// Looks at how far the journal has come: forgets what cannot be undone any more, and undoes what
-    /// was refused. Whether writes are taken.
+    /// Looks at how far the journal has come: forgets what cannot be undone any more, and undoes
+    /// what was refused. Whether writes are taken.
     async fn follow_journal(&mut self, cx: &Context) -> Result<bool, Stop> {
         let Some(journal) = &self.journal else { return Ok(true) };
         let progress = self.board.progress();

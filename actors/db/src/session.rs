@@ -1,13 +1,14 @@
 //! Session: one connection, from its first byte to its last.
 //!
-//! It reads what there is, cuts every complete command out of it, answers what needs no store in place
-//! and sends the rest to the sequencer as one batch, then writes all answers in the order of the
-//! commands with one write. While a client is slow to take its answers the session goes on reading, so
-//! that a client which sends everything before it reads anything is served; the answers that may wait
-//! are bounded, and a client that leaves more, or takes none for too long, is disconnected.
+//! It reads what there is, cuts every complete command out of it, answers what needs no store in
+//! place and sends the rest to the sequencer as one batch, then writes all answers in the order of
+//! the commands with one write. While a client is slow to take its answers the session goes on
+//! reading, so that a client which sends everything before it reads anything is served; the answers
+//! that may wait are bounded, and a client that leaves more, or takes none for too long, is
+//! disconnected.
 //!
-//! Invariant: answers leave in the order of their commands, one for each, and those that wait take no
-//! more than the limit and one answer.
+//! Invariant: answers leave in the order of their commands, one for each, and those that wait take
+//! no more than the limit and one answer.
 
 mod bell;
 
@@ -38,8 +39,8 @@ const READ_LARGE: usize = 64 << 10;
 const READ_AHEAD: usize = 1 << 20;
 /// Buffers above this are given back when a connection falls idle.
 const KEPT: usize = 8 << 10;
-/// Bytes of a client's further words that are read and dropped after its connection's last answer, so
-/// that the close does not reset the connection and take the answer with it.
+/// Bytes of a client's further words that are read and dropped after its connection's last answer,
+/// so that the close does not reset the connection and take the answer with it.
 const LINGER: usize = 64 << 10;
 
 /// Why a session ended.
@@ -314,7 +315,8 @@ impl Connection {
         read
     }
 
-    /// Writes what the client takes. `Ok` is whether it took anything; `Pending` when it takes nothing.
+    /// Writes what the client takes. `Ok` is whether it took anything; `Pending` when it takes
+    /// nothing.
     fn poll_write(&mut self, task: &mut std::task::Context<'_>) -> Poll<Result<bool, Ended>> {
         let mut progress = false;
         while self.sent < self.output.len() {

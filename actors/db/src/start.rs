@@ -221,7 +221,8 @@ impl Opening {
     }
 }
 
-/// Makes the data directory if there is none, takes its lock, and makes sure that it is a database's.
+/// Makes the data directory if there is none, takes its lock, and makes sure that it is a
+/// database's.
 pub(crate) async fn enter(
     cx: &Context,
     config: &NodeConfig,

@@ -1,13 +1,13 @@
 //! The store: an ordered map in memory, and every change of it in one place.
 //!
 //! Commands and recovery go through the same few changes, so what a command did and what its record
-//! does are the same code. Each change leaves a [`Trail`]: its effect for the journal, and what undoes
-//! it, should the journal refuse the record.
+//! does are the same code. Each change leaves a [`Trail`]: its effect for the journal, and what
+//! undoes it, should the journal refuse the record.
 //!
-//! Time is part of the state. A key is gone when its deadline is at or before the store's *clock*, and
-//! the clock moves only by an effect, so expiry is in the journal like everything else: what a reader
-//! was shown as gone stays gone, whatever the machine's clock says after a restart. The memory of dead
-//! keys is freed later, step by step ([`State::sweep`]), which nobody can see.
+//! Time is part of the state. A key is gone when its deadline is at or before the store's *clock*,
+//! and the clock moves only by an effect, so expiry is in the journal like everything else: what a
+//! reader was shown as gone stays gone, whatever the machine's clock says after a restart. The
+//! memory of dead keys is freed later, step by step ([`State::sweep`]), which nobody can see.
 //!
 //! Invariant: `due` holds exactly the keys with a deadline; no deadline lies between the clock and
 //! `next_due`.
@@ -149,7 +149,8 @@ impl State {
         self.memory
     }
 
-    /// A time at which no key is due that is not gone already: `now`, or just before the next deadline.
+    /// A time at which no key is due that is not gone already: `now`, or just before the next
+    /// deadline.
     pub(crate) fn before_next_due(&self, now: UnixMs) -> UnixMs {
         UnixMs(now.0.min(self.next_due.0.saturating_sub(1))).max(self.clock)
     }

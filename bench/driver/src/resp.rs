@@ -36,7 +36,8 @@ pub(crate) struct Options {
     /// The daemon to run instead of building this repository's.
     #[arg(long, value_name = "PATH")]
     orlojd: Option<PathBuf>,
-    /// Put redis-server on both sides: how far the ratios stray from 1 is the error of this harness.
+    /// Put redis-server on both sides: how far the ratios stray from 1 is the error of this
+    /// harness.
     #[arg(long)]
     null: bool,
 }

@@ -7,9 +7,9 @@ use syn::{Error, ItemFn, LitInt, parse::ParseStream};
 /// Runs an async function as a test in many seeded worlds.
 ///
 /// The function takes the [`Context`] of a host called `test`; it adds further hosts by
-/// `orloj_sim::Control`. `#[orloj_sim::test(seeds = 200)]` sets how many seeds a plain run tries (20
-/// otherwise). A failure names the seed and the command that replays it; `ORLOJ_SEED=N` replays one and
-/// prints its story, `ORLOJ_SEEDS=A..B` tries others.
+/// `orloj_sim::Control`. `#[orloj_sim::test(seeds = 200)]` sets how many seeds a plain run tries
+/// (20 otherwise). A failure names the seed and the command that replays it; `ORLOJ_SEED=N` replays
+/// one and prints its story, `ORLOJ_SEEDS=A..B` tries others.
 ///
 /// [`Context`]: https://docs.rs/orloj-kernel
 #[proc_macro_attribute]

@@ -159,7 +159,8 @@ impl World {
         Poll::Ready(done)
     }
 
-    /// Forgets an attempt. A connection that nobody took up is closed: it is handed back to be dropped.
+    /// Forgets an attempt. A connection that nobody took up is closed: it is handed back to be
+    /// dropped.
     fn end_dial(&mut self, dial: u32, life: u32) -> Option<SimStream> {
         let id = self.id;
         let d = self.dial_mut(dial, life)?;

@@ -1,4 +1,5 @@
-//! The simulated network: byte streams, listeners, datagrams, and links between hosts that misbehave.
+//! The simulated network: byte streams, listeners, datagrams, and links between hosts that
+//! misbehave.
 
 mod datagram;
 mod dial;
@@ -22,8 +23,8 @@ pub(crate) use datagram::bind;
 pub(crate) use dial::{connect, listen};
 pub use link::{Latency, LinkFault, NetFaults};
 
-/// Something that reaches a host over the network. `life` tells a slot's tenants apart; `side` is the
-/// end of a connection that it reaches.
+/// Something that reaches a host over the network. `life` tells a slot's tenants apart; `side` is
+/// the end of a connection that it reaches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum NetEvent {
     Bytes { conn: u32, life: u32, len: u32, side: u8 },

@@ -30,8 +30,8 @@ pub enum Damage {
         /// The position that was synced.
         durable: Lsn,
     },
-    /// A frame is intact and in the wrong place of the order, or of a kind that this release does not
-    /// write.
+    /// A frame is intact and in the wrong place of the order, or of a kind that this release does
+    /// not write.
     #[error("the frame there is not the next one")]
     Order,
     /// A record is intact and its reader cannot make sense of it.

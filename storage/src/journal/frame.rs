@@ -1,10 +1,10 @@
 //! One frame as bytes: records in a row, cut into guarded sectors, under two checksums.
 //!
 //! A sector begins and ends with a guard byte that is never zero, and its segment was zeros before.
-//! So a sector that lacks a guard was lost or torn by a power cut before any sync covered it. One that
-//! has both was written from end to end, and if a single flipped bit explains a checksum that fails,
-//! it rotted. Noise, which a power cut may also leave, looks like neither. That difference is what
-//! recovery judges by where no later frame says what was synced.
+//! So a sector that lacks a guard was lost or torn by a power cut before any sync covered it. One
+//! that has both was written from end to end, and if a single flipped bit explains a checksum that
+//! fails, it rotted. Noise, which a power cut may also leave, looks like neither. That difference
+//! is what recovery judges by where no later frame says what was synced.
 
 use crc32c::{crc32c, crc32c_append};
 
@@ -92,8 +92,8 @@ pub(super) fn frame_size(body: usize) -> usize {
     (HEAD + body).div_ceil(CONTENT) * SECTOR
 }
 
-/// Where a frame stands. Both go into its checksums, so that bytes of another segment, or of another
-/// place in this one, never pass for it.
+/// Where a frame stands. Both go into its checksums, so that bytes of another segment, or of
+/// another place in this one, never pass for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     /// The random number of its segment.
@@ -313,7 +313,8 @@ fn is_written(sector: &[u8]) -> bool {
 /// Whether one flipped bit somewhere in `len` bytes turns their checksum by `difference`.
 ///
 /// A CRC is linear: what a flip changes depends on its distance from the end alone, and no two
-/// distances below 2^31 bits change it alike. Other damage passes for a flip once in 2^32 / 8 `len`.
+/// distances below 2^31 bits change it alike. Other damage passes for a flip once in 2^32 / 8
+/// `len`.
 fn one_flip(len: usize, difference: u32) -> bool {
     // What each bit of the last byte changes; then of the byte before it, and so on.
     let mut bits: [u32; 8] = std::array::from_fn(|bit| crc_of_byte(1 << bit));

@@ -189,8 +189,9 @@ impl Log {
         self.check();
     }
 
-    /// Writes down, durably, that everything up to now is durable: damage to it will then be refused
-    /// where it could otherwise pass for a torn write. Does nothing when that is known already.
+    /// Writes down, durably, that everything up to now is durable: damage to it will then be
+    /// refused where it could otherwise pass for a torn write. Does nothing when that is known
+    /// already.
     ///
     /// # Errors
     /// [`AppendError`], as for records.

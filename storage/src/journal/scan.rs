@@ -139,9 +139,9 @@ impl Scan {
         &self.tail
     }
 
-    /// Goes on with `rest`, a second reading of the image from [`Scan::offset`] on, if it differs from
-    /// the first; whether it does. A disk may misread in passing, and what passes a checksum was
-    /// written.
+    /// Goes on with `rest`, a second reading of the image from [`Scan::offset`] on, if it differs
+    /// from the first; whether it does. A disk may misread in passing, and what passes a checksum
+    /// was written.
     pub fn reread(&mut self, rest: &[u8]) -> bool {
         let from = self.offset as usize;
         if self.image.get(from..).unwrap_or_default() == rest {

@@ -1,8 +1,8 @@
 //! What a command did to the store, as bytes in its journal record.
 //!
-//! A record is its schema's number and then effects, in order. An effect says what changed and never
-//! why, so that a command may come to mean something else and old journals still mean the same.
-//! `docs/src/format.md` has the layout.
+//! A record is its schema's number and then effects, in order. An effect says what changed and
+//! never why, so that a command may come to mean something else and old journals still mean the
+//! same. `docs/src/format.md` has the layout.
 
 use orloj_net::UnixMs;
 

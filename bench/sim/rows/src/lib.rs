@@ -15,8 +15,8 @@ pub enum Row {
     /// way. One operation is one round trip.
     Echo,
     /// [`Sizes::mesh_nodes`] nodes, a stream from each to each; every millisecond each node writes
-    /// one message into each of its streams. One operation is one message, and what connecting costs
-    /// is taken out by subtracting a short run from a long one.
+    /// one message into each of its streams. One operation is one message, and what connecting
+    /// costs is taken out by subtracting a short run from a long one.
     Mesh,
     /// [`Sizes::timer_tasks`] tasks sleep one random duration after the other.
     Timer,
@@ -27,8 +27,8 @@ pub enum Row {
     /// A world of [`Sizes::cold_hosts`] hosts is built, one message goes round, the world is
     /// dropped. A peer without streams, or with cheaper datagrams, may use datagrams.
     Cold,
-    /// [`Sizes::idle_hosts`] hosts have nothing to do. One operation is a simulated second, building
-    /// and dropping the hosts included.
+    /// [`Sizes::idle_hosts`] hosts have nothing to do. One operation is a simulated second,
+    /// building and dropping the hosts included.
     Idle,
 }
 

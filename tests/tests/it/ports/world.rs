@@ -94,8 +94,8 @@ where
     }
 }
 
-/// An address of this machine, with any port, that no other test uses: a port that was free a moment
-/// ago is still free there.
+/// An address of this machine, with any port, that no other test uses: a port that was free a
+/// moment ago is still free there.
 pub(super) fn own_address() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id().wrapping_mul(256) + NEXT.fetch_add(1, Ordering::Relaxed);
