@@ -11,7 +11,7 @@ mod refusal_is_definite;
 mod replies_in_order;
 mod unknown_resolved;
 
-use orloj_net::Key;
+use orloj_net::{Answer, Key, Refusal};
 
 use crate::{Executed, History, Moment, OpId, Timeline, show_answer, show_command};
 
@@ -123,4 +123,20 @@ fn who(executed: &Executed) -> String {
 /// `who`, and what it was answered.
 fn who_heard(executed: &Executed) -> String {
     format!("{} answered {}", who(executed), show_answer(&executed.answer))
+}
+
+/// Whether an answer may be given without asking the store, or instead of the store's: it speaks of
+/// the node's state and shows nothing of the data's.
+fn is_gate(answer: &Answer) -> bool {
+    matches!(
+        answer,
+        Answer::Error(
+            Refusal::Loading
+                | Refusal::OutOfMemory
+                | Refusal::JournalFailed
+                | Refusal::ReadOnly
+                | Refusal::Overloaded
+                | Refusal::ShuttingDown
+        )
+    )
 }

@@ -251,8 +251,8 @@ impl Tale {
     }
 
     /// In the last dump, `key` has a deadline in so many milliseconds.
-    pub(crate) fn expiring(&mut self, key: &str, ms: u64) -> &mut Tale {
-        let deadline = Some(UnixMs(self.wall().0 + ms));
+    pub(crate) fn expiring(&mut self, key: &str, ms: i64) -> &mut Tale {
+        let deadline = Some(UnixMs(self.wall().0.saturating_add_signed(ms)));
         let dump = self.history.dumps.last_mut().expect("a dump was made");
         let entry = dump.entries.iter_mut().find(|entry| entry.key == key.as_bytes());
         entry.expect("the key is in the dump").deadline = deadline;

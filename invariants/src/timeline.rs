@@ -26,6 +26,8 @@ pub struct Step {
     pub place: Place,
     /// Whether it changed the store.
     pub changed: bool,
+    /// Whether it has a version of its own: it changed the store, or found that time had.
+    pub recorded: bool,
     /// The model's answer, where the node gave another.
     pub expected: Option<Answer>,
 }
@@ -39,8 +41,8 @@ pub enum Fate {
     LostBy(usize),
 }
 
-/// A change of the store: what, and in which order.
-struct Change<'h> {
+/// A command with a version of its own.
+struct Recorded<'h> {
     version: u64,
     at: UnixMs,
     command: &'h Command,
@@ -77,23 +79,26 @@ impl<'h> Timeline<'h> {
         timeline
     }
 
-    fn live(&mut self, life: usize, log: &mut Vec<Change<'h>>) {
+    fn live(&mut self, life: usize, log: &mut Vec<Recorded<'h>>) {
         let l = &self.history.lives[life];
-        log.retain(|change| change.version <= l.recovered);
+        log.retain(|recorded| recorded.version <= l.recovered);
         let mut model = Model::new();
-        for change in &*log {
-            model.apply(change.command, change.at);
+        for recorded in &*log {
+            model.apply(recorded.command, recorded.at);
         }
+        let mut newest = l.recovered;
         let mut steps = Vec::with_capacity(l.executed.len());
         for position in self.commit_order(life) {
             let Executed { command, answer, version, at, .. } = &l.executed[position];
             let before = model.changes();
             let expected = model.judge(command, *at, answer).err();
             let changed = model.changes() > before;
-            if changed {
-                log.push(Change { version: *version, at: *at, command });
+            let recorded = changed || *version > newest;
+            newest = newest.max(*version);
+            if recorded {
+                log.push(Recorded { version: *version, at: *at, command });
             }
-            steps.push(Step { place: Place { life, position }, changed, expected });
+            steps.push(Step { place: Place { life, position }, changed, recorded, expected });
         }
         self.steps.push(steps);
         self.last = model;
@@ -111,12 +116,9 @@ impl<'h> Timeline<'h> {
     /// The store as life `life` had it when it had come to `version`.
     pub fn store_at(&self, life: usize, version: u64) -> Model {
         let mut kept: Vec<Place> = Vec::new();
-        for steps in &self.steps[..=life] {
-            if let Some(step) = steps.first() {
-                let recovered = self.history.lives[step.place.life].recovered;
-                kept.retain(|place| self.executed(*place).version <= recovered);
-            }
-            kept.extend(steps.iter().filter(|step| step.changed).map(|step| step.place));
+        for (steps, l) in self.steps.iter().zip(&self.history.lives).take(life + 1) {
+            kept.retain(|place| self.executed(*place).version <= l.recovered);
+            kept.extend(steps.iter().filter(|step| step.recorded).map(|step| step.place));
         }
         let mut model = Model::new();
         for place in kept {

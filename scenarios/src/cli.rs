@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
     match status {
         Ok(status) => ExitCode::from(status),
         Err(why) => {
-            eprintln!("error: {why}");
+            machine::complain(&why);
             ExitCode::from(DID_NOT_START)
         }
     }

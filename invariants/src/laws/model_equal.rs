@@ -44,6 +44,8 @@ fn check(timeline: &Timeline<'_>) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
+    use orloj_net::{Answer, Command, Deadline, UnixMs};
+
     use super::LAW;
     use crate::testing::*;
 
@@ -97,6 +99,28 @@ mod tests {
         };
         story("1").holds(&LAW);
         story("2").breaks(&LAW, "answered 2; the model says 1");
+    }
+
+    #[test]
+    fn a_key_that_was_recorded_as_expired_stays_so_when_the_clock_goes_back() {
+        let expire = |ms| Command::Expire {
+            key: bytes("k"),
+            deadline: Deadline::At(UnixMs(ms)),
+            condition: None,
+        };
+        let story = |version, seen: Answer| {
+            let mut h = strict();
+            h.op(0, set("k", "a")).runs(1, ok()).with_wall(100);
+            h.op(0, expire(150)).runs(2, int(1)).with_wall(100);
+            h.op(0, get("k")).runs(version, nil()).with_wall(200);
+            h.crash().recovers(version);
+            h.op(0, get("k")).runs(version, seen).with_wall(120);
+            h
+        };
+        story(3, nil()).holds(&LAW);
+        story(3, bulk("a")).breaks(&LAW, "answered a; the model says nil");
+        // Without a record of it, nobody remembers.
+        story(2, bulk("a")).holds(&LAW);
     }
 
     #[test]

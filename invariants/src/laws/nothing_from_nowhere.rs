@@ -6,9 +6,7 @@
 //!
 //! Broken, data appears that nobody wrote, or one payment is made twice.
 
-use orloj_net::{Answer, Refusal};
-
-use super::{Broken, Law, who};
+use super::{Broken, Law, is_gate, who};
 use crate::{End, Executed, Operation, Request, Timeline, show_answer, show_command};
 
 pub(super) const LAW: Law = Law {
@@ -82,21 +80,6 @@ fn was_executed(timeline: &Timeline<'_>, op: &Operation) -> Result<(), Broken> {
         return Err(Broken::new(*at, evidence).op([id]));
     }
     Ok(())
-}
-
-/// Whether an answer may be given without asking the store.
-fn is_gate(answer: &Answer) -> bool {
-    matches!(
-        answer,
-        Answer::Error(
-            Refusal::Loading
-                | Refusal::OutOfMemory
-                | Refusal::JournalFailed
-                | Refusal::ReadOnly
-                | Refusal::Overloaded
-                | Refusal::ShuttingDown
-        )
-    )
 }
 
 #[cfg(test)]

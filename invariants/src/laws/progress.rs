@@ -6,9 +6,7 @@
 //!
 //! Broken, an outage outlasts its cause, and somebody is called at night to restart things.
 
-use orloj_net::{Answer, Refusal};
-
-use super::{Broken, Law};
+use super::{Broken, Law, is_gate};
 use crate::{End, Moment, Operation, Quiet, Timeline, show_answer};
 
 pub(super) const LAW: Law = Law {
@@ -45,26 +43,11 @@ fn in_time(op: &Operation, quiet: Quiet, calm: Moment) -> Result<(), Broken> {
         End::Answered { at, .. } | End::Lost { at, .. } if *at > limit => {
             fail(*at, format!("{id}, sent at {}, ended as late as {at}", op.invoked))
         }
-        End::Answered { at, answer: answer @ Answer::Error(refusal) }
-            if op.invoked >= calm && unwell(refusal) =>
-        {
+        End::Answered { at, answer } if op.invoked >= calm && is_gate(answer) => {
             fail(*at, format!("{id} was refused while no fault struck: {}", show_answer(answer)))
         }
         End::Answered { .. } | End::Lost { .. } => Ok(()),
     }
-}
-
-/// Whether a refusal speaks of the node's state and not of the request.
-fn unwell(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::Loading
-            | Refusal::OutOfMemory
-            | Refusal::JournalFailed
-            | Refusal::ReadOnly
-            | Refusal::Overloaded
-            | Refusal::ShuttingDown
-    )
 }
 
 #[cfg(test)]

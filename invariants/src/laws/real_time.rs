@@ -97,7 +97,7 @@ mod tests {
         let mut h = buffered(1_000);
         h.op(0, set("k", "a")).runs(1, ok()).answers(ok());
         h.op(0, set("k", "b")).runs(2, ok()).answers(ok());
-        h.crash().recovers(0);
+        h.power_loss().recovers(0);
         h.op(0, get("k")).runs(0, nil()).answers(nil());
         h.holds(&LAW);
     }

@@ -25,27 +25,34 @@ fn check(timeline: &Timeline<'_>) -> Result<(), Broken> {
     if history.halt.is_some() || history.quiet.is_none() {
         return Ok(()); // `progress` speaks of runs that never became calm.
     }
-    let Some(dump) = history.dumps.first() else {
+    if history.dumps.is_empty() {
         let lost = history.ops.iter().filter(|op| matches!(op.end, End::Lost { .. }));
         let lost: Vec<_> = lost.map(|op| op.id).collect();
         let Some(first) = lost.first() else { return Ok(()) };
         let evidence = format!("{} lost replies and no full read, first {first}", lost.len());
         let end = history.quiet.map(|quiet| quiet.began).unwrap_or_default();
         return Err(Broken::new(end, evidence).op(lost));
-    };
-    agrees(timeline, dump)
+    }
+    history.dumps.iter().try_for_each(|dump| agrees(timeline, dump))
 }
 
-/// The full read shows the surviving history's state. If not, the lost requests that touch the key
+/// A full read shows the surviving history's state. If not, the lost requests that touch the key
 /// are the ones contradicted.
 fn agrees(timeline: &Timeline<'_>, dump: &Dump) -> Result<(), Broken> {
-    let expected = timeline.last.entries(dump.at).map(|(key, value, deadline)| Entry {
+    let lives = &timeline.history.lives;
+    let Some(life) = lives.iter().rposition(|life| life.began <= dump.seen) else { return Ok(()) };
+    let store = timeline.store_at(life, u64::MAX);
+    let expected = store.entries(dump.at).map(|(key, value, deadline)| Entry {
         key: key.clone(),
         value: value.clone(),
         deadline,
     });
     let expected: Vec<Entry> = expected.collect();
-    let wrong = |a: &[Entry], b: &[Entry]| a.iter().find(|entry| !b.contains(entry)).cloned();
+    // What expired while the store was read may have been met or not.
+    let lives_on = |entry: &&Entry| entry.deadline.is_none_or(|deadline| deadline > dump.at);
+    let wrong = |a: &[Entry], b: &[Entry]| {
+        a.iter().filter(lives_on).find(|entry| !b.contains(entry)).cloned()
+    };
     let (found, missing) = (wrong(&dump.entries, &expected), wrong(&expected, &dump.entries));
     let Some(key) = found.as_ref().or(missing.as_ref()).map(|entry| entry.key.clone()) else {
         return Ok(());
@@ -124,6 +131,27 @@ mod tests {
         h.quiet(100);
         h.dump(0, &[("k", "a")]);
         h.breaks(&LAW, "was taken back by the recovery of life 1");
+    }
+
+    #[test]
+    fn a_read_is_held_to_the_store_of_its_own_time() {
+        let mut h = in_memory();
+        h.op(0, set("k", "a")).runs(1, ok()).loses(Loss::Closed);
+        h.quiet(100);
+        h.dump(0, &[("k", "a")]);
+        h.crash().recovers(0);
+        h.dump(1, &[]);
+        h.holds(&LAW);
+        h.dump(2, &[("k", "a")]);
+        h.breaks(&LAW, "absent in the surviving history");
+    }
+
+    #[test]
+    fn a_key_may_expire_while_the_store_is_read() {
+        let mut h = strict();
+        h.quiet(100);
+        h.dump(0, &[("k", "a")]).expiring("k", 0);
+        h.holds(&LAW);
     }
 
     #[test]

@@ -194,6 +194,12 @@ pub(super) fn say(line: &str) {
     }
 }
 
+/// Says on standard error why nothing was run.
+pub(super) fn complain(why: &str) {
+    // Nobody can be told that standard error is closed.
+    let _ = writeln!(io::stderr().lock(), "error: {why}");
+}
+
 /// Processor time used by this process and its finished children.
 pub(super) fn processor_time() -> Option<Duration> {
     // Fields 14 to 17 of /proc/self/stat, counted behind the command's closing parenthesis, in ticks of

@@ -91,7 +91,7 @@ impl SimDisk {
         let end = self.tree.file(node)?.durable_end();
         let (first, end) = match place {
             Place::Tail => (end.checked_sub(1)?, end),
-            Place::Middle => (end / 8, (end - end / 8).min(end - 1).max(1)),
+            Place::Middle => (end / 8, (end - end / 8).min(end.checked_sub(1)?).max(1)),
             Place::Anywhere => (0, end),
         };
         (first < end).then_some((first, end))
