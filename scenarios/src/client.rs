@@ -100,8 +100,8 @@ impl Client {
     }
 
     async fn think(&self) {
-        let mut rest = self.plan.think.low;
-        if self.plan.think.high > 0 {
+        let mut rest = 0;
+        if self.chance("thinks", 500_000) {
             rest = self.between("think", self.plan.think.low, self.plan.think.high);
         }
         if let Some(ttl) = self.workload.waits() {

@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Polls of the node within which a death at an await point comes.
-const POLLS_MAX: u64 = 3_000;
+const POLLS_MAX: u64 = 400;
 /// How long such a death is waited for.
-const AWAIT_PATIENCE: Duration = Duration::from_millis(300);
+const AWAIT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// One source of strikes.
 struct Nemesis {

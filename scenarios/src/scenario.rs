@@ -105,9 +105,8 @@ pub struct Clients {
     /// How many of them wait for replies at once.
     #[serde(default = "one")]
     pub pipeline: Span<Count>,
-    /// Pause between two batches.
-    #[serde(default)]
-    pub think: Span<Time>,
+    /// Pause between two batches. Absent, pauses are such that the requests last as long as the faults.
+    pub think: Option<Span<Time>>,
     /// How long a reply may take before the client closes the connection.
     pub patience: Span<Time>,
     /// How many requests a connection carries before the client leaves it for a new one; 0 is any

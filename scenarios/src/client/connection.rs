@@ -183,16 +183,9 @@ impl Connection {
                 }
             }
             Some(Awaited::Answer(id, request)) => {
-                let Some(answer) = wire::read(&request, reply.clone()) else {
-                    // It is still the reply to this request, and a wrong one.
-                    self.wonder(format!(
-                        "{} in reply to its request {}",
-                        wire::show(&reply),
-                        id.number
-                    ));
-                    self.recorder.hears(id, Answer::Text(wire::show(&reply).into()));
-                    return;
-                };
+                // What cannot be an answer to this request is heard all the same, word for word.
+                let answer = wire::read(&request, reply.clone())
+                    .unwrap_or_else(|| Answer::Text(wire::show(&reply).into()));
                 if let (Request::Store(Command::Scan { .. }), Answer::Page { next, .. }) =
                     (&request, &answer)
                 {

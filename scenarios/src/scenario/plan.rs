@@ -53,7 +53,7 @@ pub struct ClientPlan {
     pub requests: u64,
     /// Requests that wait at once.
     pub pipeline: u64,
-    /// Pause between batches.
+    /// Pause between batches, half of which have none.
     pub think: Span<Time>,
     /// How long a reply may take.
     pub patience: Duration,
@@ -186,13 +186,18 @@ impl Draw<'_> {
         }
     }
 
-    fn client(&mut self, s: &Scenario) -> ClientPlan {
+    fn client(&mut self, s: &Scenario, chaos: Duration) -> ClientPlan {
         let (c, choices) = (&s.clients, &mut *self.choices);
         let slow_ppm = c.slow.draw_ppm(choices, "slow-share");
+        let requests = c.requests.draw(choices, "requests");
+        let pipeline = c.pipeline.draw(choices, "pipeline");
+        // A batch is half a pipeline long, and half of the pauses are none: four times the mean.
+        let batches = (requests * 2 / (pipeline + 1)).max(1);
+        let pause_max = u64::try_from(chaos.as_nanos()).unwrap_or(u64::MAX) / batches * 4;
         ClientPlan {
-            requests: c.requests.draw(choices, "requests"),
-            pipeline: c.pipeline.draw(choices, "pipeline"),
-            think: c.think,
+            requests,
+            pipeline,
+            think: c.think.unwrap_or(Span::new(0, pause_max)),
             patience: c.patience.draw_time(choices, "patience"),
             per_connection: c.per_connection.draw(choices, "per-connection"),
             slow: choices.chance(Stream::Swarm, "slow-client", slow_ppm),
@@ -274,7 +279,7 @@ impl Scenario {
         let settle = self.settle.draw_time(choices, "settle");
         let count = self.clients.count.draw(choices, "clients");
         let mut draw = Draw { choices, swarm: self.swarm, faults };
-        let clients = (0..count).map(|_| draw.client(self)).collect();
+        let clients = (0..count).map(|_| draw.client(self, chaos)).collect();
         Plan {
             durability,
             segment,
