@@ -1,9 +1,9 @@
 //! What was observed of one run: what clients asked and heard, and what the node says it did.
 //!
-//! Two kinds of witness, kept apart. An [`Operation`] is what a client saw from outside, in the true
-//! time of the run. A [`Life`] is the node's own account between a start and the next stop: where
-//! recovery left it, and every command it executed, in order, with the commit version each saw. Laws
-//! hold the one against the other.
+//! Two kinds of witness, kept apart. An [`Operation`] is what a client saw from outside, in the
+//! true time of the run. A [`Life`] is the node's own account between a start and the next stop:
+//! where recovery left it, and every command it executed, in order, with the commit version each
+//! saw. Laws hold the one against the other.
 
 use std::{fmt, time::Duration};
 
@@ -54,7 +54,8 @@ impl fmt::Display for OpId {
 pub enum Request {
     /// A command for the store. Deadlines are as the client sent them, relative ones included.
     Store(Command),
-    /// To hear these bytes again. The session answers it without the store, and in order all the same.
+    /// To hear these bytes again. The session answers it without the store, and in order all the
+    /// same.
     Echo(Bytes),
 }
 

@@ -104,8 +104,8 @@ impl Model {
         }
     }
 
-    /// Carries out `command`, and says what the answer should have been if `given` is not it. The one
-    /// freedom a store has is to examine fewer keys in a page of a scan than it was asked to.
+    /// Carries out `command`, and says what the answer should have been if `given` is not it. The
+    /// one freedom a store has is to examine fewer keys in a page of a scan than it was asked to.
     ///
     /// # Errors
     /// The right answer, when `given` is another.

@@ -1,7 +1,7 @@
 //! Commands and answers as a person would type and read them, for evidence.
 //!
-//! `Debug` of the protocol's words hides keys and values, since they may be a user's. In a simulation
-//! they are the workload's, and evidence without them proves nothing.
+//! `Debug` of the protocol's words hides keys and values, since they may be a user's. In a
+//! simulation they are the workload's, and evidence without them proves nothing.
 
 use orloj_net::{
     Answer, Command, Condition, Deadline, ExpireCondition, Expiry, Key, TimeForm, Value,

@@ -1,8 +1,9 @@
-//! The history put in order: each life replayed through the model, and what became of every command.
+//! The history put in order: each life replayed through the model, and what became of every
+//! command.
 //!
-//! A life begins with the prefix of history that its recovery kept; whatever lies above that version
-//! never happened for this life and all later ones. Versions above it are then handed out again, so a
-//! command is named by its place (life and position), never by its version alone.
+//! A life begins with the prefix of history that its recovery kept; whatever lies above that
+//! version never happened for this life and all later ones. Versions above it are then handed out
+//! again, so a command is named by its place (life and position), never by its version alone.
 
 use std::collections::BTreeMap;
 
@@ -104,8 +105,8 @@ impl<'h> Timeline<'h> {
         self.last = model;
     }
 
-    /// The positions of a life by version, those of one version as they were executed: the write that
-    /// made a version comes before its readers.
+    /// The positions of a life by version, those of one version as they were executed: the write
+    /// that made a version comes before its readers.
     fn commit_order(&self, life: usize) -> Vec<usize> {
         let executed = &self.history.lives[life].executed;
         let mut order: Vec<usize> = (0..executed.len()).collect();

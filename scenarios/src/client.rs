@@ -1,7 +1,7 @@
 //! A client: connects, asks in batches, reads what comes back, and tells the recorder all of it.
 //!
-//! It never repeats a request whose outcome it does not know. A connection that ends, or a reply that
-//! takes too long, leaves every request that still waited unknown.
+//! It never repeats a request whose outcome it does not know. A connection that ends, or a reply
+//! that takes too long, leaves every request that still waited unknown.
 
 mod connection;
 mod wire;

@@ -1,9 +1,10 @@
 //! A small program with twelve ways, all planted, in which chance gets past the seed.
 //!
 //! Players on three hosts ask a dealer on a fourth for cards and rest in between. What they decide
-//! comes from their context, as it should, unless a leak is active; then it comes from the process, the
-//! machine or the build. A leak is caught when the world traps it, or when the same seed runs
-//! differently in another process. The way in which nothing is planted proves that neither cries wolf.
+//! comes from their context, as it should, unless a leak is active; then it comes from the process,
+//! the machine or the build. A leak is caught when the world traps it, or when the same seed runs
+//! differently in another process. The way in which nothing is planted proves that neither cries
+//! wolf.
 
 mod ways;
 

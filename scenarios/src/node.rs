@@ -105,8 +105,8 @@ impl Stop {
     }
 }
 
-/// Starts the node again whenever its process has ended by itself, as a service manager would, until
-/// it refuses to serve its data.
+/// Starts the node again whenever its process has ended by itself, as a service manager would,
+/// until it refuses to serve its data.
 pub(crate) async fn keep_alive(cx: Context, recorder: Arc<Recorder>) {
     loop {
         recorder.until_node_ended().await;

@@ -76,8 +76,8 @@ pub struct Node {
     pub durability: Mode,
     /// Size of a journal segment. Small ones make rotation happen.
     pub segment: Span<Size>,
-    /// Buffered mode: how old what a power cut takes may be. 100 ms are between two syncs; the rest is
-    /// for the sync itself.
+    /// Buffered mode: how old what a power cut takes may be. 100 ms are between two syncs; the rest
+    /// is for the sync itself.
     pub window: Span<Time>,
     /// Bytes of answers that may wait for one client to read them.
     pub output: Span<Size>,
@@ -105,7 +105,8 @@ pub struct Clients {
     /// How many of them wait for replies at once.
     #[serde(default = "one")]
     pub pipeline: Span<Count>,
-    /// Pause between two batches. Absent, pauses are such that the requests last as long as the faults.
+    /// Pause between two batches. Absent, pauses are such that the requests last as long as the
+    /// faults.
     pub think: Option<Span<Time>>,
     /// How long a reply may take before the client closes the connection.
     pub patience: Span<Time>,

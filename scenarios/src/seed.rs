@@ -1,8 +1,8 @@
 //! One seed from its plan to its verdict.
 //!
-//! Chaos first: the node serves its clients while things go wrong. Then quiet: everything is lifted,
-//! and after a bounded time all must work. Then the store is read whole, its disk recovered twice, and
-//! read whole after each. What everybody saw is then held to the laws.
+//! Chaos first: the node serves its clients while things go wrong. Then quiet: everything is
+//! lifted, and after a bounded time all must work. Then the store is read whole, its disk recovered
+//! twice, and read whole after each. What everybody saw is then held to the laws.
 
 use std::{
     io::Write,

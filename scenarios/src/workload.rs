@@ -1,8 +1,8 @@
 //! What a client asks next.
 //!
-//! A few hot keys and some cold ones. Keys with an odd number are counters, the others texts, and now
-//! and then one is taken for the other. Every text that is set names the request that set it, so a
-//! value found in the wrong place tells where it came from.
+//! A few hot keys and some cold ones. Keys with an odd number are counters, the others texts, and
+//! now and then one is taken for the other. Every text that is set names the request that set it,
+//! so a value found in the wrong place tells where it came from.
 
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ impl Workload {
         Control.choose(|choices| choices.between(self.stream, "ttl", span.low, span.high))
     }
 
-    /// The next request, at the client's own time. `scan` is where a scan of this connection goes on.
+    /// The next request, at the client's own time. `scan` is where a scan of this connection goes
+    /// on.
     pub(crate) fn next(&mut self, wall: UnixMs, scan: Option<(OpId, Key)>) -> Ask {
         self.made += 1;
         let store = |command| Ask { request: Request::Store(command), resumes: None };

@@ -54,7 +54,7 @@ classes! {
     DiskMisdirectedRead "disk-misdirected-read" "A read returns another place of the file.",
     DiskStale "disk-stale" "A sector shows what it held before its last write.",
     DiskZeroed "disk-zeroed" "A sector reads as zeros.",
-    DiskLostName "disk-lost-name" "A power cut takes back a creation or removal that was not synced.",
+    DiskLostName "disk-lost-name" "A power cut takes back an unsynced creation or removal.",
     DiskLostRename "disk-lost-rename" "A power cut takes back a rename that was not synced.",
     DiskFull "disk-full" "There is no room for a write.",
     DiskSlow "disk-slow" "Operations take many times as long.",

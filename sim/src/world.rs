@@ -121,9 +121,7 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut World) -> T) -> T {
 
 #[cold]
 fn no_world() -> ! {
-    panic!(
-        "no simulation runs on this thread: simulated code has left its thread, or outlived its world"
-    )
+    panic!("no simulation runs on this thread: simulated code has left it, or outlived its world")
 }
 
 /// As [`with`], where there may be no world: in destructors.

@@ -1,8 +1,8 @@
 //! Goal: a node under real clients and every kind of fault keeps what it has acknowledged, shows
-//! nothing that it takes back, answers in order, and comes back when the faults stop.
-//! Method: each client owns some counters and logs and knows, from the answers it got, what they may
-//! hold; lost answers widen that, every answer is held against it and narrows it again. Counters only
-//! grow, so what anybody was shown of one is the least that anybody who asks later may be shown.
+//! nothing that it takes back, answers in order, and comes back when the faults stop. Method: each
+//! client owns some counters and logs and knows, from the answers it got, what they may hold; lost
+//! answers widen that, every answer is held against it and narrows it again. Counters only grow, so
+//! what anybody was shown of one is the least that anybody who asks later may be shown.
 
 use std::{
     collections::BTreeMap,

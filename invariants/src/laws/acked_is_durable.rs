@@ -1,14 +1,14 @@
 //! Law: what the node has shown survives, to the degree its durability mode declares.
 //!
-//! Strict: an acknowledged write is in every state recovered later, and no answer, a read's included,
-//! rests on a change that a later crash took back. Buffered: an acknowledged write may be lost only by
-//! a power cut, and if it was younger than the declared window then; the death of the process alone
-//! takes nothing. In memory: a life begins empty. In
-//! every mode what is lost is the end of history and nothing else, since a recovery is a prefix; that
-//! the prefix has no holes is `model-equal`'s matter.
+//! Strict: an acknowledged write is in every state recovered later, and no answer, a read's
+//! included, rests on a change that a later crash took back. Buffered: an acknowledged write may be
+//! lost only by a power cut, and if it was younger than the declared window then; the death of the
+//! process alone takes nothing. In memory: a life begins empty. In every mode what is lost is the
+//! end of history and nothing else, since a recovery is a prefix; that the prefix has no holes is
+//! `model-equal`'s matter.
 //!
-//! Source: write-ahead logging (Mohan et al., "ARIES", TODS 1992, section 1.1); for reads, "external
-//! consistency across a crash": Ganesan et al., "Strong and efficient consistency with
+//! Source: write-ahead logging (Mohan et al., "ARIES", TODS 1992, section 1.1); for reads,
+//! "external consistency across a crash": Ganesan et al., "Strong and efficient consistency with
 //! consistency-aware durability", FAST 2020.
 //!
 //! Broken, a user loses what the database said it had.

@@ -1,8 +1,8 @@
 //! Law: the node executes what clients sent, as they sent it, after they sent it, at most once; it
 //! answers from the store only what it executed; and it recovers no history that was never made.
 //!
-//! Source: integrity of broadcast (Hadzilacos and Toueg, 1994): a message is delivered at most once,
-//! and only if it was sent.
+//! Source: integrity of broadcast (Hadzilacos and Toueg, 1994): a message is delivered at most
+//! once, and only if it was sent.
 //!
 //! Broken, data appears that nobody wrote, or one payment is made twice.
 

@@ -1,9 +1,11 @@
-//! Law: if one operation completed before another was invoked, the second saw a state at least as new
-//! as the first did.
+//! Law: if one operation completed before another was invoked, the second saw a state at least as
+//! new as the first did.
 //!
-//! Source: Herlihy and Wing, "Linearizability: a correctness condition for concurrent objects", TOPLAS
+//! Source: Herlihy and Wing, "Linearizability: a correctness condition for concurrent objects",
+//! TOPLAS
 //! 1990. With a commit version as witness of each operation it is checked in linear time; across a
-//! crash it follows from `acked-is-durable` and from versions never falling below what was recovered.
+//! crash it follows from `acked-is-durable` and from versions never falling below what was
+//! recovered.
 //!
 //! Broken, a user who was told of a write reads the value from before it.
 

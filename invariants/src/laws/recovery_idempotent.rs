@@ -1,7 +1,7 @@
 //! Law: recovering the same disk again gives the same state.
 //!
-//! Source: Mohan et al., "ARIES", TODS 1992, section 1.1: redo must be repeatable, since a crash can
-//! strike during recovery.
+//! Source: Mohan et al., "ARIES", TODS 1992, section 1.1: redo must be repeatable, since a crash
+//! can strike during recovery.
 //!
 //! Broken, every restart moves the data a little further from the truth.
 

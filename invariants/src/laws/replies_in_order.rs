@@ -1,5 +1,5 @@
-//! Law: the replies of a connection come in the order of its requests, each carrying the answer that
-//! the store gave to that very request.
+//! Law: the replies of a connection come in the order of its requests, each carrying the answer
+//! that the store gave to that very request.
 //!
 //! Source: the pipelining contract of the Redis protocol: the n-th reply answers the n-th request.
 //!
@@ -31,8 +31,8 @@ fn check(timeline: &Timeline<'_>) -> Result<(), Broken> {
             return Err(Broken::new(*at, evidence).op([earlier, op.id]));
         }
         let Some(given) = given(timeline, op) else { continue };
-        // The journal may refuse a batch whose reads the store had answered. What of it was executed and
-        // may not be taken back is `refusal-is-definite`'s matter.
+        // The journal may refuse a batch whose reads the store had answered. What of it was
+        // executed and may not be taken back is `refusal-is-definite`'s matter.
         if !reads_as(&given, answer) && !is_gate(answer) {
             let mut evidence = format!(
                 "{} heard {}; the answer given to it was {}",
@@ -61,8 +61,8 @@ fn given(timeline: &Timeline<'_>, op: &Operation) -> Option<Answer> {
     }
 }
 
-/// Whether a client that was sent `given` reads `heard`. The position of a scan reaches a client as a
-/// number of the session's choosing; what it can tell is whether there is more.
+/// Whether a client that was sent `given` reads `heard`. The position of a scan reaches a client as
+/// a number of the session's choosing; what it can tell is whether there is more.
 fn reads_as(given: &Answer, heard: &Answer) -> bool {
     match (given, heard) {
         (Answer::Page { next, keys }, Answer::Page { next: heard_next, keys: heard_keys }) => {

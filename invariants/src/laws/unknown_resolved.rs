@@ -1,9 +1,9 @@
-//! Law: at the end no outcome is unknown. A request whose reply was lost either took effect, once, in
-//! the history that survived, or did not, and the final state agrees with that.
+//! Law: at the end no outcome is unknown. A request whose reply was lost either took effect, once,
+//! in the history that survived, or did not, and the final state agrees with that.
 //!
-//! A lost reply is no error and no absence: it is resolved by what is seen later. The node's account
-//! says whether the request was executed and whether that version survived; a full read in the quiet
-//! phase, made through the front door, must show exactly the surviving history's state.
+//! A lost reply is no error and no absence: it is resolved by what is seen later. The node's
+//! account says whether the request was executed and whether that version survived; a full read in
+//! the quiet phase, made through the front door, must show exactly the surviving history's state.
 //!
 //! Source: Bailis and Kingsbury, "The network is reliable", ACM Queue 2014 (a timeout is
 //! indeterminate); openraft's oracle, where a failed write is `Unknown`, never absent.

@@ -20,8 +20,8 @@ pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Whether `byte` is in the class that begins `class` (behind its `[`), and the pattern behind it. A
-/// class that is never closed ends with the pattern.
+/// Whether `byte` is in the class that begins `class` (behind its `[`), and the pattern behind it.
+/// A class that is never closed ends with the pattern.
 fn class_holds(class: &[u8], byte: u8) -> (bool, &[u8]) {
     let (negated, mut rest) = match class {
         [b'^', rest @ ..] => (true, rest),

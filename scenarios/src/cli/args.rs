@@ -38,7 +38,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "NAME", global = true)]
     pub(super) scenario: Option<String>,
     /// Seeds side by side. Default: one per core.
-    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u64).range(1..), global = true)]
+    #[arg(long, value_name = "J", global = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) jobs: Option<u64>,
     /// The same workload with nothing going wrong.
     #[arg(long)]

@@ -100,7 +100,8 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, String> {
     Ok(if sum.broken.is_empty() { HELD } else { BROKEN })
 }
 
-/// A failure that was not told is run again, told. It is the same run, or determinism is broken too.
+/// A failure that was not told is run again, told. It is the same run, or determinism is broken
+/// too.
 fn told(program: &Program, args: &RunArgs, mutant: Option<&'static str>, run: Run) -> Run {
     let Outcome::Broken(breach) = &run.outcome else { return run };
     if args.json || !breach.story.is_empty() {

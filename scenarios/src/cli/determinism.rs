@@ -1,9 +1,9 @@
 //! `check-determinism`: the same seed in two processes.
 //!
 //! The second process differs from the first in everything that must not matter: it has other
-//! environment variables and another working directory, has run another seed before, tells its story,
-//! and may be another build. Where the hashes differ, both run again with every event written down,
-//! and the first event that differs is named.
+//! environment variables and another working directory, has run another seed before, tells its
+//! story, and may be another build. Where the hashes differ, both run again with every event
+//! written down, and the first event that differs is named.
 
 use std::{
     io::BufRead,

@@ -202,8 +202,8 @@ pub(super) fn complain(why: &str) {
 
 /// Processor time used by this process and its finished children.
 pub(super) fn processor_time() -> Option<Duration> {
-    // Fields 14 to 17 of /proc/self/stat, counted behind the command's closing parenthesis, in ticks of
-    // a hundredth of a second on every Linux we run on.
+    // Fields 14 to 17 of /proc/self/stat, counted behind the command's closing parenthesis, in
+    // ticks of a hundredth of a second on every Linux we run on.
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11..15)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();

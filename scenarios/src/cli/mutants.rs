@@ -1,8 +1,8 @@
 //! `mutants`: a gate on the power of the tester.
 //!
-//! Each planted defect is activated alone. The seeds of the scenarios in which it should show are run
-//! until a law, a property, a trap or the comparison of two processes notices it. One that survives
-//! its budget fails the gate.
+//! Each planted defect is activated alone. The seeds of the scenarios in which it should show are
+//! run until a law, a property, a trap or the comparison of two processes notices it. One that
+//! survives its budget fails the gate.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

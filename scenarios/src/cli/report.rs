@@ -80,8 +80,8 @@ pub(super) fn kind(kind: SiteKind) -> &'static str {
     }
 }
 
-/// A broken promise on one screen: which, what contradicts it, when, the events that matter, and the
-/// command to copy.
+/// A broken promise on one screen: which, what contradicts it, when, the events that matter, and
+/// the command to copy.
 pub(super) fn broken(program: &Program, args: &RunArgs, run: &Run) {
     let Outcome::Broken(breach) = &run.outcome else { return };
     let head = format!("BROKEN  {}", breach.law);

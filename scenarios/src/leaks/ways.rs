@@ -67,8 +67,8 @@ fn hash_seed() -> u64 {
     fold(map.into_keys())
 }
 
-/// Objects ordered by where they happen to lie. Some lie on the heap and some on the stack, which the
-/// loader places independently.
+/// Objects ordered by where they happen to lie. Some lie on the heap and some on the stack, which
+/// the loader places independently.
 fn pointer_order() -> u64 {
     let mut kept: Vec<Box<[u8]>> = Vec::new();
     for size in 0..64 {

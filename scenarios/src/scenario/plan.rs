@@ -38,7 +38,8 @@ pub struct Plan {
     pub network: NetFaults,
     /// What goes wrong on the disk.
     pub disk: DiskFaults,
-    /// Per host, the node first: microseconds its wall clock is off, and billionths by which it is fast.
+    /// Per host, the node first: microseconds its wall clock is off, and billionths by which it is
+    /// fast.
     pub clocks: Vec<(i64, i64)>,
     /// What strikes from time to time.
     pub strikes: Vec<Strike>,
@@ -120,8 +121,8 @@ pub enum StrikeKind {
     BitRot(Part, u64),
 }
 
-/// Draws what one seed does. Every draw is made whether or not faults are wanted, so that `--no-faults`
-/// leaves the workload of a seed as it is.
+/// Draws what one seed does. Every draw is made whether or not faults are wanted, so that
+/// `--no-faults` leaves the workload of a seed as it is.
 struct Draw<'c> {
     choices: &'c mut Choices,
     swarm: bool,

@@ -134,23 +134,6 @@ const CROSSINGS: &[Crossing] = &[
         reason: "it asks the machine for all that a task may not",
     },
     Crossing {
-        path: "sim/src/trap/symbols.rs",
-        names: &["libc"],
-        reason: "it stands before the system's clocks, entropy and threads to trap who asks them",
-    },
-    Crossing {
-        path: "sim/tests/trap.rs",
-        names: &[
-            "std::net",
-            "std::thread",
-            "std::time",
-            "libc",
-            "clippy::disallowed_methods",
-            "clippy::disallowed_types",
-        ],
-        reason: "it steps into every trap on purpose",
-    },
-    Crossing {
         path: "sim/tests/world.rs",
         names: &["std::thread", "clippy::disallowed_methods"],
         reason: "a thread without a world must fail loudly",

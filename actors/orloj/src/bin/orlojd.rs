@@ -163,10 +163,10 @@ fn announce(summary: &Summary, resp: &str, data: &str, durability: Durability) {
         );
     }
     // Whoever started the daemon may not care to read it; that is no reason to end.
+    let records = journal.records;
     let _ = writeln!(
         std::io::stdout(),
-        "orlojd ready resp={resp} data={data} durability={durability} recovered={} records cut={cut}",
-        journal.records
+        "orlojd ready resp={resp} data={data} durability={durability} recovered={records} cut={cut}"
     );
 }
 

@@ -4,9 +4,11 @@
 //! that no peer runs an easier version of a row. The clock is the CPU time of the process: wall
 //! time on a shared machine measures the neighbours.
 
+mod cost;
+
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+pub use cost::{Sample, measure, measure_mesh};
 
 /// One piece of work that every peer expresses in its own idiom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,39 +106,6 @@ impl Sizes {
     pub fn mesh_messages(&self, rounds: u64) -> u64 {
         (self.mesh_nodes * (self.mesh_nodes - 1)) as u64 * rounds
     }
-}
-
-/// What a row cost.
-#[derive(Debug, Clone, Copy)]
-pub struct Sample {
-    /// Operations the cost is spread over.
-    pub ops: u64,
-    /// CPU time of all of them.
-    pub cpu: Duration,
-}
-
-/// Runs `work` and charges its CPU time to `ops` operations.
-pub fn measure(ops: u64, work: impl FnOnce()) -> Sample {
-    let start = cpu_time();
-    work();
-    Sample { ops, cpu: cpu_time() - start }
-}
-
-/// Runs the mesh short and long, and charges the difference to the messages it consists of.
-pub fn measure_mesh(sizes: &Sizes, mut mesh: impl FnMut(u64)) -> Sample {
-    let (short, long) = (sizes.mesh_rounds_short, sizes.mesh_rounds_long);
-    let ops = sizes.mesh_messages(long) - sizes.mesh_messages(short);
-    let start = cpu_time();
-    mesh(short);
-    let middle = cpu_time();
-    mesh(long);
-    let cpu = (cpu_time() - middle).saturating_sub(middle - start);
-    Sample { ops, cpu }
-}
-
-fn cpu_time() -> Duration {
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 /// The durations task `task` sleeps for: uniform from 1 ms to 1 s in steps of 1 us, the same for

@@ -1,0 +1,40 @@
+//! What work costs, in CPU time of the process.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::Sizes;
+
+/// What a row cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// Operations the cost is spread over.
+    pub ops: u64,
+    /// CPU time of all of them.
+    pub cpu: Duration,
+}
+
+/// Runs `work` and charges its CPU time to `ops` operations.
+pub fn measure(ops: u64, work: impl FnOnce()) -> Sample {
+    let start = cpu_time();
+    work();
+    Sample { ops, cpu: cpu_time() - start }
+}
+
+/// Runs the mesh short and long, and charges the difference to the messages it consists of.
+pub fn measure_mesh(sizes: &Sizes, mut mesh: impl FnMut(u64)) -> Sample {
+    let (short, long) = (sizes.mesh_rounds_short, sizes.mesh_rounds_long);
+    let ops = sizes.mesh_messages(long) - sizes.mesh_messages(short);
+    let start = cpu_time();
+    mesh(short);
+    let middle = cpu_time();
+    mesh(long);
+    let cpu = (cpu_time() - middle).saturating_sub(middle - start);
+    Sample { ops, cpu }
+}
+
+fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
