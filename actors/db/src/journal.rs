@@ -132,7 +132,11 @@ impl Journal {
         });
     }
 
+    /// Writes records and lets the answers go that rest on them. Nothing if there is none.
     async fn append(&mut self, cx: &Context, appends: &mut Vec<Append>) -> Result<(), Stop> {
+        if appends.is_empty() {
+            return Ok(());
+        }
         let strict = self.durability == Durability::Strict;
         let mut records = Vec::with_capacity(appends.len());
         let mut waiting = Vec::with_capacity(appends.len());
@@ -176,6 +180,35 @@ impl Journal {
         }
         sometimes!(cx, waiting.len() > 1, "journal: one write answered several clients");
         waiting.into_iter().for_each(Waiting::release);
+        Ok(())
+    }
+
+    /// Handles anything but an append.
+    async fn control(&mut self, cx: &Context, msg: Msg) -> Result<(), Stop> {
+        match msg {
+            Msg::Append(_) => std::unreachable!("appends are handled apart"),
+            Msg::Undone => self.refusing = false,
+            Msg::Reopen => return Err(Stop::Failed("the store is to be read anew".to_owned())),
+            Msg::Retry => self.retry(cx).await?,
+            Msg::SyncDue => {
+                self.sync_set = false;
+                let log = self.log();
+                if log.durable().next() < log.next() && !self.syncing {
+                    self.sync_beside(cx);
+                }
+            }
+            Msg::Synced(written, result) => {
+                self.syncing = false;
+                result.map_err(fatal)?;
+                self.log().synced(written);
+                self.show();
+                if self.log().durable().next() < self.log().next() {
+                    self.after_write(cx);
+                }
+            }
+            Msg::Quiet(then) => self.quiet(cx, then).await?,
+            Msg::Close(reply) => self.close(reply).await?,
+        }
         Ok(())
     }
 
@@ -301,8 +334,7 @@ impl Actor for Journal {
     async fn turn(&mut self, batch: &mut Vec<Msg>, cx: &Context) -> Result<(), Stop> {
         let mut appends = std::mem::take(&mut self.forgotten);
         let mut bytes = 0;
-        let mut messages = std::mem::take(batch).into_iter();
-        while let Some(msg) = messages.next() {
+        for msg in batch.drain(..) {
             match msg {
                 Msg::Append(append) if append.opening != self.life => drop(append),
                 Msg::Append(append) if self.refusing => {
@@ -311,45 +343,25 @@ impl Actor for Journal {
                 Msg::Append(append) => {
                     bytes += append.records.len();
                     appends.push(append);
-                    if bytes < FRAME && messages.len() > 0 {
-                        continue;
+                    if bytes >= FRAME {
+                        self.append(cx, &mut appends).await?;
+                        bytes = 0;
                     }
                 }
-                Msg::Undone => self.refusing = false,
-                Msg::Reopen => return Err(Stop::Failed("the store is to be read anew".to_owned())),
-                Msg::Retry => self.retry(cx).await?,
-                Msg::SyncDue => {
-                    self.sync_set = false;
-                    let log = self.log();
-                    if log.durable().next() < log.next() && !self.syncing {
-                        self.sync_beside(cx);
-                    }
-                }
-                Msg::Synced(written, result) => {
-                    self.syncing = false;
-                    result.map_err(fatal)?;
-                    self.log().synced(written);
-                    self.show();
-                    if self.log().durable().next() < self.log().next() {
-                        self.after_write(cx);
-                    }
-                }
-                Msg::Quiet(then) => self.quiet(cx, then).await?,
-                Msg::Close(reply) => {
+                // Anything else may find that the disk takes no more, and must not find records that
+                // wait to be written after all.
+                other => {
                     self.append(cx, &mut appends).await?;
-                    self.close(reply).await?;
+                    bytes = 0;
+                    self.control(cx, other).await?;
                 }
-            }
-            if !appends.is_empty() && (bytes >= FRAME || messages.len() == 0) {
-                if mutant!(cx, "journal.lost_wakeup") && self.log().next().0 % 16 == 9 {
-                    self.forgotten = appends;
-                    return Ok(());
-                }
-                self.append(cx, &mut appends).await?;
-                bytes = 0;
             }
         }
-        Ok(())
+        if mutant!(cx, "journal.lost_wakeup") && self.log().next().0 % 16 == 9 {
+            self.forgotten = appends;
+            return Ok(());
+        }
+        self.append(cx, &mut appends).await
     }
 
     fn check(&self) {

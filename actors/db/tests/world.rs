@@ -12,7 +12,7 @@ use std::{
 
 use bytes::BytesMut;
 use orloj_db::{Durability, Node, NodeConfig, StartError};
-use orloj_kernel::{Context, Shutdown, Stream};
+use orloj_kernel::{Context, Shutdown, SiteKind, Stream};
 use orloj_net::resp::{Reply, ReplyDecoder, ReplyLimits, encode_request};
 use orloj_sim::{
     Config, Control, Crash, Detail, Failure, LinkFault, NetFaults, Report, Simulation,
@@ -317,10 +317,15 @@ fn run(seed: u64, plan: Plan, detail: Detail) -> (Result<u64, Failure>, Report) 
     })
 }
 
-fn campaign(seeds: std::ops::Range<u64>, plan: impl Fn(u64) -> Plan) {
+/// Runs seeds; between them they must reach the places named.
+fn campaign(seeds: std::ops::Range<u64>, places: &[&str], plan: impl Fn(u64) -> Plan) {
     let mut answered = 0;
+    let mut reached = BTreeMap::new();
     for seed in seeds {
-        let (outcome, _) = run(seed, plan(seed), Detail::Hash);
+        let (outcome, report) = run(seed, plan(seed), Detail::Hash);
+        for (site, _, hit) in report.coverage.places(|kind| kind == SiteKind::Sometimes) {
+            *reached.entry(site.name).or_insert(0) += hit;
+        }
         match outcome {
             Ok(count) => answered += count,
             Err(failure) => {
@@ -333,6 +338,9 @@ fn campaign(seeds: std::ops::Range<u64>, plan: impl Fn(u64) -> Plan) {
         }
     }
     assert!(answered > 1_000, "{answered} answers are too few to mean anything");
+    for place in places {
+        assert!(reached.get(place).is_some_and(|hit| *hit > 0), "{place:?} was not reached");
+    }
 }
 
 fn net() -> NetFaults {
@@ -353,7 +361,15 @@ const PLAIN: Plan =
 
 #[test]
 fn a_strict_node_keeps_its_word_through_crashes() {
-    campaign(0..60, |_| PLAIN);
+    let places = [
+        "journal: a segment followed another",
+        "journal: one write answered several clients",
+        "recovery: a replaced segment was still there",
+        "recovery: an unproven tail was written anew",
+        "sequencer: reads waited for a write",
+        "session: a pipeline went to the store as one batch",
+    ];
+    campaign(0..40, &places, |_| PLAIN);
 }
 
 #[test]
@@ -362,18 +378,25 @@ fn a_strict_node_keeps_its_word_on_a_bad_disk() {
         sync_failed: 3_000,
         write_error: 3_000,
         full: 5_000,
-        read_error: 3_000,
-        read_flip: 2_000,
+        read_error: 20_000,
+        read_flip: 20_000,
+        misdirected_read: 10_000,
         slow: 10_000,
         stall: 500,
         ..DiskFaults::HONEST
     };
-    campaign(100..160, |_| Plan { disk, ..PLAIN });
+    let places = [
+        "journal: a full disk was told to clients",
+        "journal: there was room again",
+        "sequencer: refused changes were undone",
+        "sequencer: serves reads while the journal refuses",
+    ];
+    campaign(100..140, &places, |_| Plan { disk, ..PLAIN });
 }
 
 #[test]
 fn other_modes_answer_in_order_too() {
-    campaign(200..230, |seed| Plan {
+    campaign(200..220, &[], |seed| Plan {
         durability: [Durability::Buffered, Durability::InMemory][(seed % 2) as usize],
         ..PLAIN
     });
@@ -395,7 +418,6 @@ fn planted_defects_are_found() {
         let disk = DiskFaults { slow: 100_000, ..DiskFaults::HONEST };
         let plan = Plan { mutant: Some(mutant), disk, ..PLAIN };
         let found = (0..60).find(|seed| run(*seed, plan, Detail::Hash).0.is_err());
-        println!("{mutant}: {found:?}");
         assert!(found.is_some(), "{mutant} survived");
     }
 }
