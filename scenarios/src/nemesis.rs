@@ -94,10 +94,21 @@ pub(crate) fn strike_down(recorder: &Recorder, how: Crash) {
     }
 }
 
+/// Boots the node, if it is down and has not refused to serve.
+pub(crate) fn start_again(recorder: &Recorder) {
+    if recorder.halt().is_none() {
+        Control.restart(NODE);
+    }
+}
+
 impl Nemesis {
     async fn go_on(self, strike: Strike) {
         loop {
             self.rest(strike.every, "every").await;
+            // A node that refuses to serve is left to its operator, and its disk as it is.
+            if self.recorder.halt().is_some() {
+                return;
+            }
             match &strike.kind {
                 StrikeKind::Crash(ways, down) => self.crash(self.one_of(ways), *down).await,
                 StrikeKind::Pause(last) => {
@@ -160,7 +171,7 @@ impl Nemesis {
             CrashKind::Stop => return self.stop.ask(),
         }
         self.rest(down, "down").await;
-        Control.restart(NODE);
+        start_again(&self.recorder);
     }
 
     async fn crash_at_await(&self, how: Crash) {
@@ -231,6 +242,6 @@ impl Nemesis {
             Control.damage_disk(NODE, Damage::BitRot, JOURNAL, place);
         }
         self.cx.sleep(Duration::from_millis(10)).await;
-        Control.restart(NODE);
+        start_again(&self.recorder);
     }
 }

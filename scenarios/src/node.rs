@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use orloj_db::{Durability, Node, NodeConfig, StartError};
 use orloj_invariants::{Halt, Moment};
 use orloj_kernel::{Context, Shutdown};
-use orloj_sim::{Control, Crash};
+use orloj_sim::{Control, fault::FaultClass};
 
 use crate::{
     recorder::{LifeLine, Recorder, now},
@@ -59,7 +59,8 @@ pub(crate) async fn process(
         },
         Err(error) => {
             let refuses = refusal(&error).map(|allowed| {
-                let allowed = allowed && may_refuse;
+                let damaged = Control.faults().injected(FaultClass::DiskBitRot) > 0;
+                let allowed = allowed && may_refuse && damaged;
                 Halt { at: now(), cause: error.to_string(), allowed }
             });
             (error.to_string(), refuses)
@@ -116,7 +117,7 @@ pub(crate) async fn keep_alive(cx: Context, recorder: Arc<Recorder>) {
         let rest = Control.between("restart-after", 1_000_000, 100_000_000);
         cx.sleep(Duration::from_nanos(rest)).await;
         // The process is gone; what it left running goes too.
-        Control.crash(NODE, Crash::Process);
+        Control.exit(NODE);
         Control.restart(NODE);
     }
 }

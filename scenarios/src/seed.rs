@@ -140,7 +140,7 @@ async fn drive(cx: Context, plan: Arc<Plan>, recorder: Arc<Recorder>, stop: node
         // A client that could not go on has left that in the history.
         let _ = client.await;
     }
-    dumps(cx, &plan, &recorder).await;
+    dumps(cx, &plan, &recorder, &stop).await;
 }
 
 /// Lifts every fault and sees to it that the node is up.
@@ -149,12 +149,12 @@ fn quiet(plan: &Plan, recorder: &Recorder) {
     Control.limit_disk(NODE, None);
     // What an honest disk does to unsynced data it may go on doing.
     Control.disk(NODE, |disk, _| disk.set_faults(DiskFaults::HONEST));
-    Control.restart(NODE);
+    nemesis::start_again(recorder);
     recorder.quiet(Quiet { began: now(), bound: plan.settle });
 }
 
 /// Reads the store, recovers its disk, reads it again, and so once more.
-async fn dumps(cx: Context, plan: &Plan, recorder: &Arc<Recorder>) {
+async fn dumps(cx: Context, plan: &Plan, recorder: &Arc<Recorder>, stop: &node::Stop) {
     let number = plan.clients.len() as u32;
     let mut connections = 0;
     for recoveries in 0..3 {
@@ -168,10 +168,15 @@ async fn dumps(cx: Context, plan: &Plan, recorder: &Arc<Recorder>) {
             return;
         }
         cx.sleep(AT_REST).await;
+        if !plan.faults {
+            stop.ask();
+            cx.sleep(AT_REST).await;
+            continue;
+        }
         let power = Control.between("last-crash", 0, 1) == 1;
         nemesis::strike_down(recorder, if power { Crash::Power } else { Crash::Process });
         cx.sleep(Duration::from_millis(10)).await;
-        Control.restart(NODE);
+        nemesis::start_again(recorder);
     }
 }
 

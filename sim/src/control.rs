@@ -46,6 +46,11 @@ impl Control {
         with(|w| w.crash(id(w, host), how));
     }
 
+    /// Ends what a host's process has left running, its own end being no fault.
+    pub fn exit(&self, host: &str) {
+        with(|w| w.end_host(id(w, host), Crash::Process));
+    }
+
     /// Boots a host that is down. Does nothing if it is up.
     pub fn restart(&self, host: &str) {
         with(|w| {

@@ -98,6 +98,19 @@ impl World {
 
     /// Takes a host down at once: every task of it is dropped where it stands.
     pub(crate) fn crash(&mut self, id: u32, how: Crash) {
+        if !self.hosts[id as usize].alive {
+            return;
+        }
+        self.tell(Some(id), "host", format_args!("CRASH {how:?}"));
+        self.faults.count(match how {
+            Crash::Process => FaultClass::HostCrash,
+            Crash::Power => FaultClass::HostPowerLoss,
+        });
+        self.end_host(id, how);
+    }
+
+    /// Ends whatever runs on a host, as `how` would.
+    pub(crate) fn end_host(&mut self, id: u32, how: Crash) {
         let host = &mut self.hosts[id as usize];
         if !host.alive {
             return;
@@ -105,11 +118,6 @@ impl World {
         host.alive = false;
         host.paused = false;
         host.polls_left = u64::MAX;
-        self.tell(Some(id), "host", format_args!("CRASH {how:?}"));
-        self.faults.count(match how {
-            Crash::Process => FaultClass::HostCrash,
-            Crash::Power => FaultClass::HostPowerLoss,
-        });
         self.net_crash(id, how);
         let parked = std::mem::take(&mut self.hosts[id as usize].parked);
         for slot in parked {

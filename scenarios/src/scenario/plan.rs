@@ -45,6 +45,8 @@ pub struct Plan {
     pub strikes: Vec<Strike>,
     /// Whether the code takes rare paths.
     pub buggify: bool,
+    /// Whether anything goes wrong at all.
+    pub faults: bool,
 }
 
 /// One client's habits.
@@ -169,7 +171,7 @@ impl Draw<'_> {
     fn disk(&mut self, s: &Scenario) -> DiskFaults {
         let d = &s.disk;
         // Bits may rot in what was synced only where a scenario is about that.
-        let rots = |n: &Nemesis| matches!(n, Nemesis::BitRot { part: Part::Middle, .. });
+        let rots = |n: &Nemesis| matches!(n, Nemesis::BitRot { .. });
         let bit_rot = s.nemesis.iter().any(rots);
         DiskFaults {
             lost_write: self.rate(d.lost_write, "lost-write"),
@@ -296,6 +298,7 @@ impl Scenario {
             clocks: (0..=count).map(|_| draw.clock(self)).collect(),
             strikes: self.nemesis.iter().filter_map(|nemesis| draw.strike(nemesis)).collect(),
             buggify: draw.takes_part(),
+            faults,
         }
     }
 }
