@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::progress::Progress;
-use crate::report::{self, Comparison};
+use crate::report::{Comparison, Printer};
 use crate::server::{self, Durability, Server};
 
 /// Connections of the load generator.
@@ -95,7 +95,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     };
     let repetitions = options.repetitions.unwrap_or(if options.quick { 3 } else { 7 });
-    let mut comparisons = Vec::new();
+    let printer = Printer::new(options.json);
     for durability in [Durability::InMemory, Durability::Buffered, Durability::Strict] {
         let mut loads = loads(durability, options.quick);
         if let Some(only) = &options.only {
@@ -103,11 +103,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         if !loads.is_empty() {
             progress.step(&format!("running {}", durability.name()));
-            compare(&loads, daemon.as_deref(), options, repetitions, &progress, &mut comparisons)?;
+            compare(&loads, daemon.as_deref(), options, repetitions, &progress, &printer)?;
         }
     }
-    drop(progress);
-    report::print(&comparisons, options.json);
     Ok(())
 }
 
@@ -137,7 +135,7 @@ fn compare(
     options: &Options,
     repetitions: usize,
     progress: &Progress,
-    comparisons: &mut Vec<Comparison>,
+    printer: &Printer,
 ) -> Result<()> {
     let durability = loads[0].durability;
     // Both lie beside each other, so they write to the same file system.
@@ -164,9 +162,10 @@ fn compare(
         }
         let name = load.name();
         let (ours, redis) = (least(&our_runs.cpu_us), least(&redis_runs.cpu_us));
-        comparisons.push(Comparison::cost(&format!("cpu-{name}"), ours, redis, "redis", "us/op"));
+        progress.clear();
+        printer.print(&Comparison::cost(&format!("cpu-{name}"), ours, redis, "redis", "us/op"));
         let (ours, redis) = (most(&our_runs.per_second), most(&redis_runs.per_second));
-        comparisons.push(Comparison::rate(&format!("tput-{name}"), ours, redis, "redis", "op/s"));
+        printer.print(&Comparison::rate(&format!("tput-{name}"), ours, redis, "redis", "op/s"));
     }
     redis.stop()?;
     ours.stop()

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::progress::Progress;
-use crate::report::{self, Comparison, significant};
+use crate::report::{Comparison, Printer, significant};
 
 /// Which rows to run, on whom, how often.
 #[derive(Args)]
@@ -88,7 +88,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     if options.json {
-        report::print(&comparisons, true);
+        let printer = Printer::new(true);
+        comparisons.iter().for_each(|comparison| printer.print(comparison));
     } else {
         print_table(&rows, &programs);
     }
