@@ -348,8 +348,8 @@ impl Actor for Journal {
                         bytes = 0;
                     }
                 }
-                // Anything else may find that the disk takes no more, and must not find records that
-                // wait to be written after all.
+                // Anything else may find that the disk takes no more, and must not find records
+                // that wait to be written after all.
                 other => {
                     self.append(cx, &mut appends).await?;
                     bytes = 0;

@@ -28,6 +28,11 @@ impl Progress {
         }
     }
 
+    /// Leaves the line to whoever prints next.
+    pub(crate) fn clear(&self) {
+        self.tick("");
+    }
+
     fn overwrite(&self, what: &str) {
         eprint!("\r\x1b[2K{what}");
         // Nothing is lost when a progress line cannot be written.

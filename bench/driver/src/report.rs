@@ -44,31 +44,34 @@ impl Comparison {
     }
 }
 
-/// Prints every comparison on standard output.
-pub(crate) fn print(comparisons: &[Comparison], json: bool) {
-    if !json {
-        println!(
-            "{:<34} {:>12} {:>12} {:<9} {:<12} {:>7}",
-            "row", "ours", "peer", "unit", "", "ratio"
-        );
+/// Prints comparisons on standard output as they come.
+pub(crate) struct Printer {
+    json: bool,
+}
+
+impl Printer {
+    /// Starts a table, or the lines of `json`.
+    pub(crate) fn new(json: bool) -> Printer {
+        if !json {
+            println!(
+                "{:<34} {:>10} {:>10} {:<6} {:<6} {:>6}",
+                "row", "ours", "peer", "unit", "peer", "ratio"
+            );
+        }
+        Printer { json }
     }
-    for Comparison { bench, ours, peer, peer_name, ratio, unit } in comparisons {
-        if json {
+
+    /// Prints one comparison.
+    pub(crate) fn print(&self, comparison: &Comparison) {
+        let Comparison { bench, ours, peer, peer_name, ratio, unit } = comparison;
+        let (ours, peer, ratio) = (significant(*ours), significant(*peer), significant(*ratio));
+        if self.json {
             let line = json!({
-                "bench": bench,
-                "ours": significant(*ours),
-                "peer": significant(*peer),
-                "peer_name": peer_name,
-                "ratio": significant(*ratio),
+                "bench": bench, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": ratio,
             });
             println!("{line}");
         } else {
-            println!(
-                "{bench:<34} {:>12} {:>12} {unit:<9} {peer_name:<12} {:>7}",
-                significant(*ours),
-                significant(*peer),
-                significant(*ratio),
-            );
+            println!("{bench:<34} {ours:>10} {peer:>10} {unit:<6} {peer_name:<6} {ratio:>6.3}");
         }
     }
 }

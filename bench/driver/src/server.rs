@@ -178,7 +178,7 @@ pub(crate) fn build_orlojd() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = root.join("target");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--quiet", "--locked", "-p", "orloj", "--bin", "orlojd"]);
+    cargo.args(["build", "--release", "--quiet", "-p", "orloj", "--bin", "orlojd"]);
     cargo.arg("--manifest-path").arg(root.join("Cargo.toml"));
     cargo.arg("--target-dir").arg(&target);
     let output = cargo.output().context("cannot run cargo")?;

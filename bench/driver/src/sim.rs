@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::progress::Progress;
-use crate::report::{self, Comparison, significant};
+use crate::report::{Comparison, Printer, significant};
 
 /// Which rows to run, on whom, how often.
 #[derive(Args)]
@@ -88,7 +88,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     if options.json {
-        report::print(&comparisons, true);
+        let printer = Printer::new(true);
+        comparisons.iter().for_each(|comparison| printer.print(comparison));
     } else {
         print_table(&rows, &programs);
     }
@@ -107,11 +108,11 @@ fn select(wanted: &[String], all: &[&'static str], kind: &str) -> Result<Vec<&'s
 
 /// Builds one program and says where it is.
 fn build(name: &str) -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member lies in its root");
     let package = format!("orloj-bench-{name}");
     let mut target = root.join("target");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--quiet", "--locked", "--package", &package]);
+    cargo.args(["build", "--release", "--quiet", "--package", &package]);
     cargo.arg("--manifest-path").arg(root.join("Cargo.toml"));
     if name == "madsim" {
         // A cfg for the whole graph, so a directory of its own: it would rebuild every other peer.

@@ -9,6 +9,7 @@ mod sizes;
 
 use std::time::Duration;
 
+use cost::cpu_time;
 pub use cost::{Sample, measure, measure_mesh};
 pub use sizes::Sizes;
 
@@ -41,6 +42,11 @@ pub const MESSAGE_LEN: usize = 64;
 /// One way of every link.
 pub const LATENCY: Duration = Duration::from_millis(1);
 
+/// A row is run again until it has used this much CPU time,
+const PATIENCE: Duration = Duration::from_millis(300);
+/// or has been run this often.
+const RUNS: u32 = 10;
+
 /// The durations task `task` sleeps for: uniform from 1 ms to 1 s in steps of 1 us, the same for
 /// every peer.
 pub fn durations(task: u64) -> impl Iterator<Item = Duration> {
@@ -69,8 +75,25 @@ pub fn main(rows: &[(Row, fn(&Sizes) -> Sample)]) {
         if !wanted.is_empty() && !wanted.contains(&name) {
             continue;
         }
-        let sample = run(&sizes);
+        let sample = best(&sizes, *run);
         let ns = sample.cpu.as_nanos() as f64 / sample.ops as f64;
         println!("{name} {ns:.3} {}", sample.ops);
     }
+}
+
+/// The best of as many runs as fit into [`PATIENCE`], because a cheap row is over before the
+/// machine has had one undisturbed moment.
+fn best(sizes: &Sizes, run: fn(&Sizes) -> Sample) -> Sample {
+    let start = cpu_time();
+    let mut best = run(sizes);
+    for _ in 1..RUNS {
+        if cpu_time() - start > PATIENCE {
+            break;
+        }
+        let sample = run(sizes);
+        if sample.cpu < best.cpu {
+            best = sample;
+        }
+    }
+    best
 }

@@ -55,7 +55,7 @@ impl Sizes {
     /// Enough for a tendency within minutes.
     pub const QUICK: Sizes = Sizes {
         echo_rounds: 50_000,
-        mesh_rounds_long: 8,
+        mesh_rounds_long: 12,
         timer_sleeps: 200,
         spawn_tasks: 200_000,
         cold_worlds: 500,
