@@ -102,11 +102,6 @@ const CROSSINGS: &[Crossing] = &[
     },
     Crossing { path: "xtask/", names: &[], reason: "automation works on the machine itself" },
     Crossing {
-        path: "sim/examples/cost.rs",
-        names: &["libc", "std::env"],
-        reason: "it measures the simulator's own CPU time, outside of any world",
-    },
-    Crossing {
         path: "sim/examples/disk_cost.rs",
         names: &["libc"],
         reason: "it measures the disk model's own CPU time, outside of any world",
