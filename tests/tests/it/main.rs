@@ -1,5 +1,6 @@
 //! One binary of integration tests: what needs two runtimes, a real machine or a real process.
 
 mod ports;
+mod process;
 mod raft;
 mod signals;

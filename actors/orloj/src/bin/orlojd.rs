@@ -27,7 +27,8 @@ Examples:
 A readiness line goes to standard output when clients can connect; log lines go to standard error.
 SIGTERM or SIGINT stops accepting, answers what was received, and ends; a second one ends at once.
 
-Exit status: 0 stopped when told to; 1 the node could not go on; 2 it did not start."
+Exit status: 0 stopped when told to; 1 the node could not go on; 2 a flag or the configuration is wrong;
+3 it could not start."
 )]
 struct Arguments {
     /// Directory of the data; made if absent [default: orloj-data]
@@ -54,22 +55,24 @@ struct Arguments {
     log: Option<String>,
 }
 
-/// It did not start.
-const NOT_STARTED: u8 = 2;
+/// A flag or the configuration file is wrong; clap says so too.
+const MISCONFIGURED: u8 = 2;
+/// It could not start.
+const NOT_STARTED: u8 = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let settings = match settings(arguments) {
         Ok(settings) => settings,
-        Err(e) => return refuse(&e.to_string()),
+        Err(e) => return refuse(&e.to_string(), MISCONFIGURED),
     };
     if let Err(what) = log(&settings) {
-        return refuse(&what);
+        return refuse(&what, MISCONFIGURED);
     }
     // Paths are the user's own, so they are meant from where the user stands.
     match orloj_host::run(Options::new("."), move |cx, shutdown| serve(settings, cx, shutdown)) {
         Ok(status) => status,
-        Err(e) => refuse(&e.to_string()),
+        Err(e) => refuse(&e.to_string(), NOT_STARTED),
     }
 }
 
@@ -171,14 +174,14 @@ fn announce(summary: &Summary, resp: &str, data: &str, durability: Durability) {
 }
 
 fn not_started(e: &StartError) -> ExitCode {
-    refuse(&e.to_string())
+    refuse(&e.to_string(), NOT_STARTED)
 }
 
 #[expect(
     clippy::print_stderr,
     reason = "there may be no log yet, and one line is all there is to say"
 )]
-fn refuse(what: &str) -> ExitCode {
+fn refuse(what: &str, status: u8) -> ExitCode {
     eprintln!("orlojd: {what}");
-    ExitCode::from(NOT_STARTED)
+    ExitCode::from(status)
 }

@@ -1,0 +1,330 @@
+//! Goal: the real daemon, as a process, keeps what it acknowledged through `kill -9`, drains when
+//! asked to stop, and refuses to start with one line and no panic.
+//! Method: `orlojd` itself, killed under load again and again; clients over plain sockets.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The daemon's program, built once for this run.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let this = std::env::current_exe().expect("this binary has a path");
+        let profile = this.parent().and_then(Path::parent).expect("target/PROFILE/deps");
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "orloj", "--bin", "orlojd"]);
+        match profile.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => {}
+            Some(name) => drop(build.args(["--profile", name])),
+        }
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+        assert!(built.success(), "orlojd does not build");
+        profile.join("orlojd")
+    })
+}
+
+struct Orlojd {
+    process: Child,
+    /// Where clients connect.
+    addr: String,
+    ready: String,
+}
+
+impl Orlojd {
+    fn start(data: &Path, flags: &[&str]) -> Orlojd {
+        let mut process = Command::new(program())
+            .arg("--data")
+            .arg(data)
+            .args(["--resp", "127.0.0.1:0", "--log", "warn"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("orlojd starts");
+        let mut ready = String::new();
+        let stdout = process.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut ready).expect("it prints text");
+        let addr = ready.split_whitespace().find_map(|word| word.strip_prefix("resp="));
+        let Some(addr) = addr.map(str::to_owned) else {
+            let mut said = String::new();
+            let _ = process.stderr.take().expect("it is piped").read_to_string(&mut said);
+            panic!("not ready: {ready:?} {said}");
+        };
+        Orlojd { process, addr, ready }
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(&self.addr).expect("it is ready for clients")
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill exists");
+        assert!(sent.success());
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().expect("it is our child");
+        self.process.wait().expect("it is our child");
+    }
+
+    /// Exit code, and everything it said on standard error.
+    fn end(&mut self) -> (Option<i32>, String) {
+        let status = self.process.wait().expect("it is our child");
+        let mut said = String::new();
+        let _ = self.process.stderr.take().expect("it is piped").read_to_string(&mut said);
+        (status.code(), said)
+    }
+}
+
+impl Drop for Orlojd {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Client {
+    stream: TcpStream,
+    lines: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(addr: &str) -> std::io::Result<Client> {
+        let stream = TcpStream::connect(addr)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let lines = BufReader::new(stream.try_clone()?);
+        Ok(Client { stream, lines })
+    }
+
+    /// Sends lines of words as inline commands, in one write.
+    fn send(&mut self, commands: &[String]) -> std::io::Result<()> {
+        self.stream.write_all((commands.join("\r\n") + "\r\n").as_bytes())
+    }
+
+    /// The next line, without its end; `None` when the connection is over.
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        match self.lines.read_line(&mut line) {
+            Ok(n) if n > 0 && line.ends_with('\n') => Some(line.trim_end().to_owned()),
+            _ => None,
+        }
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        self.send(&[command.to_owned()]).expect("the node is up");
+        let line = self.line().expect("the node is up");
+        match line.starts_with('$') && line != "$-1" {
+            true => self.line().expect("the node is up"),
+            false => line,
+        }
+    }
+}
+
+/// How far one counter got: acknowledged, and sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    acknowledged: u64,
+    sent: u64,
+}
+
+/// Counts up in pipelines until the node is gone.
+fn count_up(addr: String, key: String, mut count: Count) -> Count {
+    const PIPELINE: u64 = 4;
+    let Ok(mut client) = Client::connect(&addr) else { return count };
+    let commands = vec![format!("INCR {key}"); PIPELINE as usize];
+    loop {
+        count.sent += PIPELINE;
+        if client.send(&commands).is_err() {
+            return count;
+        }
+        for _ in 0..PIPELINE {
+            let Some(line) = client.line() else { return count };
+            let value: u64 = line.trim_start_matches(':').parse().expect("a number");
+            assert!(value > count.acknowledged && value <= count.sent, "{key}: {value}, {count:?}");
+            count.acknowledged = value;
+        }
+    }
+}
+
+#[test]
+fn kill_9_under_load_loses_nothing_acknowledged() {
+    const WRITERS: usize = 6;
+    let dir = tempfile::tempdir().expect("room for a test");
+    let mut counts = [Count::default(); WRITERS];
+    for round in 0..20 {
+        let mut node = Orlojd::start(dir.path(), &[]);
+        let mut client = node.connect();
+        for (n, count) in counts.iter_mut().enumerate() {
+            let value = client.ask(&format!("GET counter:{n}"));
+            let value: u64 = if value == "$-1" { 0 } else { value.parse().expect("a number") };
+            assert!(
+                value >= count.acknowledged && value <= count.sent,
+                "round {round}, counter {n} came back as {value}: {count:?}"
+            );
+            *count = Count { acknowledged: value, sent: value };
+        }
+        let writers: Vec<_> = counts
+            .iter()
+            .enumerate()
+            .map(|(n, count)| {
+                let (addr, count) = (node.addr.clone(), *count);
+                thread::spawn(move || count_up(addr, format!("counter:{n}"), count))
+            })
+            .collect();
+        thread::sleep(Duration::from_millis(30 + 17 * (round % 7)));
+        node.kill();
+        for (count, writer) in counts.iter_mut().zip(writers) {
+            *count = writer.join().expect("the answers made sense");
+        }
+    }
+    let total: u64 = counts.iter().map(|c| c.acknowledged).sum();
+    assert!(total > 200, "{total} writes are too few to mean anything");
+}
+
+#[test]
+fn asked_to_stop_it_answers_what_it_received_and_closes_in_order() {
+    let dir = tempfile::tempdir().expect("room for a test");
+    let mut node = Orlojd::start(dir.path(), &[]);
+    assert!(node.ready.contains(" durability=strict recovered=0 records cut=0"), "{}", node.ready);
+    let (mut busy, mut idle) = (node.connect(), node.connect());
+    assert_eq!(idle.ask("PING"), "+PONG");
+    let commands: Vec<String> = (0..500).map(|n| format!("SET key:{n} value:{n}")).collect();
+    busy.send(&commands).expect("the node is up");
+    assert_eq!(busy.line().as_deref(), Some("+OK"));
+    node.signal("TERM");
+    let answered = 1 + std::iter::from_fn(|| busy.line()).filter(|line| line == "+OK").count();
+    assert_eq!(idle.line(), None, "the connection is closed");
+    let (code, said) = node.end();
+    assert_eq!(code, Some(0), "{said}");
+
+    let node = Orlojd::start(dir.path(), &[]);
+    assert!(node.ready.contains(" cut=0"), "{}", node.ready);
+    let size: usize =
+        node.connect().ask("DBSIZE").trim_start_matches(':').parse().expect("a number");
+    assert!(size >= answered, "{answered} were answered and {size} are there");
+}
+
+/// Starts a daemon that must not start: its exit code and the one line it says.
+fn refused(data: &Path, flags: &[&str]) -> (Option<i32>, String) {
+    let output =
+        Command::new(program()).arg("--data").arg(data).args(flags).output().expect("orlojd runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "not ready");
+    assert_eq!(said.trim_end().lines().count(), 1, "one line: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    (output.status.code(), said)
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_in_one_line() {
+    let dir = tempfile::tempdir().expect("room for a test");
+    let data = dir.path().join("db");
+    let mut node = Orlojd::start(&data, &[]);
+    let any = ["--resp", "127.0.0.1:0"];
+    let mut said = Vec::new();
+    said.push((refused(&data, &any), "in use by another process"));
+    let other = dir.path().join("other");
+    said.push((refused(&other, &["--resp", &node.addr.clone()]), "the port is in use"));
+    said.push((refused(&other, &["--resp", "192.0.2.1:1"]), "cannot listen there"));
+    assert_eq!(node.connect().ask("SET a b"), "+OK");
+    node.signal("TERM");
+    assert_eq!(node.end().0, Some(0));
+    said.push((refused(&data, &["--durability", "in_memory"]), "holds a database"));
+
+    let stranger = dir.path().join("stranger");
+    fs::create_dir(&stranger).expect("a directory");
+    fs::write(stranger.join("homework.txt"), "x").expect("a file");
+    said.push((refused(&stranger, &any), "no database and not empty"));
+    let file = dir.path().join("file");
+    fs::write(&file, "x").expect("a file");
+    said.push((refused(&file, &any), "give --data a directory"));
+
+    let segment = data.join("wal/wal-000001.seg");
+    let intact = fs::read(&segment).expect("a segment");
+    let damage = |at: usize| {
+        let mut bytes = intact.clone();
+        bytes[at] ^= 1;
+        fs::write(&segment, bytes).expect("it is ours");
+        refused(&data, &any)
+    };
+    said.push((damage(1024 + 50), "acknowledged history is damaged"));
+    let mut newer = intact.clone();
+    for copy in [0, 512] {
+        newer[copy + 8] = 2;
+        let sum = crc32c::crc32c(&newer[copy..copy + 508]);
+        newer[copy + 508..copy + 512].copy_from_slice(&sum.to_le_bytes());
+    }
+    fs::write(&segment, newer).expect("it is ours");
+    said.push((refused(&data, &any), "start it with the release that wrote it"));
+
+    fs::write(dir.path().join("bad.toml"), "durabilty = \"strict\"\n").expect("a file");
+    let config = dir.path().join("bad.toml");
+    let config = config.to_str().expect("a plain name");
+    said.push((refused(&other, &["--config", config]), "did you mean `durability`?"));
+    for ((code, line), expected) in said {
+        assert!(line.contains(expected), "{line}: not {expected:?}");
+        let configuration = expected.starts_with("did you mean");
+        assert_eq!(code, Some(if configuration { 2 } else { 3 }), "{line}");
+    }
+    fs::write(&segment, intact).expect("it is ours");
+    let node = Orlojd::start(&data, &[]);
+    assert_eq!(node.connect().ask("GET a"), "b");
+}
+
+#[test]
+fn a_client_that_sends_everything_before_it_reads_is_served() {
+    let dir = tempfile::tempdir().expect("room for a test");
+    let node = Orlojd::start(dir.path(), &["--durability", "buffered"]);
+    let mut client = node.connect();
+    let value = "v".repeat(1_000);
+    assert_eq!(client.ask(&format!("SET k {value}")), "+OK");
+    // 40 MB of answers: far more than sockets hold.
+    let commands = vec!["GET k".to_owned(); 40_000];
+    client.send(&commands).expect("the node reads on");
+    let begun = Instant::now();
+    for _ in 0..40_000 {
+        assert_eq!(client.line().as_deref(), Some("$1000"));
+        assert_eq!(client.line().as_deref(), Some(value.as_str()));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert_eq!(client.ask("PING"), "+PONG");
+}
+
+#[test]
+fn nonsense_closes_its_own_connection_and_no_other() {
+    let dir = tempfile::tempdir().expect("room for a test");
+    let node = Orlojd::start(dir.path(), &["--max-clients", "3"]);
+    let (mut good, mut bad) = (node.connect(), node.connect());
+    assert_eq!(good.ask("SET a 1"), "+OK");
+    bad.stream.write_all(b"SET b 2\r\n*1\r\n$nonsense\r\nGET a\r\n").expect("it is open");
+    assert_eq!(bad.line().as_deref(), Some("+OK"));
+    assert_eq!(bad.line().as_deref(), Some("-ERR Protocol error: invalid bulk length"));
+    assert_eq!(bad.line(), None);
+    assert_eq!(good.ask("GET b"), "2");
+    assert!(good.ask("NOSUCH a b").starts_with("-ERR unknown command 'NOSUCH'"));
+    assert!(good.ask("GET").starts_with("-ERR wrong number of arguments for 'get'"));
+
+    // The bad one has left or is leaving; then two more find room, and a third does not.
+    let mut rest: Vec<Client> = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while rest.len() < 2 {
+        assert!(Instant::now() < deadline, "no room for a third client");
+        let mut client = node.connect();
+        if client.send(&["PING".to_owned()]).is_ok() && client.line().as_deref() == Some("+PONG") {
+            rest.push(client);
+        }
+    }
+    let mut turned_away = node.connect();
+    assert_eq!(turned_away.line().as_deref(), Some("-ERR max number of clients reached"));
+    assert_eq!(good.ask("CONFIG SET maxclients 10"), "+OK");
+    assert_eq!(node.connect().ask("PING"), "+PONG");
+}
