@@ -34,6 +34,7 @@ pub(crate) fn config(plan: &Plan, recorder: &Arc<Recorder>) -> NodeConfig {
         segment_bytes: whole(plan.segment),
         first_segment_bytes: whole(plan.segment / 2),
         output_max: usize::try_from(plan.output).unwrap_or(usize::MAX),
+        max_clients: plan.connections,
         output_patience: Duration::from_secs(5),
         drain_patience: Duration::from_secs(1),
         observer: Some(recorder.clone()),

@@ -81,6 +81,8 @@ pub struct Node {
     pub window: Span<Time>,
     /// Bytes of answers that may wait for one client to read them.
     pub output: Span<Size>,
+    /// Connections at a time. Must leave room for every client and two more.
+    pub connections: Span<Count>,
 }
 
 impl Default for Node {
@@ -90,6 +92,7 @@ impl Default for Node {
             segment: Span::new(4 << 10, 64 << 10),
             window: Span::new(150_000_000, 150_000_000),
             output: Span::new(1 << 20, 1 << 20),
+            connections: Span::new(10_000, 10_000),
         }
     }
 }
@@ -216,6 +219,8 @@ pub struct Disk {
     pub read_error: Span<Share>,
     /// An operation takes many times as long.
     pub slow: Span<Share>,
+    /// How many times slower than a solid-state disk it is throughout; absent means no slower.
+    pub slowness: Option<Span<Count>>,
 }
 
 /// How wrong clocks are. Half of the hosts are ahead, half behind.
@@ -392,6 +397,9 @@ impl Scenario {
         }
         if scenario.clients.count.low == 0 || scenario.clients.pipeline.low == 0 {
             return Err(sense("clients.count and clients.pipeline are at least 1".to_owned()));
+        }
+        if scenario.node.connections.low < scenario.clients.count.high + 2 {
+            return Err(sense("node.connections leaves no room for every client".to_owned()));
         }
         if scenario.workload.hot.low == 0 {
             return Err(sense("workload.hot is at least 1".to_owned()));

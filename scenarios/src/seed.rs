@@ -13,7 +13,9 @@ use std::{
 use orloj_invariants::{Moment, Quiet, Violation, judge};
 use orloj_kernel::Context;
 use orloj_sim::{
-    Config, Control, Crash, Detail, Failure, Simulation, choice::Choices, disk::DiskFaults,
+    Config, Control, Crash, Detail, Failure, Simulation,
+    choice::Choices,
+    disk::{DiskFaults, LatencyProfile},
     fault::FaultClass,
 };
 
@@ -94,6 +96,7 @@ fn build(
     sim.control(|control| {
         control.set_net_faults(plan.network.clone());
         control.set_disk_faults(NODE, plan.disk);
+        control.set_disk_latency(NODE, slowed(plan.slowness));
         nemesis::enable(plan);
         let hosts = std::iter::once(NODE.to_owned()).chain((0..).map(client::host));
         for (host, (offset_us, drift_ppb)) in hosts.zip(&plan.clocks) {
@@ -108,6 +111,19 @@ fn build(
         }
     });
     judge_cx
+}
+
+/// A solid-state disk, so many times slower.
+fn slowed(times: u64) -> LatencyProfile {
+    let fast = LatencyProfile::SOLID_STATE;
+    let slow = |(least, most): (u64, u64)| (least * times, most * times);
+    LatencyProfile {
+        read: slow(fast.read),
+        write: slow(fast.write),
+        sync: slow(fast.sync),
+        name: slow(fast.name),
+        per_kib: fast.per_kib * times,
+    }
 }
 
 async fn drive(cx: Context, plan: Arc<Plan>, recorder: Arc<Recorder>, stop: node::Stop) {

@@ -8,7 +8,7 @@
 use orloj_net::Answer;
 
 use super::{Broken, Law, who};
-use crate::{End, Timeline, show_answer};
+use crate::{End, Fate, Timeline, show_answer};
 
 pub(super) const LAW: Law = Law {
     name: "refusal-is-definite",
@@ -19,6 +19,10 @@ pub(super) const LAW: Law = Law {
 fn check(timeline: &Timeline<'_>) -> Result<(), Broken> {
     for step in timeline.steps.iter().flatten().filter(|step| step.changed) {
         let executed = timeline.executed(step.place);
+        // A node that dies before it could take the change back has never written it.
+        if timeline.fate(step.place.life, executed.version) == Fate::LostBy(step.place.life + 1) {
+            continue;
+        }
         let heard = executed.op.and_then(|id| timeline.op(id)).map(|op| &op.end);
         if let Some(End::Answered { at, answer: answer @ Answer::Error(_) }) = heard {
             let (who, answer) = (who(executed), show_answer(answer));
@@ -44,6 +48,18 @@ mod tests {
         h.op(0, incr("n", 1)).runs(1, not_an_integer()).answers(not_an_integer());
         h.op(0, set("n", "1")).answers(Answer::Error(Refusal::JournalFailed));
         h.holds(&LAW);
+    }
+
+    #[test]
+    fn a_node_may_die_before_it_has_taken_back_what_it_refused() {
+        let story = |kept| {
+            let mut h = strict();
+            h.op(0, set("n", "1")).runs(1, ok()).answers(Answer::Error(Refusal::JournalFailed));
+            h.crash().recovers(kept);
+            h
+        };
+        story(0).holds(&LAW);
+        story(1).breaks(&LAW, "changed the store and its client was told");
     }
 
     #[test]

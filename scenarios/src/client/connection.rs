@@ -21,6 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::wire;
 use crate::{node, recorder::Recorder};
 
+/// How a server with no room for another connection says so.
+const TURNED_AWAY: &[u8] = b"ERR max number of clients";
+
 /// What a reply is awaited for.
 enum Awaited {
     Greeting,
@@ -165,6 +168,8 @@ impl Connection {
         loop {
             match self.decoder.decode(&mut self.input) {
                 Ok(None) => return Ok(()),
+                // Turned away at the door: nothing that was sent has been read.
+                Ok(Some(Reply::Error(text))) if text.starts_with(TURNED_AWAY) => return Err(()),
                 Ok(Some(reply)) => self.take(reply),
                 Err(error) => {
                     self.wonder(format!("bytes that are no reply: {error}"));

@@ -22,6 +22,8 @@ pub struct Plan {
     pub segment: u64,
     /// Bytes of answers that may wait for one client.
     pub output: u64,
+    /// Connections at a time.
+    pub connections: u32,
     /// How long faults strike.
     pub chaos: Duration,
     /// How soon after them everything must have completed.
@@ -38,6 +40,8 @@ pub struct Plan {
     pub network: NetFaults,
     /// What goes wrong on the disk.
     pub disk: DiskFaults,
+    /// How many times slower than a solid-state disk it is.
+    pub slowness: u64,
     /// Per host, the node first: microseconds its wall clock is off, and billionths by which it is
     /// fast.
     pub clocks: Vec<(i64, i64)>,
@@ -278,6 +282,8 @@ impl Scenario {
         });
         let segment = self.node.segment.draw(choices, "segment");
         let output = self.node.output.draw(choices, "output");
+        let connections = self.node.connections.draw(choices, "connections");
+        let slowness = self.disk.slowness.map_or(1, |span| span.draw(choices, "slowness"));
         let chaos = self.duration.draw_time(choices, "duration");
         let settle = self.settle.draw_time(choices, "settle");
         let count = self.clients.count.draw(choices, "clients");
@@ -287,6 +293,7 @@ impl Scenario {
             durability,
             segment,
             output,
+            connections: u32::try_from(connections).unwrap_or(u32::MAX),
             chaos,
             settle,
             may_refuse: self.may_refuse,
@@ -295,6 +302,10 @@ impl Scenario {
             latency,
             network: draw.network(self),
             disk: draw.disk(self),
+            slowness: match draw.takes_part() {
+                true => slowness.max(1),
+                false => 1,
+            },
             clocks: (0..=count).map(|_| draw.clock(self)).collect(),
             strikes: self.nemesis.iter().filter_map(|nemesis| draw.strike(nemesis)).collect(),
             buggify: draw.takes_part(),
