@@ -27,8 +27,8 @@ Examples:
 A readiness line goes to standard output when clients can connect; log lines go to standard error.
 SIGTERM or SIGINT stops accepting, answers what was received, and ends; a second one ends at once.
 
-Exit status: 0 stopped when told to; 1 the node could not go on; 2 a flag or the configuration is wrong;
-3 it could not start."
+Exit status: 0 stopped when told to; 1 the node could not go on; 2 a flag or the configuration is
+wrong; 3 it could not start."
 )]
 struct Arguments {
     /// Directory of the data; made if absent [default: orloj-data]
