@@ -7,6 +7,8 @@ use std::{
     task::{self, Poll},
 };
 
+use pin_project_lite::pin_project;
+
 use crate::{Answer, Context, Reply, TaskKey};
 
 /// The task was aborted, its host crashed, or it panicked on a machine that survives panics.
@@ -41,22 +43,43 @@ impl<T> Future for JoinHandle<T> {
     }
 }
 
+pin_project! {
+    /// What runs as a task: a future, and who waits for its result.
+    ///
+    /// Written out, because an `async` block would hold the future twice, once as it was captured
+    /// and once as it is awaited, and a world of many tasks lives by how many fit into the cache.
+    struct Run<F: Future> {
+        // `None` as soon as it has ended.
+        #[pin]
+        future: Option<F>,
+        reply: Option<Reply<F::Output>>,
+    }
+}
+
+impl<F: Future> Future for Run<F> {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let mut me = self.project();
+        let Some(future) = me.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let Poll::Ready(output) = future.poll(cx) else { return Poll::Pending };
+        // The future goes before the reply: whoever learns that the task has ended finds
+        // everything that belonged to it gone.
+        me.future.set(None);
+        if let Some(reply) = me.reply.take() {
+            reply.send(output);
+        }
+        Poll::Ready(())
+    }
+}
+
 pub(crate) fn spawn<F>(context: Context, name: &'static str, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     let (reply, answer) = Reply::new();
-    let key = context.runtime.spawn(
-        context.host,
-        name,
-        Box::pin(async move {
-            // The future is captured before the reply, and so dropped before it: whoever learns
-            // that the task has ended finds everything that belonged to it gone.
-            let output = future.await;
-            reply.send(output);
-        }),
-    );
+    let task = Box::pin(Run { future: Some(future), reply: Some(reply) });
+    let key = context.runtime.spawn(context.host, name, task);
     JoinHandle { answer, context, key }
 }
 
