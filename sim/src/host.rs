@@ -158,8 +158,7 @@ impl World {
         let parked = std::mem::take(&mut host.parked);
         self.tell(Some(id), "host", format_args!("resumes"));
         for slot in parked {
-            let priority = self.slots[slot as usize].priority;
-            self.ready.push(slot, priority);
+            self.ready.push(slot);
         }
     }
 

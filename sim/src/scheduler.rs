@@ -60,6 +60,8 @@ pub(crate) struct Ready {
     scheduler: Scheduler,
     queue: Ring,
     ranked: BinaryHeap<(u64, std::cmp::Reverse<u64>, u32)>,
+    /// For PCT, by slot: the higher runs first.
+    priorities: Vec<u64>,
     pushed: u64,
     picked: u64,
     change_points: Vec<u64>,
@@ -79,6 +81,7 @@ impl Ready {
             scheduler,
             queue: Ring::new(),
             ranked: BinaryHeap::new(),
+            priorities: Vec::new(),
             pushed: 0,
             picked: 0,
             change_points,
@@ -86,49 +89,50 @@ impl Ready {
         }
     }
 
-    /// The priority of a new task.
-    pub(crate) fn priority(&self, choices: &mut Choices) -> u64 {
-        match self.scheduler {
-            Scheduler::Pct { .. } => {
-                (1 << 32) + choices.draw(Stream::Schedule, "pct-priority", 1 << 32)
-            }
-            _ => 0,
+    /// A new task is in `slot`.
+    pub(crate) fn enter(&mut self, slot: u32, choices: &mut Choices) {
+        if let Scheduler::Pct { .. } = self.scheduler {
+            let slot = slot as usize;
+            self.priorities.resize(self.priorities.len().max(slot + 1), 0);
+            let drawn = choices.draw(Stream::Schedule, "pct-priority", 1 << 32);
+            self.priorities[slot] = (1 << 32) + drawn;
         }
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, slot: u32, priority: u64) {
+    pub(crate) fn push(&mut self, slot: u32) {
         match self.scheduler {
             Scheduler::Pct { .. } => {
                 self.pushed += 1;
+                let priority = self.priorities[slot as usize];
                 self.ranked.push((priority, std::cmp::Reverse(self.pushed), slot));
             }
             _ => self.queue.push(slot),
         }
     }
 
-    /// The next slot, and its new priority if it just fell.
+    /// The next slot.
     #[inline]
-    pub(crate) fn pop(&mut self, choices: &mut Choices) -> Option<(u32, Option<u64>)> {
+    pub(crate) fn pop(&mut self, choices: &mut Choices) -> Option<u32> {
         match self.scheduler {
-            Scheduler::Fifo => Some((self.queue.take(0)?, None)),
+            Scheduler::Fifo => self.queue.take(0),
             Scheduler::Random => {
                 let among = u64::from(self.queue.len.min(WINDOW));
                 let pick = choices.draw(Stream::Schedule, "next-task", among) as u32;
-                Some((self.queue.take(pick)?, None))
+                self.queue.take(pick)
             }
             Scheduler::Pct { .. } => self.pop_ranked(),
         }
     }
 
-    fn pop_ranked(&mut self) -> Option<(u32, Option<u64>)> {
+    fn pop_ranked(&mut self) -> Option<u32> {
         let (_, _, slot) = self.ranked.pop()?;
         self.picked += 1;
         if self.change_points.contains(&self.picked) {
             self.lowest -= 1;
-            return Some((slot, Some(self.lowest)));
+            self.priorities[slot as usize] = self.lowest;
         }
-        Some((slot, None))
+        Some(slot)
     }
 }
 

@@ -242,10 +242,10 @@ impl Drop for Simulation {
 /// Who waits, for the evidence of a run that cannot finish.
 fn stuck(w: &mut World) -> String {
     let mut tasks: Vec<String> = Vec::new();
-    for s in w.slots.iter().filter(|s| s.used) {
+    for (s, name) in w.slots.iter().zip(&w.names).filter(|(s, _)| s.used) {
         let host = &w.hosts[s.host as usize];
         let state = if host.paused { " (paused)" } else { "" };
-        tasks.push(format!("{} on {}{state}", s.name, host.name));
+        tasks.push(format!("{name} on {}{state}", host.name));
     }
     tasks.sort();
     tasks.dedup();

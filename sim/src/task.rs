@@ -33,17 +33,17 @@ pub(crate) struct Slot {
     /// Counts the tasks that were here, so that a late waker of one does not wake the next.
     pub(crate) life: u32,
     pub(crate) host: u32,
-    pub(crate) name: &'static str,
     pub(crate) used: bool,
     /// Whether it is in the ready queue.
     pub(crate) queued: bool,
-    /// For the PCT scheduler: higher runs first.
-    pub(crate) priority: u64,
 }
+
+// Two of them share a line of the cache.
+const _: () = assert!(size_of::<Slot>() == 32);
 
 impl Slot {
     pub(crate) fn free() -> Slot {
-        Slot { task: None, life: 0, host: 0, name: "", used: false, queued: false, priority: 0 }
+        Slot { task: None, life: 0, host: 0, used: false, queued: false }
     }
 }
 

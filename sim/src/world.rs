@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) poll_ns: u64,
     pub(crate) polls: u64,
     pub(crate) slots: Vec<Slot>,
+    /// Of the task in each slot.
+    pub(crate) names: Vec<&'static str>,
     pub(crate) free: Vec<u32>,
     pub(crate) ready: Ready,
     pub(crate) queue: Queue<Event>,
@@ -155,6 +157,7 @@ impl World {
             poll_ns: 50,
             polls: 0,
             slots: Vec::new(),
+            names: Vec::new(),
             free: Vec::new(),
             ready: Ready::new(scheduler, &mut choices),
             queue: Queue::new(),
@@ -192,18 +195,19 @@ impl World {
 
     /// A task that is first polled when somebody wakes it.
     pub(crate) fn spawn_idle(&mut self, host: u32, name: &'static str, task: Task) -> TaskId {
-        let priority = self.ready.priority(&mut self.choices);
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
                 let slot = u32::try_from(self.slots.len()).expect("fewer than 2^32 tasks");
                 self.slots.push(Slot::free());
+                self.names.push(name);
                 slot
             }
         };
+        self.ready.enter(slot, &mut self.choices);
+        self.names[slot as usize] = name;
         let s = &mut self.slots[slot as usize];
-        (s.task, s.host, s.name) = (Some(task), host, name);
-        (s.used, s.queued, s.priority) = (true, false, priority);
+        (s.task, s.host, s.used, s.queued) = (Some(task), host, true, false);
         TaskId::new(slot, s.life)
     }
 
@@ -223,7 +227,7 @@ impl World {
         if self.marked && self.hosts[s.host as usize].paused {
             self.hosts[s.host as usize].parked.push(task.slot());
         } else {
-            self.ready.push(task.slot(), s.priority);
+            self.ready.push(task.slot());
         }
     }
 
@@ -284,8 +288,8 @@ impl World {
                     return Step::Failed;
                 }
             }
-            while let Some((slot, fallen)) = self.ready.pop(&mut self.choices) {
-                if let Some(step) = self.start_poll(slot, fallen) {
+            while let Some(slot) = self.ready.pop(&mut self.choices) {
+                if let Some(step) = self.start_poll(slot) {
                     return step;
                 }
             }
@@ -300,15 +304,12 @@ impl World {
     }
 
     #[inline(always)]
-    fn start_poll(&mut self, slot: u32, fallen: Option<u64>) -> Option<Step> {
+    fn start_poll(&mut self, slot: u32) -> Option<Step> {
         let s = &mut self.slots[slot as usize];
         s.queued = false;
         if !s.used {
             self.free.push(slot);
             return None;
-        }
-        if let Some(priority) = fallen {
-            s.priority = priority;
         }
         if self.marked {
             let host = &mut self.hosts[s.host as usize];
@@ -345,7 +346,7 @@ impl World {
     fn note_poll(&mut self, slot: u32) {
         let s = &self.slots[slot as usize];
         let host = &self.hosts[s.host as usize].name;
-        let (name, made, digest) = (s.name, self.choices.made(), self.choices.digest);
+        let (name, made, digest) = (self.names[slot as usize], self.choices.made(), self.choices.digest);
         self.trace.note(
             self.now,
             format_args!("poll {slot} {name} on {host}; choices {made} {digest:016x}"),
