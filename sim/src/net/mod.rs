@@ -58,8 +58,7 @@ impl NetEvent {
 /// Everything of the network.
 #[derive(Default)]
 pub(crate) struct Net {
-    pub(crate) conns: Vec<stream::Conn>,
-    pub(crate) conns_free: Vec<u32>,
+    pub(crate) conns: stream::Conns,
     pub(crate) dials: Vec<dial::Dial>,
     pub(crate) dials_free: Vec<u32>,
     pub(crate) listeners: Vec<dial::Listening>,
@@ -172,8 +171,7 @@ impl World {
             | NetEvent::Fin { conn, life, side }
             | NetEvent::Reset { conn, life, side }
             | NetEvent::Room { conn, life, side } => {
-                let conn = self.net.conns.get(conn as usize).filter(|c| c.life == life)?;
-                Some((conn.ends[1 - side as usize].host, conn.ends[side as usize].host))
+                self.net.conns.route(conn, life, side)
             }
             NetEvent::Syn { dial, life } => self.dial_route(dial, life),
             NetEvent::DialDone { dial, life } => {

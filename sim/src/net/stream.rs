@@ -19,52 +19,57 @@ use crate::{
     world::{Event, World, try_with, with},
 };
 
+/// What is asked of a connection now and then.
 pub(crate) struct Conn {
-    pub(crate) life: u32,
-    pub(crate) ends: [End; 2],
-    /// Nothing passes any more, and nobody is told.
-    severed: bool,
+    ports: [u16; 2],
+    boots: [u32; 2],
 }
 
-pub(crate) struct End {
-    pub(crate) host: u32,
-    /// The boot of the host that opened it.
-    boot: u32,
-    port: u16,
-    /// Bytes sent to this end: read ones up to `head`, then readable ones, then those on their way.
+/// One direction of a connection, all that moving bytes through it touches: writing, arriving and
+/// reading each find what they need in one place.
+pub(crate) struct Pipe {
+    life: u32,
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    /// Bytes sent: read ones up to `head`, then readable ones, then those on their way.
     bytes: Vec<u8>,
     head: u32,
     readable: u32,
-    /// When the last thing sent to this end arrives. Nothing overtakes it.
+    /// When the last thing sent arrives. Nothing overtakes it.
     last_at: u64,
     reader: Wake,
-    /// This end's writer, waiting for room at the other end.
+    /// Waits for room.
     writer: Wake,
-    /// The other end will send no more, and that has been heard here.
-    fin: bool,
-    reset: bool,
-    /// Whether a handle of it exists.
+    /// Nothing passes any more, and nobody is told.
+    severed: bool,
+    /// Whether the reading end has a handle.
     open: bool,
-    /// Whether this end has said that it sends no more.
+    /// The writing end has said that it sends no more,
     shut: bool,
+    /// and that has been heard.
+    fin: bool,
+    reader_reset: bool,
+    writer_reset: bool,
 }
 
-impl End {
-    fn new(host: u32, boot: u32, port: u16) -> End {
-        End {
-            host,
-            boot,
-            port,
+impl Pipe {
+    fn new(life: u32, from: u32, to: u32) -> Pipe {
+        Pipe {
+            life,
+            from,
+            to,
             bytes: Vec::new(),
             head: 0,
             readable: 0,
             last_at: 0,
             reader: Wake::Nobody,
             writer: Wake::Nobody,
-            fin: false,
-            reset: false,
+            severed: false,
             open: true,
             shut: false,
+            fin: false,
+            reader_reset: false,
+            writer_reset: false,
         }
     }
 
@@ -73,100 +78,162 @@ impl End {
     }
 }
 
+/// The connections; those that are over make room for new ones.
+#[derive(Default)]
+pub(crate) struct Conns {
+    conns: Vec<Conn>,
+    /// Two to a connection, one towards each end.
+    pipes: Vec<Pipe>,
+    free: Vec<u32>,
+}
+
+impl Conns {
+    /// The direction towards the end `side` of a connection that still exists.
+    #[inline]
+    pub(crate) fn pipe(&mut self, conn: u32, life: u32, side: u8) -> Option<&mut Pipe> {
+        self.pipes.get_mut(at(conn, side)).filter(|p| p.life == life)
+    }
+
+    /// From and to which host the direction towards `side` leads.
+    pub(crate) fn route(&self, conn: u32, life: u32, side: u8) -> Option<(u32, u32)> {
+        let pipe = self.pipes.get(at(conn, side)).filter(|p| p.life == life)?;
+        Some((pipe.from, pipe.to))
+    }
+
+    #[inline]
+    fn to(&mut self, conn: u32, side: u8) -> &mut Pipe {
+        &mut self.pipes[at(conn, side)]
+    }
+
+    fn both(&mut self, conn: u32) -> &mut [Pipe] {
+        &mut self.pipes[at(conn, 0)..=at(conn, 1)]
+    }
+
+    /// The end `side` finds its connection reset.
+    fn reset(&mut self, conn: u32, side: u8) {
+        self.to(conn, side).reader_reset = true;
+        self.to(conn, 1 - side).writer_reset = true;
+    }
+
+    fn count(&self) -> u32 {
+        self.conns.len() as u32
+    }
+
+    /// Ends a connection that no handle is left of.
+    fn free_unused(&mut self, conn: u32) {
+        if self.both(conn).iter().any(|p| p.open) {
+            return;
+        }
+        for pipe in self.both(conn) {
+            pipe.life = pipe.life.wrapping_add(1);
+            pipe.bytes = Vec::new();
+        }
+        self.free.push(conn);
+    }
+}
+
+#[inline]
+fn at(conn: u32, side: u8) -> usize {
+    conn as usize * 2 + side as usize
+}
+
 fn reset_error() -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }
 
 impl World {
     pub(crate) fn open_conn(&mut self, a: (u32, u16), b: (u32, u16)) -> (u32, u32) {
-        let boot = |host: u32| self.hosts[host as usize].boots;
-        let ends = [End::new(a.0, boot(a.0), a.1), End::new(b.0, boot(b.0), b.1)];
-        if let Some(slot) = self.net.conns_free.pop() {
-            let conn = &mut self.net.conns[slot as usize];
-            (conn.ends, conn.severed) = (ends, false);
-            return (slot, conn.life);
-        }
-        self.net.conns.push(Conn { life: 0, ends, severed: false });
-        (u32::try_from(self.net.conns.len() - 1).expect("fewer than 2^32 connections"), 0)
-    }
-
-    fn conn(&mut self, conn: u32, life: u32) -> Option<&mut Conn> {
-        self.net.conns.get_mut(conn as usize).filter(|c| c.life == life)
+        let boots = [a.0, b.0].map(|host| self.hosts[host as usize].boots);
+        let new = Conn { ports: [a.1, b.1], boots };
+        let conns = &mut self.net.conns;
+        let (conn, life) = if let Some(slot) = conns.free.pop() {
+            conns.conns[slot as usize] = new;
+            (slot, conns.to(slot, 0).life)
+        } else {
+            conns.conns.push(new);
+            for _ in 0..2 {
+                conns.pipes.push(Pipe::new(0, 0, 0));
+            }
+            (u32::try_from(conns.conns.len() - 1).expect("fewer than 2^32 connections"), 0)
+        };
+        *conns.to(conn, 0) = Pipe::new(life, b.0, a.0);
+        *conns.to(conn, 1) = Pipe::new(life, a.0, b.0);
+        (conn, life)
     }
 
     /// Sends a word without bytes to one end.
     fn notify(&mut self, conn: u32, side: u8, event: NetEvent) {
-        let c = &self.net.conns[conn as usize];
-        let (from, to) = (c.ends[1 - side as usize].host, c.ends[side as usize].host);
+        let pipe = self.net.conns.to(conn, side);
+        let (from, to) = (pipe.from, pipe.to);
         let at = self.now + self.travel(from, to, 0);
-        let end = &mut self.net.conns[conn as usize].ends[side as usize];
-        end.last_at = end.last_at.max(at);
-        let at = end.last_at;
+        let pipe = self.net.conns.to(conn, side);
+        pipe.last_at = pipe.last_at.max(at);
+        let at = pipe.last_at;
         self.queue.push(at, Event::Net(event));
     }
 
     #[inline]
     pub(crate) fn arrive(&mut self, conn: u32, life: u32, len: u32, side: u8) {
-        let Some(c) = self.net.conns.get_mut(conn as usize).filter(|c| c.life == life) else {
-            return;
-        };
-        if c.severed {
+        let Some(pipe) = self.net.conns.pipe(conn, life, side) else { return };
+        if pipe.severed {
             return;
         }
-        let end = &mut c.ends[side as usize];
-        let host = &self.hosts[end.host as usize];
-        if !host.alive {
+        if !pipe.open {
+            // Nobody is there to read it: a machine that is up answers with a reset.
+            if self.hosts[pipe.to as usize].alive {
+                self.notify(conn, 1 - side, NetEvent::Reset { conn, life, side: 1 - side });
+            }
             return;
         }
-        if !end.open || host.boots != end.boot {
-            // Nobody is there to read it: the machine answers with a reset.
-            self.notify(conn, 1 - side, NetEvent::Reset { conn, life, side: 1 - side });
-            return;
-        }
-        end.readable += len;
-        let wake = end.reader.take();
+        pipe.readable += len;
+        let wake = pipe.reader.take();
         self.wake(wake);
     }
 
     pub(crate) fn fin_arrives(&mut self, conn: u32, life: u32, side: u8) {
-        let Some(c) = self.conn(conn, life).filter(|c| !c.severed) else { return };
-        let end = &mut c.ends[side as usize];
-        end.fin = true;
-        let wake = end.reader.take();
+        let pipe = self.net.conns.pipe(conn, life, side);
+        let Some(pipe) = pipe.filter(|p| !p.severed) else { return };
+        pipe.fin = true;
+        let wake = pipe.reader.take();
         self.wake(wake);
     }
 
     pub(crate) fn reset_arrives(&mut self, conn: u32, life: u32, side: u8) {
-        let Some(c) = self.conn(conn, life).filter(|c| !c.severed) else { return };
-        let end = &mut c.ends[side as usize];
-        end.reset = true;
-        let wakes = [end.reader.take(), end.writer.take()];
-        wakes.into_iter().for_each(|wake| self.wake(wake));
+        let conns = &mut self.net.conns;
+        if conns.pipe(conn, life, side).is_none_or(|p| p.severed) {
+            return;
+        }
+        conns.reset(conn, side);
+        let reader = conns.to(conn, side).reader.take();
+        let writer = conns.to(conn, 1 - side).writer.take();
+        self.wake(reader);
+        self.wake(writer);
     }
 
+    /// The end `side` may write again.
     pub(crate) fn room_arrives(&mut self, conn: u32, life: u32, side: u8) {
-        let Some(c) = self.conn(conn, life).filter(|c| !c.severed) else { return };
-        let wake = c.ends[side as usize].writer.take();
+        let pipe = self.net.conns.pipe(conn, life, 1 - side);
+        let Some(pipe) = pipe.filter(|p| !p.severed) else { return };
+        let wake = pipe.writer.take();
         self.wake(wake);
     }
 
-    fn read(&mut self, at: Handle, buf: &mut ReadBuf<'_>, waker: &Waker) -> Poll<io::Result<()>> {
-        let Handle { conn, life, side, .. } = at;
-        let Some(c) = self.net.conns.get_mut(conn as usize).filter(|c| c.life == life) else {
+    fn read(&mut self, h: Handle, buf: &mut ReadBuf<'_>, waker: &Waker) -> Poll<io::Result<()>> {
+        let Handle { conn, life, side, .. } = h;
+        let Some(pipe) = self.net.conns.pipe(conn, life, side) else {
             return Poll::Ready(Err(reset_error()));
         };
-        let end = &mut c.ends[side as usize];
-        if end.readable == 0 {
-            if end.reset {
+        if pipe.readable == 0 {
+            if pipe.reader_reset {
                 return Poll::Ready(Err(reset_error()));
             }
-            if (end.fin && end.unread() == 0) || buf.remaining() == 0 {
+            if (pipe.fin && pipe.unread() == 0) || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            end.reader.set(waker);
+            pipe.reader.set(waker);
             return Poll::Pending;
         }
-        let mut n = (end.readable as usize).min(buf.remaining());
+        let mut n = (pipe.readable as usize).min(buf.remaining());
         if self.net.faulty && n > 1 {
             let ppm = self.net.faults.slow_reader_ppm;
             if self.choices.chance(Choose::Network, "slow-reader", ppm) {
@@ -175,90 +242,85 @@ impl World {
                     as usize;
             }
         }
-        let head = end.head as usize;
-        buf.put_slice(&end.bytes[head..head + n]);
-        end.head += n as u32;
-        end.readable -= n as u32;
-        if end.head as usize == end.bytes.len() {
-            end.bytes.clear();
-            end.head = 0;
-        } else if end.head as usize > WINDOW {
-            end.bytes.drain(..end.head as usize);
-            end.head = 0;
+        let head = pipe.head as usize;
+        buf.put_slice(&pipe.bytes[head..head + n]);
+        pipe.head += n as u32;
+        pipe.readable -= n as u32;
+        if pipe.head as usize == pipe.bytes.len() {
+            pipe.bytes.clear();
+            pipe.head = 0;
+        } else if pipe.head as usize > WINDOW {
+            pipe.bytes.drain(..pipe.head as usize);
+            pipe.head = 0;
         }
-        let peer = &c.ends[1 - side as usize];
-        if !matches!(peer.writer, Wake::Nobody) {
+        if !matches!(pipe.writer, Wake::Nobody) {
             let side = 1 - side;
             self.notify(conn, side, NetEvent::Room { conn, life, side });
         }
         Poll::Ready(Ok(()))
     }
 
-    fn write(&mut self, at: Handle, buf: &[u8], waker: &Waker) -> Poll<io::Result<usize>> {
-        let Handle { conn, life, side, .. } = at;
-        let Some(c) = self.net.conns.get_mut(conn as usize).filter(|c| c.life == life) else {
+    fn write(&mut self, h: Handle, buf: &[u8], waker: &Waker) -> Poll<io::Result<usize>> {
+        let Handle { conn, life, side, .. } = h;
+        let Some(pipe) = self.net.conns.pipe(conn, life, 1 - side) else {
             return Poll::Ready(Err(reset_error()));
         };
-        let [a, b] = &mut c.ends;
-        let (me, peer) = if side == 0 { (a, b) } else { (b, a) };
-        if me.reset {
+        if pipe.writer_reset {
             return Poll::Ready(Err(reset_error()));
         }
-        if me.shut {
+        if pipe.shut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let room = WINDOW.saturating_sub(peer.unread());
+        let room = WINDOW.saturating_sub(pipe.unread());
         if room == 0 && !buf.is_empty() {
-            me.writer.set(waker);
+            pipe.writer.set(waker);
             return Poll::Pending;
         }
         let mut n = buf.len().min(room);
         if n == 0 {
             return Poll::Ready(Ok(0));
         }
-        let (from, to) = (me.host, peer.host);
+        let (from, to) = (pipe.from, pipe.to);
         let mut pieces = 1;
         if self.net.faulty {
-            match self.write_fault(at, n) {
+            match self.write_fault(h, n) {
                 WriteFault::None => {}
                 WriteFault::Part(part) => n = part,
                 WriteFault::Pieces(k) => pieces = k,
                 WriteFault::Gone => return Poll::Ready(Err(reset_error())),
             }
         }
-        let peer = &mut self.net.conns[conn as usize].ends[1 - side as usize];
-        peer.bytes.extend_from_slice(&buf[..n]);
+        self.net.conns.to(conn, 1 - side).bytes.extend_from_slice(&buf[..n]);
         let mut sent = 0;
         for piece in 1..=pieces {
             let upto = n * piece / pieces;
             let len = (upto - sent) as u32;
             sent = upto;
             let at = self.now + self.travel(from, to, len as usize);
-            let peer = &mut self.net.conns[conn as usize].ends[1 - side as usize];
-            peer.last_at = peer.last_at.max(at);
-            let at = peer.last_at;
+            let pipe = self.net.conns.to(conn, 1 - side);
+            pipe.last_at = pipe.last_at.max(at);
+            let at = pipe.last_at;
             self.queue.push(at, Event::Net(NetEvent::Bytes { conn, life, len, side: 1 - side }));
         }
         Poll::Ready(Ok(n))
     }
 
     #[cold]
-    fn write_fault(&mut self, at: Handle, n: usize) -> WriteFault {
-        let Handle { conn, life, side, .. } = at;
+    fn write_fault(&mut self, h: Handle, n: usize) -> WriteFault {
+        let Handle { conn, life, side, .. } = h;
         let f = &self.net.faults;
         let (reset, half, part, pieces) =
             (f.reset_ppm, f.half_open_ppm, f.partial_write_ppm, f.partial_frame_ppm);
         if self.choices.chance(Choose::Network, "reset", reset) {
             self.faults.count(FaultClass::NetReset);
             self.notify(conn, 1 - side, NetEvent::Reset { conn, life, side: 1 - side });
-            self.net.conns[conn as usize].ends[side as usize].reset = true;
+            self.net.conns.reset(conn, side);
             return WriteFault::Gone;
         }
         if self.choices.chance(Choose::Network, "half-open", half) {
             self.faults.count(FaultClass::NetHalfOpen);
-            let c = &mut self.net.conns[conn as usize];
-            c.severed = true;
-            c.ends[side as usize].reset = true;
+            self.net.conns.both(conn).iter_mut().for_each(|p| p.severed = true);
+            self.net.conns.reset(conn, side);
             return WriteFault::Gone;
         }
         if n > 1 && self.choices.chance(Choose::Network, "partial-write", part) {
@@ -274,78 +336,60 @@ impl World {
         WriteFault::None
     }
 
-    fn shut(&mut self, at: Handle) {
-        let Handle { conn, life, side, .. } = at;
-        let Some(c) = self.conn(conn, life) else { return };
-        let end = &mut c.ends[side as usize];
-        if !end.shut && !end.reset {
-            end.shut = true;
+    fn shut(&mut self, h: Handle) {
+        let Handle { conn, life, side, .. } = h;
+        let Some(pipe) = self.net.conns.pipe(conn, life, 1 - side) else { return };
+        if !pipe.shut && !pipe.writer_reset {
+            pipe.shut = true;
             self.notify(conn, 1 - side, NetEvent::Fin { conn, life, side: 1 - side });
         }
     }
 
     /// A handle was dropped: a regular end, or a reset if bytes were left unread.
-    fn close(&mut self, at: Handle) {
-        let Handle { conn, life, side, .. } = at;
-        let Some(c) = self.conn(conn, life) else { return };
-        let end = &mut c.ends[side as usize];
-        if !end.open {
+    fn close(&mut self, h: Handle) {
+        let Handle { conn, life, side, .. } = h;
+        let Some(pipe) = self.net.conns.pipe(conn, life, side) else { return };
+        if !pipe.open {
             return;
         }
-        end.open = false;
-        if end.readable > 0 && !end.reset {
+        pipe.open = false;
+        if pipe.readable > 0 && !pipe.reader_reset {
             self.notify(conn, 1 - side, NetEvent::Reset { conn, life, side: 1 - side });
         } else {
-            self.shut(at);
+            self.shut(h);
         }
-        let c = &mut self.net.conns[conn as usize];
-        if c.ends.iter().all(|e| !e.open) {
-            self.free_conn(conn);
-        }
-    }
-
-    fn free_conn(&mut self, conn: u32) {
-        let c = &mut self.net.conns[conn as usize];
-        c.life = c.life.wrapping_add(1);
-        for end in &mut c.ends {
-            end.bytes = Vec::new();
-        }
-        self.net.conns_free.push(conn);
+        self.net.conns.free_unused(conn);
     }
 
     pub(crate) fn crash_connections(&mut self, host: u32, how: Crash) {
-        for conn in 0..self.net.conns.len() as u32 {
-            let c = &mut self.net.conns[conn as usize];
-            let life = c.life;
+        for conn in 0..self.net.conns.count() {
             for side in [0u8, 1] {
-                let end = &mut self.net.conns[conn as usize].ends[side as usize];
-                if end.host != host || !end.open {
+                let pipe = self.net.conns.to(conn, side);
+                if pipe.to != host || !pipe.open {
                     continue;
                 }
-                end.open = false;
+                pipe.open = false;
+                let life = pipe.life;
                 if how == Crash::Process {
                     self.notify(conn, 1 - side, NetEvent::Reset { conn, life, side: 1 - side });
                 }
-                if self.net.conns[conn as usize].ends.iter().all(|e| !e.open) {
-                    self.free_conn(conn);
-                    break;
-                }
+                self.net.conns.free_unused(conn);
             }
         }
     }
 
     /// Lets every connection that was silently lost end with a reset, as keep-alives would in time.
     pub(crate) fn notice_lost_connections(&mut self) {
-        for conn in 0..self.net.conns.len() as u32 {
-            let c = &self.net.conns[conn as usize];
-            let life = c.life;
+        for conn in 0..self.net.conns.count() {
             for side in [0u8, 1] {
-                let c = &self.net.conns[conn as usize];
-                let (end, peer) = (&c.ends[side as usize], &c.ends[1 - side as usize]);
-                let peer_host = &self.hosts[peer.host as usize];
-                let peer_gone = !peer.open && (!peer_host.alive || peer_host.boots != peer.boot);
-                if end.open && (c.severed || peer_gone) {
-                    self.net.conns[conn as usize].severed = false;
+                let boot = self.net.conns.conns[conn as usize].boots[1 - side as usize];
+                let peer_open = self.net.conns.to(conn, 1 - side).open;
+                let pipe = self.net.conns.to(conn, side);
+                let (open, life, severed) = (pipe.open, pipe.life, pipe.severed);
+                let peer = &self.hosts[pipe.from as usize];
+                let peer_gone = !peer_open && (!peer.alive || peer.boots != boot);
+                if open && (severed || peer_gone) {
+                    self.net.conns.both(conn).iter_mut().for_each(|p| p.severed = false);
                     self.reset_arrives(conn, life, side);
                 }
             }
@@ -355,11 +399,11 @@ impl World {
     /// Resets every connection between two hosts. Returns how many there were.
     pub(crate) fn reset_between(&mut self, a: u32, b: u32) -> usize {
         let mut count = 0;
-        for conn in 0..self.net.conns.len() as u32 {
-            let c = &self.net.conns[conn as usize];
-            let hosts = [c.ends[0].host, c.ends[1].host];
-            if (hosts == [a, b] || hosts == [b, a]) && c.ends.iter().any(|e| e.open) {
-                let life = c.life;
+        for conn in 0..self.net.conns.count() {
+            let pipe = self.net.conns.to(conn, 0);
+            let (hosts, life) = ([pipe.from, pipe.to], pipe.life);
+            let open = self.net.conns.both(conn).iter().any(|p| p.open);
+            if (hosts == [a, b] || hosts == [b, a]) && open {
                 self.reset_arrives(conn, life, 0);
                 self.reset_arrives(conn, life, 1);
                 self.faults.count(FaultClass::NetReset);
@@ -396,8 +440,9 @@ impl SimStream {
     fn addr(&self, side: u8) -> io::Result<SocketAddr> {
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
         with(|w| {
-            let end = &w.conn(self.0.conn, self.0.life).ok_or_else(gone)?.ends[side as usize];
-            let (host, port) = (end.host, end.port);
+            let Handle { conn, life, .. } = self.0;
+            let host = w.net.conns.pipe(conn, life, side).ok_or_else(gone)?.to;
+            let port = w.net.conns.conns[conn as usize].ports[side as usize];
             Ok(w.address(host, port))
         })
     }
