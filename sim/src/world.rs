@@ -346,7 +346,8 @@ impl World {
     fn note_poll(&mut self, slot: u32) {
         let s = &self.slots[slot as usize];
         let host = &self.hosts[s.host as usize].name;
-        let (name, made, digest) = (self.names[slot as usize], self.choices.made(), self.choices.digest);
+        let (name, made, digest) =
+            (self.names[slot as usize], self.choices.made(), self.choices.digest);
         self.trace.note(
             self.now,
             format_args!("poll {slot} {name} on {host}; choices {made} {digest:016x}"),

@@ -170,9 +170,7 @@ impl World {
             NetEvent::Bytes { conn, life, side, .. }
             | NetEvent::Fin { conn, life, side }
             | NetEvent::Reset { conn, life, side }
-            | NetEvent::Room { conn, life, side } => {
-                self.net.conns.route(conn, life, side)
-            }
+            | NetEvent::Room { conn, life, side } => self.net.conns.route(conn, life, side),
             NetEvent::Syn { dial, life } => self.dial_route(dial, life),
             NetEvent::DialDone { dial, life } => {
                 self.dial_route(dial, life).map(|(from, to)| (to, from))
