@@ -89,7 +89,10 @@ const _: () = assert!(PAGE_HEAD * 8 < UNIT);
 
 /// A setting is out of its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is {value}; it must be from {min} to {max}{}", if *.step { "" } else { ", and round" })]
+#[error(
+    "{name} is {value}; it must be from {min} to {max}{}",
+    if *.step { "" } else { ", and round" }
+)]
 pub struct OptionsError {
     /// Which.
     pub name: &'static str,

@@ -1,6 +1,6 @@
 //! Pages: the units of the tree as bytes, what vouches for them, and what refers to them.
 //!
-//! Nothing here does I/O or waits. `docs/src/engine.md` has the layout byte by byte.
+//! Nothing here does I/O or waits. `docs/src/engine-format.md` has the layout byte by byte.
 
 mod entry;
 mod header;

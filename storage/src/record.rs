@@ -2,7 +2,7 @@
 //!
 //! A record is its schema's number and then operations, in order. They are logical and carry whole
 //! values, so that the same bytes serve recovery, replication, backup and undo.
-//! `docs/src/engine.md` has the layout.
+//! `docs/src/engine-format.md` has the layout.
 
 use crate::{
     KeyspaceId,

@@ -1,7 +1,7 @@
 //! Superblocks: the root of one checkpoint each, and which of two to believe.
 //!
 //! The two files take turns, so writing one never endangers the other; in each the block stands
-//! twice, so one bad sector costs nothing. `docs/src/engine.md` has the layout.
+//! twice, so one bad sector costs nothing. `docs/src/engine-format.md` has the layout.
 
 use crc32c::crc32c;
 
