@@ -1,4 +1,4 @@
-//! The store: an ordered map in memory, and every change of it in one place.
+//! The store: an ordered table in memory, and every change of it in one place.
 //!
 //! Commands and recovery go through the same few changes, so what a command did and what its record
 //! does are the same code. Each change leaves a [`Trail`]: its effect for the journal, and what
@@ -15,49 +15,40 @@
 mod effect;
 mod execute;
 mod key;
+mod table;
+mod value;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use bytes::{Bytes, BytesMut};
 use orloj_net::UnixMs;
 
 pub(crate) use effect::Effect;
 use effect::effects;
-use key::{INLINE, MapKey};
+use key::MapKey;
+use table::Table;
+use value::Stored;
 
 /// What one key holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
-    value: Bytes,
+    value: Stored,
     deadline: Option<UnixMs>,
 }
 
-/// Memory a key takes beside its bytes and its value's, roughly: its place in the map, and the
-/// allocations' own.
-const KEY_COST: usize = size_of::<(MapKey, Entry)>() * 3 / 2 + 32;
+/// Memory a key takes beside its bytes and its value's, roughly: its places in the table and in the
+/// order, which are full to two thirds.
+const KEY_COST: usize = (size_of::<(MapKey, Entry)>() + size_of::<MapKey>()) * 3 / 2;
 
 /// The store.
 #[derive(Debug)]
 pub(crate) struct State {
-    map: BTreeMap<MapKey, Entry>,
+    map: Table,
     due: BTreeSet<(UnixMs, MapKey)>,
     /// Keys with a deadline up to here are gone.
     clock: UnixMs,
     /// No deadline is after the clock and before this.
     next_due: UnixMs,
     memory: usize,
-}
-
-impl Default for State {
-    fn default() -> State {
-        State {
-            map: BTreeMap::new(),
-            due: BTreeSet::new(),
-            clock: UnixMs(0),
-            next_due: NEVER,
-            memory: 0,
-        }
-    }
 }
 
 const NEVER: UnixMs = UnixMs(u64::MAX);
@@ -122,6 +113,15 @@ impl<'a> Trail<'a> {
 }
 
 impl State {
+    /// An empty store. Whoever does not know `seed` cannot choose keys that are slow to find.
+    pub(crate) fn new(seed: u64) -> State {
+        State::with(Table::new(seed), UnixMs(0))
+    }
+
+    fn with(map: Table, clock: UnixMs) -> State {
+        State { map, due: BTreeSet::new(), clock, next_due: NEVER, memory: 0 }
+    }
+
     /// Keys with a deadline up to here are gone.
     pub(crate) fn clock(&self) -> UnixMs {
         self.clock
@@ -162,7 +162,7 @@ impl State {
             match effect {
                 None => return false,
                 Some(Effect::Put { key, value, deadline }) => {
-                    self.put(key, Bytes::copy_from_slice(value), deadline, trail);
+                    self.put(key, value, deadline, trail);
                 }
                 Some(Effect::Remove { key }) => self.remove(key, trail),
                 Some(Effect::Append { key, value }) => self.append_to(key, value, trail),
@@ -185,7 +185,7 @@ impl State {
                     self.replace(key, before.map(|b| b.0));
                 }
                 Undo::Shorten(key, len) => {
-                    if let Some(entry) = self.map.get_mut(&key) {
+                    if let Some(entry) = self.map.get_mut(key.as_bytes()) {
                         self.memory -= entry.value.len() - len;
                         entry.value.truncate(len);
                     }
@@ -214,17 +214,14 @@ impl State {
 
     #[inline]
     fn live(&self, key: &[u8]) -> Option<&Entry> {
-        let entry = match key.len() <= INLINE {
-            true => self.map.get(&MapKey::new(key)),
-            false => self.map.get(key),
-        };
-        entry.filter(|e| e.deadline.is_none_or(|deadline| deadline > self.clock))
+        self.map.get(key).filter(|e| e.deadline.is_none_or(|deadline| deadline > self.clock))
     }
 
     #[inline]
-    fn put(&mut self, key: &[u8], value: Bytes, deadline: Option<UnixMs>, trail: &mut Trail<'_>) {
-        trail.effect(Effect::Put { key, value: &value, deadline });
-        let before = self.replace(MapKey::new(key), Some(Entry { value, deadline }));
+    fn put(&mut self, key: &[u8], value: &[u8], deadline: Option<UnixMs>, trail: &mut Trail<'_>) {
+        trail.effect(Effect::Put { key, value, deadline });
+        let entry = Entry { value: Stored::new(value), deadline };
+        let before = self.replace(MapKey::new(key), Some(entry));
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
     }
 
@@ -237,20 +234,14 @@ impl State {
     /// Makes a key's value longer, a key that is not there being empty.
     fn append_to(&mut self, key: &[u8], value: &[u8], trail: &mut Trail<'_>) {
         if self.live(key).is_none() {
-            return self.put(key, Bytes::copy_from_slice(value), None, trail);
+            return self.put(key, value, None, trail);
         }
-        let map_key = MapKey::new(key);
-        let entry = self.map.get_mut(&map_key).expect("a key that lives is in the map");
+        let entry = self.map.get_mut(key).expect("a key that lives is in the map");
         let len = entry.value.len();
-        // In place, unless somebody still reads the value.
-        let mut longer = std::mem::take(&mut entry.value)
-            .try_into_mut()
-            .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        longer.extend_from_slice(value);
-        entry.value = longer.freeze();
+        entry.value.append(value);
         self.memory += value.len();
         trail.effect(Effect::Append { key, value });
-        trail.undo(|| Undo::Shorten(map_key, len));
+        trail.undo(|| Undo::Shorten(MapKey::new(key), len));
     }
 
     /// Adds to a key's number, a key that is not there being 0.
@@ -263,14 +254,14 @@ impl State {
         let (number, deadline) = match self.live(key) {
             None => (0, None),
             Some(entry) => {
-                let number = orloj_net::parse_i64(&entry.value);
+                let number = orloj_net::parse_i64(entry.value.as_bytes());
                 (number.ok_or(orloj_net::Refusal::NotAnInteger)?, entry.deadline)
             }
         };
         let sum = number.checked_add(by).ok_or(orloj_net::Refusal::Overflow)?;
         let mut digits = Vec::with_capacity(20);
         orloj_net::write_i64(&mut digits, sum);
-        let value = Bytes::copy_from_slice(&digits);
+        let value = Stored::new(&digits);
         trail.effect(Effect::Add { key, by });
         let before = self.replace(MapKey::new(key), Some(Entry { value, deadline }));
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
@@ -293,7 +284,7 @@ impl State {
     }
 
     fn clear(&mut self, trail: &mut Trail<'_>) {
-        let empty = State { clock: self.clock, ..State::default() };
+        let empty = State::with(self.map.fresh(), self.clock);
         let before = std::mem::replace(self, empty);
         trail.effect(Effect::Clear);
         trail.undo(|| Undo::All(Box::new(before)));
