@@ -182,7 +182,7 @@ impl State {
         for undo in undos.into_iter().rev() {
             match undo {
                 Undo::Entry(key, before) => {
-                    self.replace(key, before.map(|b| b.0));
+                    self.replace(key.as_bytes(), before.map(|b| b.0));
                 }
                 Undo::Shorten(key, len) => {
                     if let Some(entry) = self.map.get_mut(key.as_bytes()) {
@@ -204,7 +204,7 @@ impl State {
             match self.due.first() {
                 Some((deadline, key)) if *deadline <= upto => {
                     let key = key.clone();
-                    self.replace(key, None);
+                    self.replace(key.as_bytes(), None);
                 }
                 _ => return false,
             }
@@ -221,13 +221,13 @@ impl State {
     fn put(&mut self, key: &[u8], value: &[u8], deadline: Option<UnixMs>, trail: &mut Trail<'_>) {
         trail.effect(Effect::Put { key, value, deadline });
         let entry = Entry { value: Stored::new(value), deadline };
-        let before = self.replace(MapKey::new(key), Some(entry));
+        let before = self.replace(key, Some(entry));
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
     }
 
     fn remove(&mut self, key: &[u8], trail: &mut Trail<'_>) {
         trail.effect(Effect::Remove { key });
-        let before = self.replace(MapKey::new(key), None);
+        let before = self.replace(key, None);
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
     }
 
@@ -263,7 +263,7 @@ impl State {
         orloj_net::write_i64(&mut digits, sum);
         let value = Stored::new(&digits);
         trail.effect(Effect::Add { key, by });
-        let before = self.replace(MapKey::new(key), Some(Entry { value, deadline }));
+        let before = self.replace(key, Some(Entry { value, deadline }));
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
         Ok(sum)
     }
@@ -278,7 +278,7 @@ impl State {
         let Some(entry) = self.live(key) else { return false };
         let entry = Entry { value: entry.value.clone(), deadline };
         trail.effect(Effect::Deadline { key, deadline });
-        let before = self.replace(MapKey::new(key), Some(entry));
+        let before = self.replace(key, Some(entry));
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
         true
     }
@@ -320,34 +320,27 @@ impl State {
 
     /// The one place where the map changes, but for a value that grows.
     #[inline]
-    fn replace(&mut self, key: MapKey, entry: Option<Entry>) -> Option<Entry> {
-        let cost = KEY_COST + key.as_bytes().len();
+    fn replace(&mut self, key: &[u8], entry: Option<Entry>) -> Option<Entry> {
+        let cost = KEY_COST + key.len();
         let deadline = entry.as_ref().and_then(|e| e.deadline);
-        let due_key = deadline.map(|at| (at, key.clone()));
-        let (before, old_key) = match entry {
+        let before = match entry {
             Some(entry) => {
                 self.memory += cost + entry.value.len();
-                match self.due.is_empty() {
-                    true => (self.map.insert(key, entry), None),
-                    false => {
-                        let old_key = key.clone();
-                        (self.map.insert(key, entry), Some(old_key))
-                    }
-                }
+                self.map.insert(key, entry)
             }
-            None => (self.map.remove(&key), Some(key)),
+            None => self.map.remove(key),
         };
         if let Some(before) = &before {
             self.memory -= cost + before.value.len();
-            if let (Some(at), Some(key)) = (before.deadline, old_key) {
-                self.due.remove(&(at, key));
+            if let Some(at) = before.deadline {
+                self.due.remove(&(at, MapKey::new(key)));
             }
         }
-        if let Some((at, key)) = due_key {
+        if let Some(at) = deadline {
             if at > self.clock {
                 self.next_due = self.next_due.min(at);
             }
-            self.due.insert((at, key));
+            self.due.insert((at, MapKey::new(key)));
         }
         before
     }

@@ -67,15 +67,16 @@ impl Table {
 
     /// Gives a key an entry, and returns the one it had.
     #[inline]
-    pub(super) fn insert(&mut self, key: MapKey, entry: Entry) -> Option<Entry> {
+    pub(super) fn insert(&mut self, key: &[u8], entry: Entry) -> Option<Entry> {
         let seed = &self.seed;
-        let hash = hash(seed, key.as_bytes());
+        let hash = hash(seed, key);
         let rehash = |(key, _): &(MapKey, Entry)| self::hash(seed, key.as_bytes());
-        match self.parts[part(hash)].entry(hash, |(k, _)| *k == key, rehash) {
+        match self.parts[part(hash)].entry(hash, |(k, _)| k.as_bytes() == key, rehash) {
             hash_table::Entry::Occupied(mut place) => {
                 Some(std::mem::replace(&mut place.get_mut().1, entry))
             }
             hash_table::Entry::Vacant(place) => {
+                let key = MapKey::new(key);
                 self.order.insert(key.clone());
                 place.insert((key, entry));
                 None
@@ -83,11 +84,12 @@ impl Table {
         }
     }
 
-    pub(super) fn remove(&mut self, key: &MapKey) -> Option<Entry> {
-        let hash = hash(&self.seed, key.as_bytes());
-        let place = self.parts[part(hash)].find_entry(hash, |(k, _)| k == key).ok()?;
-        self.order.remove(key);
-        let ((_, entry), _) = place.remove();
+    /// Takes a key out, and returns the entry it had.
+    pub(super) fn remove(&mut self, key: &[u8]) -> Option<Entry> {
+        let hash = hash(&self.seed, key);
+        let place = self.parts[part(hash)].find_entry(hash, |(k, _)| k.as_bytes() == key).ok()?;
+        let ((key, entry), _) = place.remove();
+        self.order.remove(&key);
         Some(entry)
     }
 
