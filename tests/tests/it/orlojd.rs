@@ -128,3 +128,18 @@ impl Client {
         }
     }
 }
+
+/// Starts a daemon that must not start: its exit code and the one line it says.
+pub(crate) fn refusal(data: &Path, flags: &[&str]) -> (Option<i32>, String) {
+    refusal_of(Command::new(program()).arg("--data").arg(data).args(flags))
+}
+
+/// As [`refusal`], of a daemon that `command` starts in a way of its own.
+pub(crate) fn refusal_of(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().expect("orlojd runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "not ready");
+    assert_eq!(said.trim_end().lines().count(), 1, "one line: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    (output.status.code(), said)
+}

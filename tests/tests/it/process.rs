@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::orlojd::{Client, Orlojd, program};
+use crate::orlojd::{Client, Orlojd, program, refusal, refusal_of};
 
 /// How far one counter got: acknowledged, and sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,20 +121,6 @@ fn asked_to_stop_it_answers_what_it_received_and_closes_in_order() {
     assert!(size >= answered, "{answered} were answered and {size} are there");
 }
 
-/// Starts a daemon that must not start: its exit code and the one line it says.
-fn refused(data: &Path, flags: &[&str]) -> (Option<i32>, String) {
-    refusal(Command::new(program()).arg("--data").arg(data).args(flags))
-}
-
-fn refusal(command: &mut Command) -> (Option<i32>, String) {
-    let output = command.output().expect("orlojd runs");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "not ready");
-    assert_eq!(said.trim_end().lines().count(), 1, "one line: {said}");
-    assert!(!said.contains("panicked"), "{said}");
-    (output.status.code(), said)
-}
-
 #[test]
 fn what_keeps_it_from_starting_is_said_in_one_line() {
     let dir = tempfile::tempdir().expect("room for a test");
@@ -142,22 +128,22 @@ fn what_keeps_it_from_starting_is_said_in_one_line() {
     let mut node = Orlojd::start(&data, &[]);
     let any = ["--resp", "127.0.0.1:0"];
     let mut said = Vec::new();
-    said.push((refused(&data, &any), "in use by another process"));
+    said.push((refusal(&data, &any), "in use by another process"));
     let other = dir.path().join("other");
-    said.push((refused(&other, &["--resp", &node.addr.clone()]), "the port is in use"));
-    said.push((refused(&other, &["--resp", "192.0.2.1:1"]), "cannot listen there"));
+    said.push((refusal(&other, &["--resp", &node.addr.clone()]), "the port is in use"));
+    said.push((refusal(&other, &["--resp", "192.0.2.1:1"]), "cannot listen there"));
     assert_eq!(node.connect().ask("SET a b"), "+OK");
     node.signal("TERM");
     assert_eq!(node.end().0, Some(0));
-    said.push((refused(&data, &["--durability", "in_memory"]), "holds a database"));
+    said.push((refusal(&data, &["--durability", "in_memory"]), "holds a database"));
 
     let stranger = dir.path().join("stranger");
     fs::create_dir(&stranger).expect("a directory");
     fs::write(stranger.join("homework.txt"), "x").expect("a file");
-    said.push((refused(&stranger, &any), "no database and not empty"));
+    said.push((refusal(&stranger, &any), "no database and not empty"));
     let file = dir.path().join("file");
     fs::write(&file, "x").expect("a file");
-    said.push((refused(&file, &any), "give --data a directory"));
+    said.push((refusal(&file, &any), "give --data a directory"));
 
     let segment = data.join("wal/wal-000001.seg");
     let intact = fs::read(&segment).expect("a segment");
@@ -165,7 +151,7 @@ fn what_keeps_it_from_starting_is_said_in_one_line() {
         let mut bytes = intact.clone();
         bytes[at] ^= 1;
         fs::write(&segment, bytes).expect("it is ours");
-        refused(&data, &any)
+        refusal(&data, &any)
     };
     said.push((damage(1024 + 50), "acknowledged history is damaged"));
     let mut newer = intact.clone();
@@ -175,19 +161,19 @@ fn what_keeps_it_from_starting_is_said_in_one_line() {
         newer[copy + 508..copy + 512].copy_from_slice(&sum.to_le_bytes());
     }
     fs::write(&segment, newer).expect("it is ours");
-    said.push((refused(&data, &any), "start it with the release that wrote it"));
+    said.push((refusal(&data, &any), "start it with the release that wrote it"));
 
     let absent = dir.path().join("absent.toml");
     let absent = absent.to_str().expect("a plain name");
-    said.push((refused(&other, &["--config", absent]), "check the path and its permissions"));
-    said.push((refused(&other, &["--log", "=x="]), "give a level as info"));
+    said.push((refusal(&other, &["--config", absent]), "check the path and its permissions"));
+    said.push((refusal(&other, &["--log", "=x="]), "give a level as info"));
     let unspeakable = dir.path().join(OsStr::from_bytes(b"db-\xff"));
-    said.push((refused(&unspeakable, &any), "the name is not UTF-8"));
+    said.push((refusal(&unspeakable, &any), "the name is not UTF-8"));
     assert!(!unspeakable.exists() && !dir.path().join("db-\u{fffd}").exists());
     fs::write(dir.path().join("bad.toml"), "durabilty = \"strict\"\n").expect("a file");
     let config = dir.path().join("bad.toml");
     let config = config.to_str().expect("a plain name");
-    said.push((refused(&other, &["--config", config]), "did you mean `durability`?"));
+    said.push((refusal(&other, &["--config", config]), "did you mean `durability`?"));
     for ((code, line), expected) in said {
         assert!(line.contains(expected), "{line}: not {expected:?}");
         let configuration = ["did you mean", "check the path", "give a level", "the name is"];
@@ -217,7 +203,7 @@ fn a_directory_it_may_not_use_is_said_in_one_line() {
         if is_root {
             command.uid(NOBODY).gid(NOBODY);
         }
-        refusal(command.arg("--data").arg(data).args(["--resp", "127.0.0.1:0"]))
+        refusal_of(command.arg("--data").arg(data).args(["--resp", "127.0.0.1:0"]))
     };
     let data = dir.path().join("db");
     drop(Orlojd::start(&data, &[]));
