@@ -6,4 +6,5 @@ mod orlojd;
 mod ports;
 mod process;
 mod raft;
+mod rude_clients;
 mod signals;

@@ -64,6 +64,10 @@ impl Orlojd {
         Client::connect(&self.addr).expect("it is ready for clients")
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill exists");
