@@ -11,9 +11,13 @@ use std::{
 
 use crate::orlojd::Orlojd;
 
-/// Where `cargo xtask test` installs the libraries.
-fn installed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients")
+const REMEDY: &str = "`cargo xtask test` installs the clients, or says what keeps it from that";
+
+/// Where `cargo xtask test` has installed the libraries of one language.
+fn installed(language: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients").join(language);
+    assert!(folder.join("installed-from").exists(), "{} is absent; {REMEDY}", folder.display());
+    folder
 }
 
 /// One of the scripts in `tests/clients`.
@@ -36,12 +40,8 @@ fn run(command: &mut Command, input: &[u8]) -> Output {
     let program = command.get_program().to_owned();
     let started =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = started.unwrap_or_else(|error| {
-        panic!(
-            "{}: {error}; `cargo xtask test` installs the clients, or says what keeps it from that",
-            program.display()
-        )
-    });
+    let mut child =
+        started.unwrap_or_else(|error| panic!("{}: {error}; {REMEDY}", program.display()));
     let mut to = child.stdin.take().expect("it is piped");
     let input = input.to_vec();
     let writer = std::thread::spawn(move || to.write_all(&input));
@@ -66,7 +66,7 @@ fn redis_cli(node: &Orlojd, arguments: &[&str], input: &str) -> String {
 #[test]
 fn redis_py_works_in_both_protocols() {
     let (_dir, node) = strict();
-    let mut command = Command::new(installed().join("python/bin/python"));
+    let mut command = Command::new(installed("python").join("bin/python"));
     let said = text(&run(command.arg(script("redis_py.py")).arg(port(&node)), b"").stdout);
     assert!(said.contains("RESP2 works") && said.contains("RESP3 works"), "{said}");
 }
@@ -75,7 +75,7 @@ fn redis_py_works_in_both_protocols() {
 fn ioredis_works_in_both_protocols() {
     let (_dir, node) = strict();
     let mut command = Command::new("node");
-    command.env("CLIENT_LIBRARIES", installed().join("node"));
+    command.env("CLIENT_LIBRARIES", installed("node"));
     let said = text(&run(command.arg(script("ioredis.mjs")).arg(port(&node)), b"").stdout);
     assert!(said.contains("RESP2 works") && said.contains("RESP3 works"), "{said}");
 }
