@@ -4,6 +4,7 @@
 
 mod args;
 mod campaign;
+mod cases;
 mod determinism;
 mod listing;
 mod machine;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
         None => campaign::run(&args.run),
         Some(Task::CheckDeterminism(task)) => determinism::run(&args.run, task),
         Some(Task::Mutants(task)) => mutants::run(&args.run, task),
+        Some(Task::Cases(task)) => cases::run(args.run.json, task),
         Some(Task::List) => listing::run(&args.run),
     };
     match status {

@@ -77,8 +77,18 @@ pub(super) enum Task {
     CheckDeterminism(DeterminismArgs),
     /// Activate each planted defect in turn, and fail if one survives its seeds.
     Mutants(MutantsArgs),
+    /// Replay every case that once failed, and put its defect back to see it fail again.
+    Cases(CasesArgs),
     /// Explain every scenario.
     List,
+}
+
+/// What else `cases` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct CasesArgs {
+    /// Where the cases lie, a file each.
+    #[arg(long, value_name = "PATH", default_value = "seeds")]
+    pub(super) dir: PathBuf,
 }
 
 /// What else `check-determinism` takes.

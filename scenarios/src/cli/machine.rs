@@ -106,6 +106,20 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
         .map_err(|error| format!("{} cannot be read: {error}", path.display()))
 }
 
+/// The files of a directory whose names end in `.extension`, sorted.
+pub(super) fn files(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+    let wrong = |error| format!("{} cannot be listed: {error}", dir.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        if path.extension().is_some_and(|e| e == extension) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Opens a file to read it line by line.
 pub(super) fn lines(path: &Path) -> Result<BufReader<File>, String> {
     let file = File::open(path);
