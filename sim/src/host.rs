@@ -51,10 +51,8 @@ pub(crate) struct Host {
 impl World {
     pub(crate) fn add_host(&mut self, name: &str, rack: u32, boot: Option<Boot>) -> u32 {
         let id = u32::try_from(self.hosts.len()).expect("fewer than 2^32 hosts");
-        assert!(
-            !self.hosts.iter().any(|h| h.name == name),
-            "two hosts are called {name}; names are addresses"
-        );
+        let namesake = self.hosts_by_name.insert(name.to_owned(), id);
+        assert!(namesake.is_none(), "two hosts are called {name}; names are addresses");
         let [_, _, high, low] = (id + 1).to_be_bytes();
         self.hosts.push(Host {
             name: name.to_owned(),
@@ -82,8 +80,10 @@ impl World {
         let host = &mut self.hosts[id as usize];
         assert!(!host.alive, "{} is up already", host.name);
         host.alive = true;
+        if host.boots > 0 {
+            host.directory = Arc::new(Directory::new());
+        }
         host.boots += 1;
-        host.directory = Arc::new(Directory::new());
         let boots = host.boots;
         if let Some(boot) = host.boot.clone() {
             let task = Box::pin(async move {
@@ -171,6 +171,6 @@ impl World {
     }
 
     pub(crate) fn host_named(&self, name: &str) -> Option<u32> {
-        self.hosts.iter().position(|h| h.name == name).map(|i| i as u32)
+        self.hosts_by_name.get(name).copied()
     }
 }

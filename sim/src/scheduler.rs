@@ -57,10 +57,17 @@ const PCT_STEPS: u64 = 20_000;
 
 /// The tasks that are ready, by slot.
 pub(crate) struct Ready {
-    scheduler: Scheduler,
     queue: Ring,
+    /// The next one is among so many that have been ready longest; with one there is no choice.
+    window: u32,
+    /// In place of the queue.
+    pct: Option<Box<Pct>>,
+}
+
+/// Tasks by priority, and the steps at which one falls.
+struct Pct {
     ranked: BinaryHeap<(u64, std::cmp::Reverse<u64>, u32)>,
-    /// For PCT, by slot: the higher runs first.
+    /// By slot: the higher runs first.
     priorities: Vec<u64>,
     pushed: u64,
     picked: u64,
@@ -71,61 +78,72 @@ pub(crate) struct Ready {
 
 impl Ready {
     pub(crate) fn new(scheduler: Scheduler, choices: &mut Choices) -> Ready {
-        let mut change_points = Vec::new();
-        if let Scheduler::Pct { depth } = scheduler {
-            for _ in 1..depth {
-                change_points.push(choices.draw(Stream::Schedule, "pct-change-point", PCT_STEPS));
-            }
-        }
-        Ready {
-            scheduler,
-            queue: Ring::new(),
-            ranked: BinaryHeap::new(),
-            priorities: Vec::new(),
-            pushed: 0,
-            picked: 0,
-            change_points,
-            lowest: u64::from(u32::MAX),
-        }
+        let (window, pct) = match scheduler {
+            Scheduler::Fifo => (1, None),
+            Scheduler::Random => (WINDOW, None),
+            Scheduler::Pct { depth } => (1, Some(Box::new(Pct::new(depth, choices)))),
+        };
+        Ready { queue: Ring::new(), window, pct }
     }
 
     /// A new task is in `slot`.
+    #[inline]
     pub(crate) fn enter(&mut self, slot: u32, choices: &mut Choices) {
-        if let Scheduler::Pct { .. } = self.scheduler {
-            let slot = slot as usize;
-            self.priorities.resize(self.priorities.len().max(slot + 1), 0);
-            let drawn = choices.draw(Stream::Schedule, "pct-priority", 1 << 32);
-            self.priorities[slot] = (1 << 32) + drawn;
+        if let Some(pct) = &mut self.pct {
+            pct.enter(slot, choices);
         }
     }
 
     #[inline]
     pub(crate) fn push(&mut self, slot: u32) {
-        match self.scheduler {
-            Scheduler::Pct { .. } => {
-                self.pushed += 1;
-                let priority = self.priorities[slot as usize];
-                self.ranked.push((priority, std::cmp::Reverse(self.pushed), slot));
-            }
-            _ => self.queue.push(slot),
+        match &mut self.pct {
+            None => self.queue.push(slot),
+            Some(pct) => pct.push(slot),
         }
     }
 
     /// The next slot.
     #[inline]
     pub(crate) fn pop(&mut self, choices: &mut Choices) -> Option<u32> {
-        match self.scheduler {
-            Scheduler::Fifo => self.queue.take(0),
-            Scheduler::Random => {
-                let among = u64::from(self.queue.len.min(WINDOW));
-                let pick = choices.draw(Stream::Schedule, "next-task", among) as u32;
-                self.queue.take(pick)
-            }
-            Scheduler::Pct { .. } => self.pop_ranked(),
+        if let Some(pct) = &mut self.pct {
+            return pct.pop();
+        }
+        let among = u64::from(self.queue.len.min(self.window));
+        let pick = choices.draw(Stream::Schedule, "next-task", among) as u32;
+        self.queue.take(pick)
+    }
+}
+
+impl Pct {
+    fn new(depth: u32, choices: &mut Choices) -> Pct {
+        let change_point = |_| choices.draw(Stream::Schedule, "pct-change-point", PCT_STEPS);
+        Pct {
+            ranked: BinaryHeap::new(),
+            priorities: Vec::new(),
+            pushed: 0,
+            picked: 0,
+            change_points: (1..depth).map(change_point).collect(),
+            lowest: u64::from(u32::MAX),
         }
     }
 
-    fn pop_ranked(&mut self) -> Option<u32> {
+    #[cold]
+    fn enter(&mut self, slot: u32, choices: &mut Choices) {
+        let slot = slot as usize;
+        self.priorities.resize(self.priorities.len().max(slot + 1), 0);
+        let drawn = choices.draw(Stream::Schedule, "pct-priority", 1 << 32);
+        self.priorities[slot] = (1 << 32) + drawn;
+    }
+
+    #[cold]
+    fn push(&mut self, slot: u32) {
+        self.pushed += 1;
+        let priority = self.priorities[slot as usize];
+        self.ranked.push((priority, std::cmp::Reverse(self.pushed), slot));
+    }
+
+    #[cold]
+    fn pop(&mut self) -> Option<u32> {
         let (_, _, slot) = self.ranked.pop()?;
         self.picked += 1;
         if self.change_points.contains(&self.picked) {

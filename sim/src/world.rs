@@ -5,7 +5,7 @@
 //! production code demands, and a thread that is not part of the simulation finds no world and
 //! fails loudly.
 
-use std::{any::Any, cell::Cell, task::Waker};
+use std::{any::Any, cell::Cell, collections::BTreeMap, task::Waker};
 
 use orloj_kernel::{Context, HostKey, Task};
 
@@ -61,6 +61,7 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) trace: Trace,
     pub(crate) hosts: Vec<Host>,
+    pub(crate) hosts_by_name: BTreeMap<String, u32>,
     pub(crate) net: Net,
     pub(crate) disk_ops: Ops,
     pub(crate) coverage: Coverage,
@@ -166,6 +167,7 @@ impl World {
             faults: Faults::default(),
             trace,
             hosts: Vec::new(),
+            hosts_by_name: BTreeMap::new(),
             net: Net::default(),
             disk_ops: Ops::default(),
             coverage: Coverage::default(),

@@ -108,15 +108,24 @@ impl Net {
 
 impl World {
     /// How long `bytes` take from one host to another, stalls and slow links included.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn travel(&mut self, from: u32, to: u32, bytes: usize) -> u64 {
         if from == to {
             return LOOPBACK_NS;
         }
-        let mut delay = match self.net.latency {
+        let delay = match self.net.latency {
             Latency::Fixed(ns) => ns,
             latency => latency.draw(&mut self.choices),
         };
+        if self.net.faulty || self.net.links.disturbed {
+            return self.hinder(delay, from, to, bytes);
+        }
+        delay
+    }
+
+    /// What becomes of a delay where something may be wrong.
+    #[cold]
+    fn hinder(&mut self, mut delay: u64, from: u32, to: u32, bytes: usize) -> u64 {
         if self.net.faulty {
             if self.choices.chance(Choose::Network, "slow-tail", self.net.faults.slow_tail_ppm) {
                 self.faults.count(FaultClass::NetSlowTail);
