@@ -1,6 +1,7 @@
 //! The simulated network: byte streams, listeners, datagrams, and links between hosts that
 //! misbehave.
 
+mod conn;
 mod datagram;
 mod dial;
 mod link;
@@ -58,7 +59,7 @@ impl NetEvent {
 /// Everything of the network.
 #[derive(Default)]
 pub(crate) struct Net {
-    pub(crate) conns: stream::Conns,
+    pub(crate) conns: conn::Conns,
     pub(crate) dials: Vec<dial::Dial>,
     pub(crate) dials_free: Vec<u32>,
     pub(crate) listeners: Vec<dial::Listening>,

@@ -10,7 +10,10 @@ use std::{
 use orloj_kernel::RawStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{NetEvent, WINDOW};
+use super::{
+    NetEvent, WINDOW,
+    conn::{Conn, Pipe},
+};
 use crate::{
     choice::Stream as Choose,
     fault::FaultClass,
@@ -18,124 +21,6 @@ use crate::{
     task::Wake,
     world::{Event, World, try_with, with},
 };
-
-/// What is asked of a connection now and then.
-pub(crate) struct Conn {
-    ports: [u16; 2],
-    boots: [u32; 2],
-}
-
-/// One direction of a connection, all that moving bytes through it touches: writing, arriving and
-/// reading each find what they need in one place.
-pub(crate) struct Pipe {
-    life: u32,
-    pub(crate) from: u32,
-    pub(crate) to: u32,
-    /// Bytes sent: read ones up to `head`, then readable ones, then those on their way.
-    bytes: Vec<u8>,
-    head: u32,
-    readable: u32,
-    /// When the last thing sent arrives. Nothing overtakes it.
-    last_at: u64,
-    reader: Wake,
-    /// Waits for room.
-    writer: Wake,
-    /// Nothing passes any more, and nobody is told.
-    severed: bool,
-    /// Whether the reading end has a handle.
-    open: bool,
-    /// The writing end has said that it sends no more,
-    shut: bool,
-    /// and that has been heard.
-    fin: bool,
-    reader_reset: bool,
-    writer_reset: bool,
-}
-
-impl Pipe {
-    fn new(life: u32, from: u32, to: u32) -> Pipe {
-        Pipe {
-            life,
-            from,
-            to,
-            bytes: Vec::new(),
-            head: 0,
-            readable: 0,
-            last_at: 0,
-            reader: Wake::Nobody,
-            writer: Wake::Nobody,
-            severed: false,
-            open: true,
-            shut: false,
-            fin: false,
-            reader_reset: false,
-            writer_reset: false,
-        }
-    }
-
-    fn unread(&self) -> usize {
-        self.bytes.len() - self.head as usize
-    }
-}
-
-/// The connections; those that are over make room for new ones.
-#[derive(Default)]
-pub(crate) struct Conns {
-    conns: Vec<Conn>,
-    /// Two to a connection, one towards each end.
-    pipes: Vec<Pipe>,
-    free: Vec<u32>,
-}
-
-impl Conns {
-    /// The direction towards the end `side` of a connection that still exists.
-    #[inline]
-    pub(crate) fn pipe(&mut self, conn: u32, life: u32, side: u8) -> Option<&mut Pipe> {
-        self.pipes.get_mut(at(conn, side)).filter(|p| p.life == life)
-    }
-
-    /// From and to which host the direction towards `side` leads.
-    pub(crate) fn route(&self, conn: u32, life: u32, side: u8) -> Option<(u32, u32)> {
-        let pipe = self.pipes.get(at(conn, side)).filter(|p| p.life == life)?;
-        Some((pipe.from, pipe.to))
-    }
-
-    #[inline]
-    fn to(&mut self, conn: u32, side: u8) -> &mut Pipe {
-        &mut self.pipes[at(conn, side)]
-    }
-
-    fn both(&mut self, conn: u32) -> &mut [Pipe] {
-        &mut self.pipes[at(conn, 0)..=at(conn, 1)]
-    }
-
-    /// The end `side` finds its connection reset.
-    fn reset(&mut self, conn: u32, side: u8) {
-        self.to(conn, side).reader_reset = true;
-        self.to(conn, 1 - side).writer_reset = true;
-    }
-
-    fn count(&self) -> u32 {
-        self.conns.len() as u32
-    }
-
-    /// Ends a connection that no handle is left of.
-    fn free_unused(&mut self, conn: u32) {
-        if self.both(conn).iter().any(|p| p.open) {
-            return;
-        }
-        for pipe in self.both(conn) {
-            pipe.life = pipe.life.wrapping_add(1);
-            pipe.bytes = Vec::new();
-        }
-        self.free.push(conn);
-    }
-}
-
-#[inline]
-fn at(conn: u32, side: u8) -> usize {
-    conn as usize * 2 + side as usize
-}
 
 fn reset_error() -> io::Error {
     io::ErrorKind::ConnectionReset.into()
