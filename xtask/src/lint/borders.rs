@@ -102,7 +102,7 @@ const CROSSINGS: &[Crossing] = &[
     },
     Crossing { path: "xtask/", names: &[], reason: "automation works on the machine itself" },
     Crossing {
-        path: "sim/examples/disk_cost.rs",
+        path: "sim/examples/disk_model.rs",
         names: &["libc"],
         reason: "it measures the disk model's own CPU time, outside of any world",
     },

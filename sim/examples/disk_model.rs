@@ -1,4 +1,4 @@
-//! CPU nanoseconds per operation of the disk model: `cargo run --release --example disk_cost`.
+//! CPU nanoseconds per operation of the disk model: `cargo run --release --example disk_model`.
 //!
 //! Fresh memory costs a page fault for every 4 KiB; see it vanish with
 //! MALLOC_TRIM_THRESHOLD_=1000000000.
