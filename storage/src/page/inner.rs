@@ -92,7 +92,8 @@ impl InnerPage<'_> {
         let end = image.len();
         let (lower_len, upper_len) = (usize::from(header.lower), usize::from(header.upper));
         let middle = end - upper_len;
-        let lower = Fence { key: &image[middle - lower_len..middle], version: header.lower_version };
+        let lower =
+            Fence { key: &image[middle - lower_len..middle], version: header.lower_version };
         let upper = Fence { key: &image[middle..], version: header.upper_version };
         let upper = (!header.no_upper).then_some(upper);
         let prefix = prefix_between(lower, upper);

@@ -167,7 +167,7 @@ impl Leaf {
             None => end,
         };
         let oldest = kept - 1;
-        let goes_on = kept == end && end == self.count() && self.goes_on(oldest);
+        let goes_on = end == self.count() && self.goes_on(end - 1);
         if self.version(oldest) <= floor
             && matches!(self.entry(oldest).held, Held::Tombstone)
             && !goes_on
@@ -178,16 +178,22 @@ impl Leaf {
     }
 
     /// Whether the versions of the key at `at`, the last here, go on in the next leaf.
-    pub fn goes_on(&self, at: usize) -> bool {
+    fn goes_on(&self, at: usize) -> bool {
         let prefix = self.prefix_len();
         let next = self.upper_fence().filter(|upper| upper.version != NEWEST);
         next.is_some_and(|upper| &upper.key[prefix..] == self.suffix(at))
     }
 
-    /// Whether the versions of the key at `at`, the first here, began in the leaf before.
-    pub fn came_before(&self, at: usize) -> bool {
-        let (prefix, lower) = (self.prefix_len(), self.lower_fence());
-        lower.version != NEWEST && &lower.key[prefix..] == self.suffix(at)
+    /// The version from which on the next leaf has the versions of `key`, if they are cut there.
+    pub fn goes_on_with(&self, key: &[u8]) -> Option<Lsn> {
+        let next = self.upper_fence().filter(|upper| upper.version != NEWEST && upper.key == key);
+        next.map(|upper| upper.version)
+    }
+
+    /// Whether the versions of `key` are cut where this leaf begins.
+    pub fn came_with(&self, key: &[u8]) -> bool {
+        let lower = self.lower_fence();
+        lower.version != NEWEST && lower.key == key
     }
 
     /// Where to split it so that both parts take about the same: between two keys if there are
