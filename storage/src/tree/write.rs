@@ -67,8 +67,8 @@ impl Tree {
         write: &Write<'_>,
     ) -> Result<Lsn, Step> {
         let mut state = arrival.slot.write();
+        state.warm();
         let content = state.content_mut(arrival.turn)?;
-        arrival.slot.warm();
         let need = write.size(&content.leaf, self.sizes.inline);
         let fits = content.leaf.fits(1, need)
             || self.make_room(to, content, need + Slot::SIZE) && content.leaf.fits(1, need);
