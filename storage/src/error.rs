@@ -145,6 +145,12 @@ pub enum Error {
         /// The key of the lock.
         key: Vec<u8>,
     },
+    /// The lock is held as shared, which never becomes more. Lock for update from the start.
+    #[error("the lock on key {:?} is shared and cannot become more", String::from_utf8_lossy(key))]
+    Upgrade {
+        /// The key of the lock.
+        key: Vec<u8>,
+    },
     /// A lock was not had in time.
     #[error("no lock in time on key {:?}", String::from_utf8_lossy(key))]
     LockTimeout {
@@ -166,6 +172,7 @@ impl Error {
             | Error::KeyspaceName { .. }
             | Error::KeyLength { .. }
             | Error::ValueLength { .. }
+            | Error::Upgrade { .. }
             | Error::HistoryTrimmed { .. } => Verdict::Reject,
             Error::ReadOnly { .. }
             | Error::RolledBack { .. }

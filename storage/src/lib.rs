@@ -12,6 +12,7 @@ mod encoding;
 mod error;
 pub mod journal;
 pub mod keyspace;
+pub mod locks;
 pub mod options;
 pub mod page;
 pub mod record;
