@@ -17,6 +17,7 @@ pub mod options;
 pub mod page;
 pub mod record;
 pub mod superblock;
+pub mod txn;
 
 pub use error::{Corrupt, Error, Verdict};
 pub use journal::{JournalError, Lsn};
