@@ -16,10 +16,17 @@ pub mod locks;
 pub mod options;
 pub mod page;
 pub mod record;
+pub mod retention;
+pub mod snapshots;
 pub mod superblock;
+pub mod sweep;
+pub mod tail;
+pub mod tree;
 pub mod txn;
 
 pub use error::{Corrupt, Error, Verdict};
 pub use journal::{JournalError, Lsn};
 pub use keyspace::{KeyspaceId, Retention};
 pub use options::{Durability, Options};
+pub use snapshots::Snapshot;
+pub use tree::{At, Attempt, Pause};

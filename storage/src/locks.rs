@@ -9,7 +9,8 @@
 //! Commits that hold no locks must not write under somebody's lock. They ask [`Locks::bars`] while
 //! they hold the latches of what they write, and a holder takes its lock before it takes the latch
 //! to read. Whichever latches first is seen by the other: the holder reads what the commit wrote,
-//! or the commit finds the lock. Nothing is asked while nobody holds a lock.
+//! or the commit finds the lock. Nothing is asked while nobody holds a lock. Clearing a whole
+//! keyspace asks nobody; it is a conflict for those who read in it under locks.
 //!
 //! Invariants: holders of a key are compatible; who waits has somebody to wait for; nobody waits
 //! for himself, however indirectly.
@@ -41,9 +42,11 @@ pub struct Owner(u64);
 
 /// A key of some keyspace, in the order in which sets of keys are locked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) keyspace: KeyspaceId,
-    pub(crate) key: Box<[u8]>,
+pub struct Place {
+    /// The keyspace.
+    pub keyspace: KeyspaceId,
+    /// The key.
+    pub key: Box<[u8]>,
 }
 
 impl Place {
@@ -91,12 +94,15 @@ impl Locks {
     /// Whether anybody but `owner` holds a lock on the key, so that it must not be written now.
     ///
     /// To be asked under the latch of the key's leaf.
+    #[inline]
     pub fn bars(&self, owner: Option<Owner>, keyspace: KeyspaceId, key: &[u8]) -> bool {
-        !self.is_empty()
-            && self
-                .partition(keyspace, key)
-                .find(keyspace, key)
-                .is_some_and(|lock| lock.is_held_by_another(owner))
+        !self.is_empty() && self.is_held_by_another(owner, keyspace, key)
+    }
+
+    #[cold]
+    fn is_held_by_another(&self, than: Option<Owner>, keyspace: KeyspaceId, key: &[u8]) -> bool {
+        let partition = self.partition(keyspace, key);
+        partition.find(keyspace, key).is_some_and(|lock| lock.is_held_by_another(than))
     }
 
     fn next_owner(&self) -> Owner {

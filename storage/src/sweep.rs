@@ -111,7 +111,8 @@ fn commit(tree: &Tree, due: &mut Vec<Due>) -> Attempt<ControlFlow<Swept>> {
         Check::VersionIs { keyspace, key, expected, now: 0 }
     };
     let checks: Vec<Check<'_>> = live.iter().map(is_same).collect();
-    let entries = due.iter().map(|due| Op::Delete { keyspace: KeyspaceId::DEADLINES, key: &due.entry });
+    let entries =
+        due.iter().map(|due| Op::Delete { keyspace: KeyspaceId::DEADLINES, key: &due.entry });
     let keys = live.iter().map(|(keyspace, key, _)| Op::Delete { keyspace: *keyspace, key });
     let writes: Vec<Op<'_>> = entries.chain(keys).collect();
     let swept = Swept { entries: due.len(), keys: live.len(), more: false };

@@ -163,8 +163,7 @@ mod tests {
         let scan = reads.begin_scan(of);
         reads.scanned(scan, false, None);
         let ranges = reads.ranges();
-        let range =
-            Check::RangeUnchanged { keyspace: KS, from: b"b", to: None, since: Lsn(3) };
+        let range = Check::RangeUnchanged { keyspace: KS, from: b"b", to: None, since: Lsn(3) };
         assert_eq!(reads.unchanged(&ranges, Lsn(3)), [unchanged(KS, b"a", Lsn(3)), range]);
         let absent = Check::VersionIs { keyspace: KS, key: b"e", expected: Lsn(0), now: 7 };
         assert!(reads.versions(7).eq([absent]) && !reads.expects_nothing());

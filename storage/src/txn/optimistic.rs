@@ -6,10 +6,9 @@ use std::sync::Arc;
 use super::{
     Entry, Scan, Seen, Terms,
     check::{Reads, unchanged},
-    has_passed,
     overlay::{Overlay, Own},
     ranges::Scanned,
-    write::{Writing, check_put},
+    write::{self, check_put},
 };
 use crate::{
     Error, Lsn,
@@ -69,12 +68,7 @@ impl Transaction {
     ///
     /// # Errors
     /// [`Pause`](crate::tree::Pause); ask again, or begin again if it is [`Error::RolledBack`].
-    pub fn get(
-        &mut self,
-        from: &Keyspace,
-        key: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Attempt<Option<Seen>> {
+    pub fn get(&mut self, from: &Keyspace, key: &[u8], out: &mut Vec<u8>) -> Attempt<Option<Seen>> {
         if let Some(own) = self.own.get(from.id(), key) {
             return Ok(own.read(self.terms.now, out));
         }
@@ -90,14 +84,9 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`Transaction::get`].
-    pub fn scan(
-        &mut self,
-        of: &Arc<Keyspace>,
-        from: &[u8],
-        to: Option<&[u8]>,
-    ) -> Attempt<Scan> {
+    pub fn scan(&mut self, of: &Arc<Keyspace>, from: &[u8], to: Option<&[u8]>) -> Attempt<Scan> {
         self.snapshot.check()?;
-        let mut scan = Scan::new(of, from, to, self.version(), None)?;
+        let mut scan = Scan::new(of, from, to, self.version())?;
         if self.isolation == Isolation::Serializable {
             let scanned = Scanned { keyspace: of.id(), from, to, since: self.version() };
             scan.id = Some(self.reads.begin_scan(scanned));
@@ -185,7 +174,6 @@ impl Transaction {
         };
         checks.extend(self.reads.versions(self.terms.now));
         checks.push(Check::Intact { taken_back: self.taken_back });
-        let writing = Writing { tree: &self.tree, terms: self.terms, own: &self.own };
-        writing.commit(&mut self.holder, checks)
+        write::commit(&self.tree, self.terms, &mut self.holder, checks, &self.own)
     }
 }

@@ -1,17 +1,18 @@
 //! Pessimistic transactions: lock, read the latest, and be sure that it stays so.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Entry, Scan, Seen, Terms,
     check::Reads,
     overlay::{Overlay, Own},
     ranges::Scanned,
-    write::{Writing, check_put},
+    write::{self, check_put},
 };
 use crate::{
     Error, KeyspaceId, Lsn,
     locks::{Holder, Mode},
+    snapshots::Snapshot,
     tree::{At, Attempt, Check, Keyspace, Pause, Tree},
 };
 
@@ -33,6 +34,10 @@ pub struct Locked {
     rests_on: Lsn,
     reads: Reads,
     own: Overlay,
+    /// Of its scans: what they rest on stays to be told at commit.
+    snapshots: Vec<Snapshot>,
+    /// A version before the first read of each keyspace.
+    since: BTreeMap<KeyspaceId, Lsn>,
 }
 
 impl Locked {
@@ -46,6 +51,8 @@ impl Locked {
             rests_on: Lsn(0),
             reads: Reads::default(),
             own: Overlay::default(),
+            snapshots: Vec::new(),
+            since: BTreeMap::new(),
         }
     }
 
@@ -87,6 +94,8 @@ impl Locked {
         if let Some(own) = self.own.get(from.id(), key) {
             return Ok(own.read(self.terms.now, out));
         }
+        let assigned = self.tree.tail().assigned();
+        self.since.entry(from.id()).or_insert(assigned);
         let found = self.tree.get(from, key, At::Assigned, out)?;
         // A key that is not there was perhaps deleted a moment ago.
         let newest = found.map_or_else(|| self.tree.tail().assigned(), |found| found.version);
@@ -99,16 +108,12 @@ impl Locked {
     ///
     /// # Errors
     /// [`Pause`]; ask again.
-    pub fn scan(
-        &mut self,
-        of: &Arc<Keyspace>,
-        from: &[u8],
-        to: Option<&[u8]>,
-    ) -> Attempt<Scan> {
+    pub fn scan(&mut self, of: &Arc<Keyspace>, from: &[u8], to: Option<&[u8]>) -> Attempt<Scan> {
         self.holder()?;
         let snapshot = self.tree.snapshot();
         let since = snapshot.version();
-        let mut scan = Scan::new(of, from, to, since, Some(snapshot))?;
+        let mut scan = Scan::new(of, from, to, since)?;
+        self.snapshots.push(snapshot);
         scan.id = Some(self.reads.begin_scan(Scanned { keyspace: of.id(), from, to, since }));
         Ok(scan)
     }
@@ -178,9 +183,14 @@ impl Locked {
         self.holder()?.settle()?;
         let ranges = self.reads.ranges();
         let mut checks = self.reads.unchanged(&ranges, Lsn(0));
+        // No key that it locked can have changed, but a whole keyspace can have been cleared: so
+        // much is told of an empty range.
+        checks.extend(self.since.iter().map(|(keyspace, since)| {
+            let (from, to): (&[u8], _) = (&[], Some(&[][..]));
+            Check::RangeUnchanged { keyspace: *keyspace, from, to, since: *since }
+        }));
         checks.push(Check::Intact { taken_back: self.taken_back });
-        let writing = Writing { tree: &self.tree, terms: self.terms, own: &self.own };
-        writing.commit(&mut self.holder, checks)
+        write::commit(&self.tree, self.terms, &mut self.holder, checks, &self.own)
     }
 
     fn lock_one(&mut self, keyspace: KeyspaceId, key: &[u8], mode: Mode) -> Attempt<()> {

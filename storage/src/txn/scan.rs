@@ -10,7 +10,6 @@ use super::{
 use crate::{
     KeyspaceId, Lsn,
     page::ValuePointer,
-    snapshots::Snapshot,
     tree::{Attempt, Cursor, Item, Keyspace},
 };
 
@@ -36,8 +35,6 @@ pub struct Scan {
     pub(super) id: Option<ScanId>,
     keyspace: KeyspaceId,
     cursor: Cursor,
-    /// What makes the cursor's version stay readable.
-    _snapshot: Option<Snapshot>,
     /// Where own writes are looked for.
     from: Bound<Vec<u8>>,
     to: Bound<Vec<u8>>,
@@ -74,7 +71,8 @@ impl Copied {
 }
 
 impl Scan {
-    /// A walk over the keys from `from` on and before `to`, or to the last, as of `at`.
+    /// A walk over the keys from `from` on and before `to`, or to the last, as of `at`, which
+    /// a snapshot keeps readable.
     ///
     /// # Errors
     /// [`Error::HistoryTrimmed`](crate::Error::HistoryTrimmed).
@@ -83,13 +81,11 @@ impl Scan {
         from: &[u8],
         to: Option<&[u8]>,
         at: Lsn,
-        snapshot: Option<Snapshot>,
     ) -> Attempt<Scan> {
         Ok(Scan {
             id: None,
             keyspace: keyspace.id(),
             cursor: Cursor::new(keyspace, from, to, at)?,
-            _snapshot: snapshot,
             from: Bound::Included(from.to_vec()),
             to: to.map_or(Bound::Unbounded, |to| Bound::Excluded(to.to_vec())),
             front: Copied::default(),
@@ -114,7 +110,8 @@ impl Scan {
                 false => own.last(self.keyspace, from, to),
             };
             let Some((key, own)) = written.filter(|(key, _)| {
-                let is_ahead = if is_front { *key <= &*committed.key } else { *key >= &*committed.key };
+                let is_ahead =
+                    if is_front { *key <= &*committed.key } else { *key >= &*committed.key };
                 !committed.full || is_ahead
             }) else {
                 if !committed.full {

@@ -5,6 +5,7 @@
 //! one does not, nothing happens. The asserts speak of the state before the first operation.
 
 mod decide;
+mod execute;
 mod format;
 mod kind;
 
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::KeyspaceId;
 pub use decide::{Abort, Answer};
+pub use execute::{Execution, Outcome, Progress};
 pub use kind::{Kind, kind};
 
 /// Most keys of a shot.

@@ -4,58 +4,69 @@ use std::sync::Arc;
 
 use super::{Terms, overlay::Overlay};
 use crate::{
-    Error, Lsn,
+    Error, KeyspaceId, Lsn,
     locks::{Holder, Mode},
     record::{KEY_MAX, Op},
-    sweep::index_key,
+    sweep::{INDEX_HEAD, index_key},
     tree::{Attempt, Check, Pause, Tree, check_sizes},
 };
 
-/// What a transaction is about to write.
-pub(super) struct Writing<'a> {
-    pub(super) tree: &'a Arc<Tree>,
-    pub(super) terms: Terms,
-    pub(super) own: &'a Overlay,
+/// The writes of a transaction, with the entries of the index that their deadlines ask for.
+pub(super) struct Writes<'a> {
+    own: &'a Overlay,
+    due: Vec<Vec<u8>>,
 }
 
-impl<'a> Writing<'a> {
-    /// Commits if `checks` hold.
-    ///
-    /// If somebody has locks on what is written then all of that is locked first, in order, so
-    /// the commit takes its place in the queues and can close no circle of waiting.
-    pub(super) fn commit(
-        &self,
-        holder: &mut Option<Holder>,
-        mut checks: Vec<Check<'a>>,
-    ) -> Attempt<Lsn> {
-        let due: Vec<Vec<u8>> = self.own.ops().filter_map(|op| index_key(&op)).collect();
-        let ops: Vec<Op<'_>> = self.own.ops().chain(due.iter().map(|key| index_entry(key))).collect();
-        loop {
-            if let Some(holder) = holder {
-                let keys = self.own.keys().map(|(keyspace, key)| (keyspace, key, Mode::Exclusive));
-                if let Some(wait) = holder.lock_all(keys)? {
-                    return Err(Pause::Wait(wait));
-                }
-                holder.settle()?;
-                checks.push(Check::Owner(holder.owner()));
-            }
-            match self.tree.commit(&checks, &ops) {
-                Err(Pause::Locked(_)) if holder.is_none() => {
-                    *holder = Some(Holder::new(self.tree.locks(), self.terms.deadline));
-                }
-                Err(again @ (Pause::Miss(_) | Pause::Room)) => return Err(again),
-                done => {
-                    *holder = None;
-                    return done;
-                }
-            }
-        }
+impl<'a> Writes<'a> {
+    pub(super) fn of(own: &'a Overlay) -> Writes<'a> {
+        Writes { own, due: own.ops().filter_map(|op| index_key(&op)).collect() }
+    }
+
+    pub(super) fn ops(&self) -> Vec<Op<'_>> {
+        // The entry says all it has to say by its key.
+        let entry = |key| {
+            let keyspace = KeyspaceId::DEADLINES;
+            Op::Put { keyspace, key, value: &[], deadline: None }
+        };
+        self.own.ops().chain(self.due.iter().map(|key| entry(key.as_slice()))).collect()
     }
 }
 
-/// The entry of a deadline in the index, which says all it has to say by its key.
-fn index_entry(key: &[u8]) -> Op<'_> {
-    Op::Put { keyspace: crate::KeyspaceId::DEADLINES, key, value: &[], deadline: None }
+/// Commits `own` if `checks` hold.
+///
+/// If somebody has locks on what is written then all of that is locked first, in order, so the
+/// commit takes its place in the queues and can close no circle of waiting.
+///
+/// # Errors
+/// [`Pause`]; all but [`Pause::Failed`] may be asked again, and only then is `holder` kept.
+pub(super) fn commit<'a>(
+    tree: &Arc<Tree>,
+    terms: Terms,
+    holder: &mut Option<Holder>,
+    mut checks: Vec<Check<'a>>,
+    own: &'a Overlay,
+) -> Attempt<Lsn> {
+    let writes = Writes::of(own);
+    let ops = writes.ops();
+    loop {
+        if let Some(holder) = holder {
+            let keys = own.keys().map(|(keyspace, key)| (keyspace, key, Mode::Exclusive));
+            if let Some(wait) = holder.lock_all(keys)? {
+                return Err(Pause::Wait(wait));
+            }
+            checks.push(Check::Owner(holder.owner()));
+        }
+        match tree.commit(&checks, &ops) {
+            Err(Pause::Locked(_)) if holder.is_none() => {
+                *holder = Some(Holder::new(tree.locks(), terms.deadline));
+            }
+            Err(again @ (Pause::Miss(_) | Pause::Room)) => return Err(again),
+            done => {
+                *holder = None;
+                return done;
+            }
+        }
+    }
 }
 
 /// Makes sure that key and value can be written.
@@ -65,7 +76,7 @@ fn index_entry(key: &[u8]) -> Op<'_> {
 pub(super) fn check_put(key: &[u8], value: &[u8], deadline: Option<u64>) -> Result<(), Error> {
     check_sizes(key, value)?;
     match deadline {
-        Some(_) if key.len() > KEY_MAX - crate::sweep::INDEX_HEAD => {
+        Some(_) if key.len() > KEY_MAX - INDEX_HEAD => {
             Err(Error::DeadlineKeyLength { len: key.len() })
         }
         _ => Ok(()),

@@ -248,14 +248,20 @@ fn every_anomaly_is_found_in_a_history_that_shows_it() {
     assert_eq!(found(&aborted), [G1a].into());
     let half = [(2, "i", "", Some("a"), 0), w(2, "x", "a", 1), r(1, "x", Some("a"), 1)];
     assert_eq!(found(&half), [G1b].into());
-    let flow =
-        [w(1, "x", "1x", 1), r(2, "x", Some("1x"), 1), w(2, "y", "2y", 2), r(1, "y", Some("2y"), 2)];
+    let flow = [
+        w(1, "x", "1x", 1),
+        r(2, "x", Some("1x"), 1),
+        w(2, "y", "2y", 2),
+        r(1, "y", Some("2y"), 2),
+    ];
     assert_eq!(found(&flow), [G1c].into());
-    let skew = [r(1, "x", None, 0), w(2, "x", "2x", 1), w(2, "y", "2y", 1), r(1, "y", Some("2y"), 1)];
+    let skew =
+        [r(1, "x", None, 0), w(2, "x", "2x", 1), w(2, "y", "2y", 1), r(1, "y", Some("2y"), 1)];
     assert_eq!(found(&skew), [GSingle].into());
     let lost = [r(1, "x", None, 0), w(2, "x", "2x", 1), w(1, "x", "1x", 2)];
     assert_eq!(found(&lost), [GSingle].into());
-    let write_skew = [r(1, "x", None, 0), r(2, "y", None, 0), w(1, "y", "1y", 1), w(2, "x", "2x", 2)];
+    let write_skew =
+        [r(1, "x", None, 0), r(2, "y", None, 0), w(1, "y", "1y", 1), w(2, "x", "2x", 2)];
     assert_eq!(found(&write_skew), [G2Item].into());
     let scan = |id, at| (id, "scan", "a", Some("z"), at);
     let phantom = [scan(1, 0), scan(2, 0), w(1, "p", "1p", 1), w(2, "q", "2q", 2)];

@@ -1,0 +1,3 @@
+//! Transactions against each other on a tree in memory.
+
+mod history;
