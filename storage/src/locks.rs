@@ -201,4 +201,4 @@ fn hash(keyspace: KeyspaceId, key: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,7 +14,7 @@ use crate::Error;
 const KS: KeyspaceId = KeyspaceId(16);
 const NEVER: Instant = Instant(u64::MAX);
 
-fn is_over(wait: &mut Wait) -> bool {
+pub(crate) fn is_over(wait: &mut Wait) -> bool {
     let mut cx = TaskContext::from_waker(Waker::noop());
     !matches!(Pin::new(&mut wait.answer).poll(&mut cx), Poll::Pending)
 }
@@ -156,10 +156,10 @@ fn the_strongest_mode_of_a_key_counts() {
 }
 
 /// SplitMix64: enough for choosing what happens next.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

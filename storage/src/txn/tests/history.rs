@@ -33,7 +33,10 @@ pub(super) type Id = usize;
 
 #[derive(Debug, Default)]
 struct Txn {
-    committed: bool,
+    /// The first version at which all that it did counts, if it committed.
+    committed: Option<Lsn>,
+    /// The state that everything it read should be of, if it is to be serial.
+    serial: Lsn,
     reads: Vec<Read>,
     scans: Vec<Scan>,
 }
@@ -46,11 +49,15 @@ struct Read {
     at: Lsn,
 }
 
+/// Keys from one on and before another.
 #[derive(Debug)]
 struct Scan {
     from: Vec<u8>,
     to: Vec<u8>,
     at: Lsn,
+    /// Keys that its own writes hid.
+    own: BTreeSet<Vec<u8>>,
+    saw: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// A version of a key.
@@ -67,8 +74,6 @@ pub(super) struct History {
     txns: BTreeMap<Id, Txn>,
     /// Oldest first.
     versions: BTreeMap<Vec<u8>, Vec<Version>>,
-    /// What was read and never installed, told by who found out.
-    strange: BTreeSet<Anomaly>,
     /// Values that a transaction replaced itself, or never committed.
     intermediate: BTreeMap<Vec<u8>, Id>,
 }
@@ -80,9 +85,20 @@ impl History {
         self.txns.entry(id).or_default().reads.push(read);
     }
 
-    /// `id` scanned from `from` to before `to` in the state at `at`. What it saw is told as reads.
-    pub(super) fn scan(&mut self, id: Id, from: &[u8], to: &[u8], at: Lsn) {
-        let scan = Scan { from: from.to_vec(), to: to.to_vec(), at };
+    /// `id` scanned from `from` to before `to` in the state at `at`, and saw `saw` besides `own`,
+    /// the keys that it had written itself.
+    pub(super) fn scan(
+        &mut self,
+        id: Id,
+        (from, to): (&[u8], &[u8]),
+        at: Lsn,
+        own: BTreeSet<Vec<u8>>,
+        saw: BTreeMap<Vec<u8>, Vec<u8>>,
+    ) {
+        for (key, value) in &saw {
+            self.read(id, key, Some(value), at);
+        }
+        let scan = Scan { from: from.to_vec(), to: to.to_vec(), at, own, saw };
         self.txns.entry(id).or_default().scans.push(scan);
     }
 
@@ -99,23 +115,69 @@ impl History {
         versions.sort_by_key(|version| version.at);
     }
 
-    /// `id` is told that all of it happened.
-    pub(super) fn committed(&mut self, id: Id) {
-        self.txns.entry(id).or_default().committed = true;
+    /// `id` is told that all of it happened, at `version`, which it made itself if it wrote.
+    pub(super) fn committed(&mut self, id: Id, version: Lsn, wrote: bool) {
+        let txn = self.txns.entry(id).or_default();
+        txn.committed = Some(version);
+        txn.serial = if wrote { version.previous() } else { version };
     }
 
     fn is_committed(&self, id: Id) -> bool {
-        self.txns.get(&id).is_some_and(|txn| txn.committed)
+        self.txns.get(&id).is_some_and(|txn| txn.committed.is_some())
+    }
+
+    /// What a key held in the state at `at`.
+    fn held(&self, key: &[u8], at: Lsn) -> Option<&Vec<u8>> {
+        let versions = self.versions.get(key)?;
+        let later = versions.partition_point(|version| version.at <= at);
+        versions[later.checked_sub(1)?].value.as_ref()
+    }
+
+    fn is_of(&self, read: &Read, at: Lsn) -> bool {
+        self.held(&read.key, at) == read.saw.as_ref()
+    }
+
+    fn is_scan_of(&self, scan: &Scan, at: Lsn) -> bool {
+        let keys = self.versions.range(scan.from.clone()..scan.to.clone()).map(|(key, _)| key);
+        let others = keys.filter(|key| !scan.own.contains(*key));
+        others.filter_map(|key| Some((key, self.held(key, at)?))).eq(&scan.saw)
+    }
+
+    /// Asserts that every transaction, committed or not, read what the states it named held.
+    pub(super) fn assert_reads(&self) {
+        for (id, txn) in &self.txns {
+            for read in &txn.reads {
+                let held = self.held(&read.key, read.at);
+                assert!(self.is_of(read, read.at), "{id} read {read:?}, it held {held:?}");
+            }
+            for scan in &txn.scans {
+                assert!(self.is_scan_of(scan, scan.at), "{id} scanned {scan:?}");
+            }
+        }
+    }
+
+    /// Asserts that one after the other, in the order of their versions, the committed transactions
+    /// would have read the same.
+    pub(super) fn assert_serial(&self) {
+        for (id, txn) in self.txns.iter().filter(|(_, txn)| txn.committed.is_some()) {
+            let at = txn.serial;
+            for read in &txn.reads {
+                let held = self.held(&read.key, at);
+                assert!(self.is_of(read, at), "{id} at {at} read {read:?}, serially {held:?}");
+            }
+            for scan in &txn.scans {
+                assert!(
+                    self.is_scan_of(scan, at),
+                    "{id} at {at} scanned {scan:?}, not so serially"
+                );
+            }
+        }
     }
 
     /// Every anomaly among the committed transactions.
-    ///
-    /// # Panics
-    /// If a read saw what the state it was read from did not hold: that is no anomaly but a bug.
-    pub(super) fn anomalies(mut self) -> BTreeSet<Anomaly> {
-        self.dirty_reads();
+    pub(super) fn anomalies(&self) -> BTreeSet<Anomaly> {
+        let mut found = self.dirty_reads();
         let edges = self.edges();
-        let mut found = std::mem::take(&mut self.strange);
         let item = |edge: &Edge| edge.kind != Kind::RangeRw;
         let flow = |edge: &Edge| matches!(edge.kind, Kind::Ww | Kind::Wr);
         for edge in &edges {
@@ -166,30 +228,29 @@ impl History {
     }
 
     /// Reads of what nobody should have seen.
-    fn dirty_reads(&mut self) {
-        for (id, txn) in self.txns.iter().filter(|(_, txn)| txn.committed) {
+    fn dirty_reads(&self) -> BTreeSet<Anomaly> {
+        let mut found = BTreeSet::new();
+        for (id, txn) in self.txns.iter().filter(|(_, txn)| txn.committed.is_some()) {
             for value in txn.reads.iter().filter_map(|read| read.saw.as_ref()) {
                 if let Some(by) = self.intermediate.get(value).filter(|by| *by != id) {
                     let committed = self.is_committed(*by);
-                    self.strange.insert(if committed { Anomaly::G1b } else { Anomaly::G1a });
+                    found.insert(if committed { Anomaly::G1b } else { Anomaly::G1a });
                 }
                 let all = self.versions.values().flatten();
                 let mut writers = all.filter(|version| version.value.as_ref() == Some(value));
                 if writers.any(|version| !self.is_committed(version.by)) {
-                    self.strange.insert(Anomaly::G1a);
+                    found.insert(Anomaly::G1a);
                 }
             }
         }
+        found
     }
 }
 
 /// The version that a read saw and the one that replaced it.
 fn around<'a>(versions: &'a [Version], read: &Read) -> (Option<&'a Version>, Option<&'a Version>) {
     let later = versions.partition_point(|version| version.at <= read.at);
-    let seen = later.checked_sub(1).map(|at| &versions[at]);
-    let held = seen.and_then(|version| version.value.as_ref());
-    assert_eq!(held, read.saw.as_ref(), "read from the state at {}: {:?}", read.at, read.key);
-    (seen, versions.get(later))
+    (later.checked_sub(1).map(|at| &versions[at]), versions.get(later))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -220,70 +281,98 @@ fn leads(edges: &BTreeSet<Edge>, from: Id, to: Id, over: &dyn Fn(&Edge) -> bool)
     false
 }
 
-/// A history by hand: who does what, at which version.
-fn by_hand(events: &[(Id, &str, &str, Option<&str>, u64)], committed: &[Id]) -> BTreeSet<Anomaly> {
+/// Who does what: reads, writes, scans from a to z that see nothing, writes and replaces it.
+type Event = (Id, &'static str, &'static str, Option<&'static str>, u64);
+
+fn by_hand(events: &[Event], committed: &[Id]) -> History {
     let mut history = History::default();
     for (id, what, key, value, at) in events {
         let (key, value, at) = (key.as_bytes(), value.map(str::as_bytes), Lsn(*at));
         match *what {
             "r" => history.read(*id, key, value, at),
             "w" => history.installed(*id, key, value, at),
-            "scan" => history.scan(*id, key, value.expect("an end"), at),
+            "scan" => history.scan(*id, (b"a", b"z"), at, BTreeSet::new(), BTreeMap::new()),
             _ => history.intermediate(*id, value.expect("a value")),
         }
     }
-    committed.iter().for_each(|id| history.committed(*id));
-    history.anomalies()
+    for id in committed {
+        let of = |event: &&Event| event.0 == *id;
+        let at = events.iter().filter(of).map(|event| event.4).max().unwrap_or(0);
+        let wrote = events.iter().filter(of).any(|event| event.1 == "w");
+        history.committed(*id, Lsn(at), wrote);
+    }
+    history.assert_reads();
+    history
+}
+
+const fn w(id: Id, key: &'static str, value: &'static str, at: u64) -> Event {
+    (id, "w", key, Some(value), at)
+}
+
+const fn r(id: Id, key: &'static str, value: Option<&'static str>, at: u64) -> Event {
+    (id, "r", key, value, at)
+}
+
+const fn scan(id: Id, at: u64) -> Event {
+    (id, "scan", "", None, at)
 }
 
 #[test]
 fn every_anomaly_is_found_in_a_history_that_shows_it() {
     use Anomaly::{G0, G1a, G1b, G1c, G2Item, GSingle, Phantom};
-    let found = |events: &[(Id, &str, &str, Option<&str>, u64)]| by_hand(events, &[1, 2]);
-    let w = |id, key, value, at| (id, "w", key, Some(value), at);
-    let r = |id, key, value, at| (id, "r", key, value, at);
-    let dirty = [w(1, "x", "1x", 1), w(2, "x", "2x", 2), w(2, "y", "2y", 3), w(1, "y", "1y", 4)];
-    assert_eq!(found(&dirty), [G0].into());
-    let aborted = [w(3, "x", "3x", 1), r(1, "x", Some("3x"), 1)];
-    assert_eq!(found(&aborted), [G1a].into());
-    let half = [(2, "i", "", Some("a"), 0), w(2, "x", "a", 1), r(1, "x", Some("a"), 1)];
-    assert_eq!(found(&half), [G1b].into());
-    let flow = [
-        w(1, "x", "1x", 1),
-        r(2, "x", Some("1x"), 1),
-        w(2, "y", "2y", 2),
-        r(1, "y", Some("2y"), 2),
+    let cases: &[(Anomaly, &[Event])] = &[
+        (G0, &[w(1, "x", "1x", 1), w(2, "x", "2x", 2), w(2, "y", "2y", 3), w(1, "y", "1y", 4)]),
+        (G1a, &[w(3, "x", "3x", 1), r(1, "x", Some("3x"), 1)]),
+        (G1b, &[(2, "i", "", Some("a"), 0), w(2, "x", "a", 1), r(1, "x", Some("a"), 1)]),
+        (
+            G1c,
+            &[
+                w(1, "x", "1x", 1),
+                r(2, "x", Some("1x"), 1),
+                w(2, "y", "2y", 2),
+                r(1, "y", Some("2y"), 2),
+            ],
+        ),
+        // Read skew, lost update.
+        (
+            GSingle,
+            &[r(1, "x", None, 0), w(2, "x", "2x", 1), w(2, "y", "2y", 1), r(1, "y", Some("2y"), 1)],
+        ),
+        (GSingle, &[r(1, "x", None, 0), w(2, "x", "2x", 1), w(1, "x", "1x", 2)]),
+        // Write skew, on items and on ranges.
+        (G2Item, &[r(1, "x", None, 0), r(2, "y", None, 0), w(1, "y", "1y", 1), w(2, "x", "2x", 2)]),
+        (Phantom, &[scan(1, 0), scan(2, 0), w(1, "p", "1p", 1), w(2, "q", "2q", 2)]),
     ];
-    assert_eq!(found(&flow), [G1c].into());
-    let skew =
-        [r(1, "x", None, 0), w(2, "x", "2x", 1), w(2, "y", "2y", 1), r(1, "y", Some("2y"), 1)];
-    assert_eq!(found(&skew), [GSingle].into());
-    let lost = [r(1, "x", None, 0), w(2, "x", "2x", 1), w(1, "x", "1x", 2)];
-    assert_eq!(found(&lost), [GSingle].into());
-    let write_skew =
-        [r(1, "x", None, 0), r(2, "y", None, 0), w(1, "y", "1y", 1), w(2, "x", "2x", 2)];
-    assert_eq!(found(&write_skew), [G2Item].into());
-    let scan = |id, at| (id, "scan", "a", Some("z"), at);
-    let phantom = [scan(1, 0), scan(2, 0), w(1, "p", "1p", 1), w(2, "q", "2q", 2)];
-    assert_eq!(found(&phantom), [Phantom].into());
+    for (anomaly, events) in cases {
+        assert_eq!(by_hand(events, &[1, 2]).anomalies(), [*anomaly].into(), "{events:?}");
+    }
 }
 
 #[test]
 fn a_serial_history_shows_none() {
     let events = [
-        (1, "scan", "a", Some("z"), 0),
-        (1, "w", "x", Some("1"), 1),
-        (2, "r", "x", Some("1"), 1),
+        scan(1, 0),
+        w(1, "x", "1", 1),
+        r(2, "x", Some("1"), 1),
         (2, "w", "x", None, 2),
-        (3, "r", "x", None, 2),
-        (3, "scan", "a", Some("z"), 2),
-        (3, "w", "y", Some("3"), 3),
+        r(3, "x", None, 2),
+        scan(3, 2),
+        w(3, "y", "3", 3),
+        r(4, "y", Some("3"), 3),
     ];
-    assert_eq!(by_hand(&events, &[1, 2, 3]), BTreeSet::new());
+    let history = by_hand(&events, &[1, 2, 3, 4]);
+    assert_eq!(history.anomalies(), BTreeSet::new());
+    history.assert_serial();
 }
 
 #[test]
-#[should_panic(expected = "read from the state at 1")]
+#[should_panic(expected = "1 read Read")]
 fn a_read_of_another_state_is_a_bug() {
-    by_hand(&[(1, "w", "x", Some("1"), 1), (2, "r", "x", None, 1)], &[1, 2]);
+    by_hand(&[w(1, "x", "1", 1), r(1, "x", None, 1)], &[1]);
+}
+
+#[test]
+#[should_panic(expected = "2 at 1 scanned")]
+fn a_phantom_is_not_serial() {
+    by_hand(&[scan(2, 0), w(1, "p", "1", 1), w(2, "q", "2", 2)], &[1, 2]).assert_serial();
 }
