@@ -122,6 +122,11 @@ impl History {
         txn.serial = if wrote { version.previous() } else { version };
     }
 
+    /// The version at which it committed.
+    pub(super) fn version_of(&self, id: Id) -> Lsn {
+        self.txns[&id].committed.expect("it has committed")
+    }
+
     fn is_committed(&self, id: Id) -> bool {
         self.txns.get(&id).is_some_and(|txn| txn.committed.is_some())
     }

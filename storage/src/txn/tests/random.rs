@@ -26,8 +26,13 @@ fn script(chance: &mut Chance, level: Level) -> Vec<Step> {
         let among = if chance.below(2) == 0 { 4 } else { KEYS.len() };
         KEYS[chance.below(among)]
     };
-    if level >= Level::Serializable && chance.below(6) == 0 {
-        return vec![Step::Shot(keys(chance), keys(chance))];
+    if level >= Level::Serializable && chance.below(4) == 0 {
+        let (key, other) = (keys(chance), keys(chance));
+        return match chance.below(3) {
+            0 => vec![Step::Shot(key, other)],
+            1 => vec![Step::Blind(key)],
+            _ => vec![Step::Look(key), Step::Swap(key)],
+        };
     }
     let mut steps = Vec::new();
     for _ in 0..1 + chance.below(5) {

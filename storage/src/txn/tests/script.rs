@@ -48,6 +48,12 @@ pub(super) enum Step {
     ScanSome(&'static str, &'static str, usize),
     /// Reads one key and writes another, as a single shot. Alone in its script.
     Shot(&'static str, &'static str),
+    /// A single write that asks for nothing. Alone in its script.
+    Blind(&'static str),
+    /// Reads the latest of a key, outside of any transaction.
+    Look(&'static str),
+    /// Replaces what was seen by the last look, if it still is so. The end of its script.
+    Swap(&'static str),
     Commit,
     Abort,
 }
@@ -79,6 +85,8 @@ pub(super) struct Actor {
     txn: Txn,
     /// What it has written so far.
     own: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The version of its last look, and the value.
+    looked: (Lsn, Option<Vec<u8>>),
     wait: Option<Wait>,
     pub(super) end: Option<End>,
 }
@@ -131,7 +139,16 @@ impl World {
             Level::Locked => Txn::Locked(Box::new(Locked::begin(&self.tree, TERMS))),
         };
         let (own, steps) = (BTreeMap::new(), steps.to_vec());
-        Actor { id: self.ids, steps, at: 0, txn, own, wait: None, end: None }
+        Actor {
+            id: self.ids,
+            steps,
+            at: 0,
+            txn,
+            own,
+            looked: (Lsn(0), None),
+            wait: None,
+            end: None,
+        }
     }
 
     /// Runs scripts at one level, each turn the next step of the one that `order` names, and then
@@ -183,8 +200,7 @@ impl World {
         match actor.steps[actor.at] {
             Step::Get(key) => self.get(actor, key.as_bytes()),
             Step::Put(key) => {
-                self.values += 1;
-                let value = format!("{}.{}", actor.id, self.values).into_bytes();
+                let value = self.value(actor.id);
                 self.write(actor, key.as_bytes(), Some(value))
             }
             Step::Delete(key) => self.write(actor, key.as_bytes(), None),
@@ -192,6 +208,9 @@ impl World {
             Step::ScanBack(from, to) => self.scan(actor, from, to, false, usize::MAX),
             Step::ScanSome(from, to, limit) => self.scan(actor, from, to, true, limit),
             Step::Shot(from, to) => self.shot(actor, from, to),
+            Step::Blind(key) => self.blind(actor, key.as_bytes()),
+            Step::Look(key) => self.look(actor, key.as_bytes()),
+            Step::Swap(key) => self.swap(actor, key.as_bytes()),
             Step::Commit => self.commit(actor),
             Step::Abort => {
                 actor.end = Some(End::Aborted);
@@ -312,9 +331,8 @@ impl World {
 
     fn shot(&mut self, actor: &mut Actor, from: &'static str, to: &'static str) -> Attempt<()> {
         if !matches!(actor.txn, Txn::Shot(..)) {
-            self.values += 1;
             // A shot outlives its waiting; a test can afford to forget a few bytes.
-            let value = format!("{}.{}", actor.id, self.values).into_bytes().leak();
+            let value = self.value(actor.id).leak();
             let row = |id, access, key: &'static str| Row {
                 id,
                 access,
@@ -345,21 +363,62 @@ impl World {
         Ok(())
     }
 
+    fn value(&mut self, id: Id) -> Vec<u8> {
+        self.values += 1;
+        format!("{id}.{}", self.values).into_bytes()
+    }
+
+    fn blind(&mut self, actor: &mut Actor, key: &[u8]) -> Attempt<()> {
+        let value = self.value(actor.id);
+        let version = self.tree.put(&self.users, key, &value, None)?;
+        self.over(actor, &[(key.to_vec(), Some(value))].into(), version);
+        Ok(())
+    }
+
+    fn look(&mut self, actor: &mut Actor, key: &[u8]) -> Attempt<()> {
+        let mut out = Vec::new();
+        let found = self.tree.get(&self.users, key, At::Assigned, &mut out)?;
+        actor.looked = (found.map_or(Lsn(0), |found| found.version), found.map(|_| out));
+        Ok(())
+    }
+
+    fn swap(&mut self, actor: &mut Actor, key: &[u8]) -> Attempt<()> {
+        if !matches!(&actor.txn, Txn::Optimistic(_)) || actor.own.is_empty() {
+            let mut txn = Transaction::begin(&self.tree, Isolation::Serializable, TERMS);
+            let value = self.value(actor.id);
+            txn.expect(&self.users, key, actor.looked.0);
+            txn.put(&self.users, key, &value, None)?;
+            actor.own.insert(key.to_vec(), Some(value));
+            actor.txn = Txn::Optimistic(Box::new(txn));
+        }
+        self.commit(actor)?;
+        // What it rests on is not that nothing happened since the look, but that all is as it was
+        // then: a key that was not there may have come and gone.
+        let at = self.history.version_of(actor.id).previous();
+        self.history.read(actor.id, key, actor.looked.1.as_deref(), at);
+        Ok(())
+    }
+
     fn commit(&mut self, actor: &mut Actor) -> Attempt<()> {
         let (version, wrote) = match &mut actor.txn {
             Txn::Alone | Txn::Shot(..) => (self.tree.tail().assigned(), false),
             Txn::Optimistic(txn) => (txn.commit()?, !actor.own.is_empty()),
             Txn::Locked(txn) => (txn.commit()?, !actor.own.is_empty()),
         };
-        if wrote {
-            for (key, value) in &actor.own {
-                self.history.installed(actor.id, key, value.as_deref(), version);
-            }
+        // What a transaction of its own wrote has become versions by now.
+        let own = std::mem::take(&mut actor.own);
+        self.over(actor, &if wrote { own } else { BTreeMap::new() }, version);
+        Ok(())
+    }
+
+    /// An actor has committed and made `own` of `version`.
+    fn over(&mut self, actor: &mut Actor, own: &BTreeMap<Vec<u8>, Option<Vec<u8>>>, version: Lsn) {
+        for (key, value) in own {
+            self.history.installed(actor.id, key, value.as_deref(), version);
         }
-        self.history.committed(actor.id, version, wrote);
+        self.history.committed(actor.id, version, !own.is_empty());
         actor.end = Some(End::Committed);
         actor.txn = Txn::Alone;
-        Ok(())
     }
 }
 
