@@ -51,7 +51,7 @@ impl Transaction {
             tree: Arc::clone(tree),
             isolation,
             terms,
-            taken_back: tree.snapshots().taken_back(),
+            taken_back: tree.snapshots().times_taken_back(),
             snapshot: tree.snapshot(),
             reads: Reads::default(),
             own: Overlay::default(),
@@ -173,7 +173,7 @@ impl Transaction {
             }
         };
         checks.extend(self.reads.versions(self.terms.now));
-        checks.push(Check::Intact { taken_back: self.taken_back });
+        checks.push(Check::Intact { at: since, times: self.taken_back });
         write::commit(&self.tree, self.terms, &mut self.holder, checks, &self.own)
     }
 }

@@ -47,7 +47,7 @@ impl Locked {
             tree: Arc::clone(tree),
             terms,
             holder: Some(Holder::new(tree.locks(), terms.deadline)),
-            taken_back: tree.snapshots().taken_back(),
+            taken_back: tree.snapshots().times_taken_back(),
             rests_on: Lsn(0),
             reads: Reads::default(),
             own: Overlay::default(),
@@ -113,6 +113,7 @@ impl Locked {
         let snapshot = self.tree.snapshot();
         let since = snapshot.version();
         let mut scan = Scan::new(of, from, to, since)?;
+        self.rests_on = self.rests_on.max(since);
         self.snapshots.push(snapshot);
         scan.id = Some(self.reads.begin_scan(Scanned { keyspace: of.id(), from, to, since }));
         Ok(scan)
@@ -189,7 +190,7 @@ impl Locked {
             let (from, to): (&[u8], _) = (&[], Some(&[][..]));
             Check::RangeUnchanged { keyspace: *keyspace, from, to, since: *since }
         }));
-        checks.push(Check::Intact { taken_back: self.taken_back });
+        checks.push(Check::Intact { at: self.rests_on, times: self.taken_back });
         write::commit(&self.tree, self.terms, &mut self.holder, checks, &self.own)
     }
 

@@ -6,7 +6,7 @@ use super::{Abort, Aborts, Access, Answer, Row, SingleShot, decide::Holds};
 use crate::{
     Error, Lsn,
     locks::{Holder, Mode},
-    page::ValuePointer,
+    page::{NEWEST, ValuePointer},
     tree::{At, Attempt, Check, Pause, Tree},
     txn::{
         Terms, has_passed,
@@ -75,9 +75,9 @@ impl<'a> Execution<'a> {
                 return Err(wait);
             }
             // Before anything is read.
-            let taken_back = self.tree.snapshots().taken_back();
+            let times = self.tree.snapshots().times_taken_back();
             let mut before = Vec::with_capacity(self.shot.rows.len());
-            let mut checks = vec![Check::Intact { taken_back }];
+            let mut checks = vec![Check::Intact { at: NEWEST, times }];
             checks.extend(self.holder.as_ref().map(|holder| Check::Owner(holder.owner())));
             for row in &self.shot.rows {
                 match self.read(row)? {
