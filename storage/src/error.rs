@@ -9,6 +9,7 @@ use crate::{
     page::PageFault,
     record::{KEY_MAX, VALUE_MAX},
     superblock::SuperblockError,
+    sweep::INDEX_HEAD,
 };
 
 /// Who must act on an error.
@@ -117,6 +118,15 @@ pub enum Error {
         /// Its length.
         len: usize,
     },
+    /// A key is too long to have a deadline.
+    #[error("a key of {len} bytes with a deadline: {} are allowed", KEY_MAX - INDEX_HEAD)]
+    DeadlineKeyLength {
+        /// Its length.
+        len: usize,
+    },
+    /// The transaction has committed or failed.
+    #[error("the transaction is over")]
+    Over,
     /// The version asked for is no longer kept.
     #[error("version {asked} is no longer kept: the earliest is {earliest_kept}")]
     HistoryTrimmed {
@@ -145,6 +155,12 @@ pub enum Error {
         /// The key of the lock.
         key: Vec<u8>,
     },
+    /// The lock is held as shared, which never becomes more. Lock for update from the start.
+    #[error("the lock on key {:?} is shared and cannot become more", String::from_utf8_lossy(key))]
+    Upgrade {
+        /// The key of the lock.
+        key: Vec<u8>,
+    },
     /// A lock was not had in time.
     #[error("no lock in time on key {:?}", String::from_utf8_lossy(key))]
     LockTimeout {
@@ -166,6 +182,9 @@ impl Error {
             | Error::KeyspaceName { .. }
             | Error::KeyLength { .. }
             | Error::ValueLength { .. }
+            | Error::DeadlineKeyLength { .. }
+            | Error::Over
+            | Error::Upgrade { .. }
             | Error::HistoryTrimmed { .. } => Verdict::Reject,
             Error::ReadOnly { .. }
             | Error::RolledBack { .. }

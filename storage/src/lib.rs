@@ -12,14 +12,17 @@ mod encoding;
 mod error;
 pub mod journal;
 pub mod keyspace;
+pub mod locks;
 pub mod options;
 pub mod page;
 pub mod record;
 pub mod retention;
 pub mod snapshots;
 pub mod superblock;
+pub mod sweep;
 pub mod tail;
 pub mod tree;
+pub mod txn;
 
 pub use error::{Corrupt, Error, Verdict};
 pub use journal::{JournalError, Lsn};

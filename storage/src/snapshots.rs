@@ -73,7 +73,7 @@ impl Snapshots {
     }
 
     /// How many times versions were taken back.
-    pub(crate) fn times_taken_back(&self) -> usize {
+    pub fn times_taken_back(&self) -> usize {
         self.taken_back.load(Acquire)
     }
 

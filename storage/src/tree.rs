@@ -3,7 +3,8 @@
 //! Everything here is synchronous. What is not in memory is answered [`Pause::Miss`]; whoever asked
 //! loads the page, installs it and asks again. `docs/src/engine.md` says why it is as it is.
 //!
-//! Lock order: leaf latches by (keyspace, key) < structure < tail < snapshots < a node's book.
+//! Lock order: leaf latches by (keyspace, key) < the table of locks < structure < tail < snapshots <
+//! a node's book.
 
 mod capture;
 mod commit;
@@ -34,10 +35,12 @@ pub use cursor::{Cursor, Item};
 pub use keyspace::Keyspace;
 pub use load::{Evicted, Miss, Resident};
 pub use read::{At, Found};
+pub(crate) use write::check_sizes;
 
 use self::{keyspace::Roots, slot::InnerSlot};
 use crate::{
     Durability, Error, KeyspaceId, Lsn, Options,
+    locks::{Locks, Place, Wait},
     page::PagePtr,
     retention::{Keep, Moments},
     snapshots::{Snapshot, Snapshots},
@@ -54,6 +57,10 @@ pub enum Pause {
     Miss(Miss),
     /// Records wait for the journal, or pages for the disk: there is no room for more now.
     Room,
+    /// Somebody has a lock on a key that is to be written: lock it too, and ask again as its owner.
+    Locked(Place),
+    /// A lock has to be waited for.
+    Wait(Wait),
     /// There will be none.
     Failed(Error),
 }
@@ -95,6 +102,7 @@ pub struct Tree {
     structure: Arc<Mutex<()>>,
     tail: Tail,
     snapshots: Arc<Snapshots>,
+    locks: Arc<Locks>,
     moments: Moments,
     /// The newest position of a replicated log that was applied.
     applied: AtomicU64,
@@ -145,6 +153,7 @@ impl Tree {
             structure: Arc::default(),
             tail: Tail::new(mode, batch_bytes, Lsn(0)),
             snapshots: Arc::default(),
+            locks: Arc::default(),
             moments: Moments::default(),
             applied: AtomicU64::new(0),
             born: (mode != Durability::InMemory).then(Mutex::default),
@@ -162,6 +171,11 @@ impl Tree {
     /// The registered snapshots.
     pub fn snapshots(&self) -> &Arc<Snapshots> {
         &self.snapshots
+    }
+
+    /// The locks on keys, which hold back whoever writes without them.
+    pub fn locks(&self) -> &Arc<Locks> {
+        &self.locks
     }
 
     /// What the engine knows of time.

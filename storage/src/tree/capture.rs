@@ -130,6 +130,10 @@ impl Capture {
     ///
     /// # Panics
     /// If the node before was not [`Dirty::saved`].
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "what it lends does not outlive the next call"
+    )]
     pub fn next(&mut self) -> Option<Dirty<'_>> {
         let what = self.walk()?;
         Some(Dirty { capture: self, what })

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Error, KeyspaceId, Lsn,
+    locks::{Owner, Place},
     page::{Fence, FenceBuf, Held, NEWEST, Slot},
     record::Op,
 };
@@ -52,24 +53,30 @@ pub enum Check<'a> {
         /// An entry with a deadline of at most this (Unix ms) is not there.
         now: u64,
     },
+    /// Nobody but this owner has a lock on what is written. Unless it is asked for, nobody at all
+    /// may have one.
+    Owner(Owner),
+    /// Nothing of what was read has been taken back.
+    Intact {
+        /// The newest version that was read.
+        at: Lsn,
+        /// What [`times_taken_back`](crate::snapshots::Snapshots::times_taken_back) said before.
+        times: usize,
+    },
 }
 
 impl<'a> Check<'a> {
-    fn keyspace(&self) -> KeyspaceId {
+    /// The keyspace it looks into and from where to where, or to the end; `None` if it is not about
+    /// keys.
+    fn range(&self) -> Option<(KeyspaceId, Fence<'a>, Option<Fence<'a>>)> {
         match *self {
-            Check::Unchanged { keyspace, .. }
-            | Check::RangeUnchanged { keyspace, .. }
-            | Check::VersionIs { keyspace, .. } => keyspace,
-        }
-    }
-
-    /// From where to where it looks; `None` if to the end.
-    fn range(&self) -> (Fence<'a>, Option<Fence<'a>>) {
-        match *self {
-            Check::Unchanged { key, .. } | Check::VersionIs { key, .. } => {
-                (Fence::before(key), Some(Fence { key, version: Lsn(0) }))
+            Check::Unchanged { keyspace, key, .. } | Check::VersionIs { keyspace, key, .. } => {
+                Some((keyspace, Fence::before(key), Some(Fence { key, version: Lsn(0) })))
             }
-            Check::RangeUnchanged { from, to, .. } => (Fence::before(from), to.map(Fence::before)),
+            Check::RangeUnchanged { keyspace, from, to, .. } => {
+                Some((keyspace, Fence::before(from), to.map(Fence::before)))
+            }
+            Check::Owner(_) | Check::Intact { .. } => None,
         }
     }
 
@@ -77,7 +84,7 @@ impl<'a> Check<'a> {
     fn since(&self) -> Option<Lsn> {
         match *self {
             Check::Unchanged { since, .. } | Check::RangeUnchanged { since, .. } => Some(since),
-            Check::VersionIs { .. } => None,
+            Check::VersionIs { .. } | Check::Owner(_) | Check::Intact { .. } => None,
         }
     }
 }
@@ -163,8 +170,8 @@ impl Tree {
     ) -> Result<Plan<'a>, Step> {
         let mut spaces: Vec<Space> = Vec::new();
         let mut writes: Vec<Planned<'a>> = Vec::new();
-        for check in checks {
-            self.space(&mut spaces, check.keyspace())?;
+        for (keyspace, ..) in checks.iter().filter_map(Check::range) {
+            self.space(&mut spaces, keyspace)?;
         }
         for op in ops {
             let (keyspace, write) = match *op {
@@ -275,6 +282,7 @@ impl Tree {
             drop(latched);
             return Err(miss(&plan, &plan.legs[number]));
         }
+        self.check_locks(&plan, checks)?;
         let mut pages = Vec::new();
         let mut first = 0;
         for (number, leg) in plan.legs.iter().enumerate().filter(|(_, leg)| leg.exclusive) {
@@ -315,6 +323,7 @@ impl Tree {
             self.check_new(&space.keyspace).map_err(Pause::from)?;
         }
         let next = self.tail.next()?;
+        self.check_intact(checks).map_err(Pause::from)?;
         if plan.spaces.iter().any(|space| !space.keyspace.is_current(&space.roots)) {
             return Err(Step::Restart);
         }
@@ -365,6 +374,35 @@ impl Tree {
         Ok(version)
     }
 
+    /// Whether anybody else has a lock on what is written. The caller holds the latches.
+    fn check_locks(&self, plan: &Plan<'_>, checks: &[Check<'_>]) -> Result<(), Pause> {
+        if self.locks.is_empty() {
+            return Ok(());
+        }
+        let owner = checks.iter().find_map(|check| match check {
+            Check::Owner(owner) => Some(*owner),
+            _ => None,
+        });
+        for Planned { space, write } in &plan.writes {
+            let keyspace = plan.spaces[*space].keyspace.id();
+            if self.locks.bars(owner, keyspace, write.key) {
+                return Err(Pause::Locked(Place::new(keyspace, write.key)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything was taken back that a check rests on. The caller holds the tail, which is
+    /// closed while that is done.
+    fn check_intact(&self, checks: &[Check<'_>]) -> Result<(), Error> {
+        for check in checks {
+            if let Check::Intact { at, times } = *check {
+                self.snapshots.check_since(times, at)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What is said of the whole database in `ops`.
     pub(super) fn note_moments(&self, ops: &[Op<'_>], version: Lsn) {
         for op in ops {
@@ -409,11 +447,11 @@ fn legs(
         legs.push(Leg { space: *space, fresh, leaf, exclusive: true });
     }
     let written = legs.len();
-    for check in checks {
+    for (keyspace, from, end) in checks.iter().filter_map(Check::range) {
         let space = spaces
-            .binary_search_by_key(&check.keyspace(), |space| space.keyspace.id())
+            .binary_search_by_key(&keyspace, |space| space.keyspace.id())
             .expect("every check's keyspace is in the plan");
-        let (mut from, end) = (check.range().0.to_buf(), check.range().1);
+        let mut from = from.to_buf();
         loop {
             let leaf = find_leaf(&spaces[space].roots.top, To::At(from.get()))?;
             let next = leaf.upper.clone();
@@ -441,10 +479,9 @@ enum Lost {
 
 /// Looks whether a check holds, under the latches of all leaves it is about.
 fn validate(plan: &Plan<'_>, latched: &[Latched<'_>], check: &Check<'_>) -> Result<(), Lost> {
-    let id = check.keyspace();
+    let Some((id, from, end)) = check.range() else { return Ok(()) };
     let space = plan.spaces.iter().position(|space| space.keyspace.id() == id);
     let space = space.expect("every check's keyspace is in the plan");
-    let (from, end) = check.range();
     let conflict = |key: &[u8]| Err(Lost::Conflict(id, key.to_vec()));
     if check.since().is_some_and(|since| plan.spaces[space].roots.since > since) {
         return conflict(from.key);
@@ -483,6 +520,7 @@ fn validate(plan: &Plan<'_>, latched: &[Latched<'_>], check: &Check<'_>) -> Resu
                         return conflict(here.key);
                     }
                 }
+                Check::Owner(_) | Check::Intact { .. } => unreachable!("it is not about keys"),
             }
         }
     }

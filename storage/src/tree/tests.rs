@@ -38,9 +38,12 @@ pub(super) fn tree(page: usize, mode: Durability) -> Tree {
     tree
 }
 
-/// Every version ever written, newest of a key first.
+/// A version of a key; the newest of a key comes first.
+type Version = (KeyspaceId, Vec<u8>, Reverse<Lsn>);
+
+/// Every version ever written.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model(BTreeMap<(KeyspaceId, Vec<u8>, Reverse<Lsn>), Option<Vec<u8>>>);
+pub(super) struct Model(BTreeMap<Version, Option<Vec<u8>>>);
 
 impl Model {
     pub(super) fn write(&mut self, of: KeyspaceId, key: &[u8], at: Lsn, value: Option<&[u8]>) {

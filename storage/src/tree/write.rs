@@ -1,13 +1,14 @@
 //! Writing one key without a condition: a commit that needs no lists.
 
 use super::{
-    Attempt, Keyspace, Tree,
+    Attempt, Keyspace, Pause, Tree,
     descend::{Arrival, Step, To, descend},
     keyspace::Roots,
     split::Write,
 };
 use crate::{
     Error, Lsn,
+    locks::Place,
     page::{Fence, NEWEST, Slot},
     record::{KEY_MAX, Op, VALUE_MAX},
 };
@@ -69,6 +70,9 @@ impl Tree {
         let mut state = arrival.slot.write();
         state.warm();
         let content = state.content_mut(arrival.turn)?;
+        if self.locks.bars(None, to.id(), write.key) {
+            return Err(Pause::Locked(Place::new(to.id(), write.key)).into());
+        }
         let need = write.size(&content.leaf, self.sizes.inline);
         let fits = content.leaf.fits(1, need)
             || self.make_room(to, content, need + Slot::SIZE) && content.leaf.fits(1, need);

@@ -1,0 +1,6 @@
+//! Transactions against each other on a tree in memory.
+
+mod anomalies;
+mod history;
+mod random;
+mod script;
