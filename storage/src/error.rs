@@ -42,7 +42,7 @@ pub struct Corrupt {
 
 /// Why something was not done.
 ///
-/// Unless its verdict is to halt, nothing happened and the database can be used as before.
+/// Unless its verdict is to halt or it is [`Error::InDoubt`], nothing happened and the database can be used as before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A setting is out of its bounds.
@@ -85,9 +85,25 @@ pub enum Error {
         /// What the disk said.
         cause: DiskError,
     },
+    /// The disk took no write, and not even its traces could be wiped. Nobody sees it any more, and
+    /// it is gone for good as soon as anything is written again; a crash before that may bring it
+    /// back.
+    #[error("read-only, and what was refused may come back after a crash: {cause}")]
+    InDoubt {
+        /// What the disk said.
+        cause: DiskError,
+    },
     /// It was closed.
     #[error("the database is closed")]
     Closed,
+    /// That version has not been written yet, or is not durable yet.
+    #[error("version {asked} is still to come: the newest is {newest}")]
+    StillToCome {
+        /// The version asked for.
+        asked: Lsn,
+        /// The newest that can be read.
+        newest: Lsn,
+    },
     /// There is no such keyspace.
     #[error("no keyspace {name:?}")]
     NoKeyspace {
@@ -177,6 +193,7 @@ impl Error {
             | Error::Locked { .. }
             | Error::NotOurs { .. }
             | Error::Closed
+            | Error::StillToCome { .. }
             | Error::NoKeyspace { .. }
             | Error::KeyspaceExists { .. }
             | Error::KeyspaceName { .. }
@@ -187,6 +204,7 @@ impl Error {
             | Error::Upgrade { .. }
             | Error::HistoryTrimmed { .. } => Verdict::Reject,
             Error::ReadOnly { .. }
+            | Error::InDoubt { .. }
             | Error::RolledBack { .. }
             | Error::Conflict { .. }
             | Error::Deadlock { .. }

@@ -8,6 +8,7 @@
 //! Invariant: nothing that a sync has covered is ever dropped silently. Recovery gives it back or
 //! refuses to open.
 
+pub mod database;
 mod encoding;
 mod error;
 pub mod journal;
@@ -23,7 +24,9 @@ pub mod sweep;
 pub mod tail;
 pub mod tree;
 pub mod txn;
+mod writer;
 
+pub use database::Database;
 pub use error::{Corrupt, Error, Verdict};
 pub use journal::{JournalError, Lsn};
 pub use keyspace::{KeyspaceId, Retention};

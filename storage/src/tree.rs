@@ -213,6 +213,12 @@ impl Tree {
         found.ok_or_else(|| Error::NoKeyspace { name: name.into() })
     }
 
+    /// Whether a keyspace is one of this tree.
+    #[inline]
+    pub(crate) fn owns(&self, keyspace: &Keyspace) -> bool {
+        keyspace.shares(&self.structure)
+    }
+
     /// Every keyspace, in the order of their numbers.
     pub fn keyspaces(&self) -> Arc<Vec<Arc<Keyspace>>> {
         self.keyspaces.load_full()

@@ -137,6 +137,26 @@ impl Cursor {
         reason = "what it lends does not outlive the next call"
     )]
     pub fn next(&mut self) -> Attempt<Option<Item<'_>>> {
+        self.fill(true)?;
+        Ok(self.taken(true))
+    }
+
+    /// The next key from the back; `None` when the two ends have met.
+    ///
+    /// # Errors
+    /// [`Pause`]; ask again, nothing is skipped.
+    pub fn back(&mut self) -> Attempt<Option<Item<'_>>> {
+        self.fill(false)?;
+        Ok(self.taken(false))
+    }
+
+    /// Sees to it that the next key can be taken without a pause, if there is one.
+    #[inline]
+    pub(crate) fn fill(&mut self, is_front: bool) -> Attempt<()> {
+        if is_front { self.fill_front() } else { self.fill_back() }
+    }
+
+    fn fill_front(&mut self) -> Attempt<()> {
         while self.front.left.is_empty() && !self.met {
             let from = std::mem::replace(&mut self.from, Fence::FIRST.to_buf());
             let visited = self.load(To::At(from.get()), &from, self.to.clone().as_ref(), true);
@@ -148,16 +168,10 @@ impl Cursor {
                 _ => self.met = true,
             }
         }
-        let batch = if self.front.left.is_empty() { &mut self.back } else { &mut self.front };
-        let at = batch.left.next();
-        Ok(at.map(|at| batch.item(at)))
+        Ok(())
     }
 
-    /// The next key from the back; `None` when the two ends have met.
-    ///
-    /// # Errors
-    /// [`Pause`]; ask again, nothing is skipped.
-    pub fn back(&mut self) -> Attempt<Option<Item<'_>>> {
+    fn fill_back(&mut self) -> Attempt<()> {
         while self.back.left.is_empty() && !self.met {
             let to = self.to.clone();
             let way = to.as_ref().map_or(To::End, |to| To::Before(to.get()));
@@ -165,9 +179,31 @@ impl Cursor {
             self.met = visited.lower.get() <= self.from.get();
             self.to = Some(visited.lower);
         }
-        let batch = if self.back.left.is_empty() { &mut self.front } else { &mut self.back };
-        let at = batch.left.next_back();
-        Ok(at.map(|at| batch.item(at)))
+        Ok(())
+    }
+
+    /// What [`Cursor::taken`] would take.
+    #[inline]
+    pub(crate) fn peek(&self, is_front: bool) -> Option<Item<'_>> {
+        let (batch, at) = self.place(is_front)?;
+        Some(batch.item(at))
+    }
+
+    /// Takes the next key, once [`Cursor::fill`] has seen to it.
+    #[inline]
+    pub(crate) fn taken(&mut self, is_front: bool) -> Option<Item<'_>> {
+        let is_other = if is_front { &self.front } else { &self.back }.left.is_empty();
+        let batch = if is_front != is_other { &mut self.front } else { &mut self.back };
+        let at = if is_front { batch.left.next() } else { batch.left.next_back() };
+        at.map(|at| batch.item(at))
+    }
+
+    /// Where the next key is: in the batch of the other end once the ends have met.
+    fn place(&self, is_front: bool) -> Option<(&Batch, usize)> {
+        let is_other = if is_front { &self.front } else { &self.back }.left.is_empty();
+        let batch = if is_front != is_other { &self.front } else { &self.back };
+        let at = if is_front { batch.left.clone().next() } else { batch.left.clone().next_back() };
+        Some((batch, at?))
     }
 
     /// Copies what can be seen between `from` and `to` of the leaf that `way` leads to.

@@ -86,6 +86,12 @@ impl Keyspace {
         drop(self.structure.lock().expect("nobody panics while changing the structure"));
     }
 
+    /// Whether it is of the tree with this structure mutex.
+    #[inline]
+    pub(crate) fn shares(&self, structure: &Arc<Mutex<()>>) -> bool {
+        Arc::ptr_eq(&self.structure, structure)
+    }
+
     /// Its number.
     pub fn id(&self) -> KeyspaceId {
         self.id

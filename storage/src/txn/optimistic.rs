@@ -111,13 +111,22 @@ impl Transaction {
     }
 
     fn step<'s>(&mut self, scan: &'s mut Scan, is_front: bool) -> Attempt<Option<Entry<'s>>> {
+        Ok(self.advance(scan, is_front)?.then(|| scan.shown()))
+    }
+
+    /// Moves a walk on from its front or its back. What it came to is in [`Scan::shown`]; `false`
+    /// when its ends have met.
+    ///
+    /// # Errors
+    /// [`Pause`](crate::tree::Pause); ask again.
+    pub fn advance(&mut self, scan: &mut Scan, is_front: bool) -> Attempt<bool> {
         self.snapshot.check()?;
         let found = scan.step(&self.own, self.terms.now, is_front)?;
-        let shown = found.then(|| scan.shown());
         if let Some(id) = scan.id {
+            let shown = found.then(|| scan.shown());
             self.reads.scanned(id, is_front, shown.map(|entry| entry.key));
         }
-        Ok(shown)
+        Ok(found)
     }
 
     /// Will give `key` a value, until `deadline` (Unix ms) if there is one.

@@ -142,7 +142,7 @@ impl Scan {
     }
 
     /// The key that the last step came to.
-    pub(super) fn shown(&self) -> Entry<'_> {
+    pub fn shown(&self) -> Entry<'_> {
         self.shown.entry()
     }
 
