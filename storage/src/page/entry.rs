@@ -37,7 +37,8 @@ impl ValuePointer {
         bytes
     }
 
-    fn read(bytes: &[u8]) -> Option<ValuePointer> {
+    /// Reads an encoding back.
+    pub(crate) fn read(bytes: &[u8]) -> Option<ValuePointer> {
         let mut from = Reader(bytes);
         let (segment, key_len, zero) = (from.u32()?, from.u16()?, from.u16()?);
         let (offset, len, sum) = (from.u64()?, from.u32()?, from.u32()?);
