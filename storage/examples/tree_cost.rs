@@ -104,9 +104,36 @@ fn measure(keys: u64) {
     });
     drop(snapshot);
     row("snapshot", ops, |_| drop(black_box(tree.snapshot())));
+    pair("get", &of, keys, |of, key| {
+        let mut out = Vec::with_capacity(128);
+        assert!(tree.get(of, key, At::Visible, &mut out).expect("in memory").is_some());
+    });
+    pair("put", &of, keys, |of, key| {
+        tree.put(of, key, &value, None).expect("there is room");
+    });
     row("delete", keys.min(ops), |n| {
         tree.delete(&of, &any(n)).expect("there is room");
     });
+}
+
+/// Two threads at once, each with keys of its own.
+fn pair(name: &str, of: &Keyspace, keys: u64, act: impl Fn(&Keyspace, &[u8]) + Sync) {
+    let ops = 500_000;
+    let half = |side: u64| {
+        (0..ops).for_each(|n| act(of, &key(mix(n + side * ops) % (keys / 2) * 2 + side)));
+    };
+    let begun = cpu();
+    half(0);
+    let alone = cpu() - begun;
+    // The clock of the process counts both threads; they are joined before it is read.
+    let begun = cpu();
+    std::thread::scope(|both| {
+        both.spawn(|| half(0));
+        both.spawn(|| half(1));
+    });
+    let together = cpu() - begun;
+    let times = 2.0 * 2.0 * alone as f64 / (2.0 * together as f64);
+    println!("  two threads, {name:<11} {times:>8.2} times one");
 }
 
 fn main() {

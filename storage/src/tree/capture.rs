@@ -138,6 +138,7 @@ impl Capture {
     ///
     /// # Panics
     /// If the node before was not [`Dirty::saved`].
+    #[expect(clippy::should_implement_trait, reason = "a node is saved before the next is taken")]
     pub fn next(&mut self) -> Option<Dirty<'_>> {
         let durable = self.tree.tail.last_durable();
         assert!(self.at <= durable, "pages of {} before a journal of {durable}", self.at);

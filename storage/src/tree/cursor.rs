@@ -146,10 +146,7 @@ impl Cursor {
     ///
     /// # Errors
     /// [`Pause`]; ask again, nothing is skipped.
-    #[allow(
-        clippy::should_implement_trait,
-        reason = "what it lends does not outlive the next call"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "what it lends ends with the next call")]
     pub fn next(&mut self) -> Attempt<Option<Item<'_>>> {
         while self.front.left.is_empty() && !self.met {
             let from = std::mem::replace(&mut self.from, Fence::FIRST.to_buf());

@@ -113,7 +113,10 @@ impl Tree {
         let Some(ticket) = self.between_captures() else { return false };
         let all = (parent.node.load_full(), left.node.load_full(), right.node.load_full());
         let (Some(node), Some(a), Some(b)) = all else { return false };
-        let is = |at: usize, slot: &Arc<InnerSlot>| matches!(node.child(at), Child::Inner(child, _) if Arc::ptr_eq(child, slot));
+        let is = |at: usize, slot: &Arc<InnerSlot>| match node.child(at) {
+            Child::Inner(child, _) => Arc::ptr_eq(child, slot),
+            Child::Leaf(..) => false,
+        };
         let Some(at) = (1..node.count()).find(|at| is(at - 1, left) && is(*at, right)) else {
             return false;
         };

@@ -232,8 +232,7 @@ impl Leaf {
             middle += 1;
         }
         let middle = middle.clamp(1, self.count() - 1);
-        let is_border =
-            |at: usize| at > 0 && at < self.count() && self.suffix(at - 1) != self.suffix(at);
+        let is_border = |at: usize| at > 0 && at < self.count() && !self.is_same_key(at);
         (0..self.count())
             .flat_map(|away| [middle.wrapping_sub(away), middle + away])
             .find(|at| is_border(*at))
