@@ -12,9 +12,9 @@ use orloj_storage::{
     tree::{Cursor, Keyspace, Tree},
 };
 
-/// Nanoseconds this process has spent on a processor.
+/// Nanoseconds this thread has spent on a processor.
 fn cpu() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/schedstat").expect("Linux says so");
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux says so");
     let first = stat.split_whitespace().next().and_then(|word| word.parse().ok());
     first.expect("its first word is a number")
 }
@@ -104,9 +104,32 @@ fn measure(keys: u64) {
     });
     drop(snapshot);
     row("snapshot", ops, |_| drop(black_box(tree.snapshot())));
+    pair("get", &of, keys, |of, key| {
+        let mut out = Vec::with_capacity(128);
+        assert!(tree.get(of, key, At::Visible, &mut out).expect("in memory").is_some());
+    });
+    pair("put", &of, keys, |of, key| {
+        tree.put(of, key, &value, None).expect("there is room");
+    });
     row("delete", keys.min(ops), |n| {
         tree.delete(&of, &any(n)).expect("there is room");
     });
+}
+
+/// Two threads at once, each with keys of its own.
+fn pair(name: &str, of: &Keyspace, keys: u64, act: impl Fn(&Keyspace, &[u8]) + Sync) {
+    let ops = 500_000;
+    let half = |side: u64| {
+        let begun = cpu();
+        (0..ops).for_each(|n| act(of, &key(mix(n + side * ops) % (keys / 2) * 2 + side)));
+        cpu() - begun
+    };
+    let alone = half(0);
+    let both = std::thread::scope(|both| {
+        let (one, two) = (both.spawn(|| half(0)), both.spawn(|| half(1)));
+        one.join().expect("it ran") + two.join().expect("it ran")
+    });
+    println!("  two threads, {name:<11} {:>8.2} times one", 4.0 * alone as f64 / both as f64);
 }
 
 fn main() {

@@ -37,7 +37,8 @@ impl ValuePointer {
         bytes
     }
 
-    fn read(bytes: &[u8]) -> Option<ValuePointer> {
+    /// Reads an encoding back.
+    pub(crate) fn read(bytes: &[u8]) -> Option<ValuePointer> {
         let mut from = Reader(bytes);
         let (segment, key_len, zero) = (from.u32()?, from.u16()?, from.u16()?);
         let (offset, len, sum) = (from.u64()?, from.u32()?, from.u32()?);
@@ -77,6 +78,12 @@ impl<'a> Entry<'a> {
     #[inline]
     pub(super) fn has_deadline(flags: u8) -> bool {
         flags & HAS_DEADLINE != 0
+    }
+
+    /// Whether an entry that begins with `flags` is a tombstone.
+    #[inline]
+    pub(super) fn is_tombstone(flags: u8) -> bool {
+        flags & KIND == 1
     }
 
     /// Bytes of the entry that `bytes` begin with.

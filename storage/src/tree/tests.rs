@@ -38,12 +38,11 @@ pub(super) fn tree(page: usize, mode: Durability) -> Tree {
     tree
 }
 
-/// A version of a key; the newest of a key comes first.
-type Version = (KeyspaceId, Vec<u8>, Reverse<Lsn>);
-
-/// Every version ever written.
+/// Every version ever written, newest of a key first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model(BTreeMap<Version, Option<Vec<u8>>>);
+pub(super) struct Model(BTreeMap<Place, Option<Vec<u8>>>);
+
+type Place = (KeyspaceId, Vec<u8>, Reverse<Lsn>);
 
 impl Model {
     pub(super) fn write(&mut self, of: KeyspaceId, key: &[u8], at: Lsn, value: Option<&[u8]>) {

@@ -14,7 +14,8 @@ use crate::{
 };
 
 impl Tree {
-    /// Gives `key` a value, until `deadline` (Unix ms) if there is one. It is assigned, not durable.
+    /// Gives `key` a value, until `deadline` (Unix ms) if there is one. It is assigned, and not
+    /// durable.
     ///
     /// # Errors
     /// [`super::Pause`]; nothing happened then.

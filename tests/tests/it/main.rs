@@ -8,3 +8,4 @@ mod process;
 mod raft;
 mod rude_clients;
 mod signals;
+mod tree;

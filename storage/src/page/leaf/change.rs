@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Leaf;
 use crate::{
     Lsn,
-    page::{Entry, Fence, Held, NEWEST, PAGE_HEAD, Slot, fence::prefix_between},
+    page::{Entry, Fence, NEWEST, PAGE_HEAD, Slot, fence::prefix_between},
 };
 
 impl Leaf {
@@ -161,9 +161,8 @@ impl Leaf {
         let mut keeps = vec![true; self.count()];
         let mut start = 0;
         while start < self.count() {
-            let first = self.place(self.slot(start).back);
             let mut end = start + 1;
-            while end < self.count() && self.suffix(end) == first.key {
+            while end < self.count() && self.is_same_key(end) {
                 end += 1;
             }
             self.keeps_of(start..end, floor, last, &mut keeps);
@@ -175,6 +174,10 @@ impl Leaf {
     /// As [`Leaf::keeps`], for the versions of one key.
     fn keeps_of(&self, chain: Range<usize>, floor: Lsn, last: u32, keeps: &mut [bool]) {
         let (start, end) = (chain.start, chain.end);
+        // Of most keys there is one version, and it is none that could go.
+        if end - start == 1 && !self.is_tombstone(start) {
+            return;
+        }
         // The newest at or below the floor is what the floor sees; it stays, what is older goes.
         let seen = chain.clone().find(|at| self.version(*at) <= floor);
         let mut kept = match seen {
@@ -183,13 +186,15 @@ impl Leaf {
         };
         let oldest = kept - 1;
         let goes_on = end == self.count() && self.goes_on(end - 1);
-        if self.version(oldest) <= floor
-            && matches!(self.entry(oldest).held, Held::Tombstone)
-            && !goes_on
-        {
+        if self.version(oldest) <= floor && self.is_tombstone(oldest) && !goes_on {
             kept = oldest;
         }
         keeps[kept..end].fill(false);
+    }
+
+    fn is_tombstone(&self, at: usize) -> bool {
+        let back = self.slot(at).back as usize;
+        Entry::is_tombstone(self.bytes[self.bytes.len() - back])
     }
 
     /// Whether the versions of the key at `at`, the last here, go on in the next leaf.
@@ -232,8 +237,7 @@ impl Leaf {
             middle += 1;
         }
         let middle = middle.clamp(1, self.count() - 1);
-        let is_border =
-            |at: usize| at > 0 && at < self.count() && self.suffix(at - 1) != self.suffix(at);
+        let is_border = |at: usize| at > 0 && at < self.count() && !self.is_same_key(at);
         (0..self.count())
             .flat_map(|away| [middle.wrapping_sub(away), middle + away])
             .find(|at| is_border(*at))
@@ -251,14 +255,20 @@ impl Leaf {
         right
     }
 
-    /// This leaf and its right neighbour in one, of `size` bytes or as many as it needs.
-    pub fn merged(&self, right: &Leaf, size: usize) -> Leaf {
+    /// This leaf and its right neighbour in one, of `size` bytes or as many as it needs. Entries of
+    /// the right one are what `change` makes of them.
+    pub fn merged<'a>(
+        &'a self,
+        right: &'a Leaf,
+        size: usize,
+        change: impl Fn(Entry<'a>) -> Entry<'a>,
+    ) -> Leaf {
         let (lower, upper) = (self.lower_fence(), right.upper_fence());
         debug_assert_eq!(self.upper_fence(), Some(right.lower_fence()), "not neighbours");
         debug_assert!(prefix_between(lower, upper) <= self.prefix_len().min(right.prefix_len()));
         let all = self.count();
         let mut new = self.rebuilt(lower, upper, 0..all, size, |_, entry| Some(entry));
-        new.take_from(right, 0..right.count(), &mut |_, entry| Some(entry));
+        new.take_from(right, 0..right.count(), &mut |_, entry| Some(change(entry)));
         new
     }
 }
