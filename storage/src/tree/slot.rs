@@ -15,27 +15,31 @@ use crate::{
 };
 
 /// The place of a leaf.
+///
+/// What every visit needs, up to the number of entries, shares one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct LeafSlot {
-    /// Whether it was asked for since the cache last looked.
-    heat: AtomicBool,
     latch: RwLock<LeafState>,
 }
 
 /// What a leaf's latch guards.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct LeafState {
-    pub(crate) body: Body,
     /// How many times its fences have moved. Its lower one never does.
     pub(crate) turn: u32,
-    /// The newest capture for which its image is safe: taken, put aside, or not part of it.
-    pub(crate) epoch: u32,
+    /// Whether it was asked for since the cache last looked.
+    heat: AtomicBool,
     /// Whether it differs from the page at `ptr`.
     pub(crate) dirty: bool,
     /// Whether it was changed since it was last copied to be written.
     pub(crate) touched: bool,
     /// Whether a capture has taken it and is not over.
     pub(crate) pending: bool,
+    pub(crate) body: Body,
+    /// The newest capture for which its image is safe: taken, put aside, or not part of it.
+    pub(crate) epoch: u32,
     /// The newest version that was ever in it, also while it is not resident.
     pub(crate) lsn: Lsn,
     /// Where it lies on disk as far as this tree is concerned.
@@ -56,6 +60,7 @@ pub(crate) enum Body {
 /// A leaf in memory, with those of its long values that are not on disk yet or were not taken off
 /// memory since.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Content {
     pub(crate) leaf: Leaf,
     /// By the numbers in [`Held::Memory`].
@@ -85,6 +90,7 @@ impl LeafSlot {
         LeafSlot::holding(LeafState {
             body: Body::Resident(content),
             turn: 0,
+            heat: AtomicBool::new(true),
             epoch,
             dirty: true,
             touched: true,
@@ -100,6 +106,7 @@ impl LeafSlot {
         LeafSlot::holding(LeafState {
             body: Body::OnDisk,
             turn: 0,
+            heat: AtomicBool::new(true),
             epoch: 0,
             dirty: false,
             touched: false,
@@ -115,6 +122,7 @@ impl LeafSlot {
         LeafSlot::holding(LeafState {
             body: Body::Gone,
             turn: 0,
+            heat: AtomicBool::new(true),
             epoch: 0,
             dirty: false,
             touched: false,
@@ -126,7 +134,7 @@ impl LeafSlot {
     }
 
     fn holding(state: LeafState) -> LeafSlot {
-        LeafSlot { heat: AtomicBool::new(true), latch: RwLock::new(state) }
+        LeafSlot { latch: RwLock::new(state) }
     }
 
     #[inline]
@@ -144,6 +152,13 @@ impl LeafSlot {
         self.latch.try_write().ok()
     }
 
+    /// Whether it was asked for since the last time this was called.
+    pub(crate) fn take_heat(&self) -> bool {
+        self.read().heat.swap(false, Relaxed)
+    }
+}
+
+impl LeafState {
     /// Notes that it was asked for. Writes only if that is news, so that readers share the line.
     #[inline]
     pub(crate) fn warm(&self) {
@@ -152,13 +167,6 @@ impl LeafSlot {
         }
     }
 
-    /// Whether it was asked for since the last time this was called.
-    pub(crate) fn take_heat(&self) -> bool {
-        self.heat.swap(false, Relaxed)
-    }
-}
-
-impl LeafState {
     /// What is in it, if its fences are what the way here said.
     #[inline]
     pub(crate) fn content(&self, turn: u32) -> Result<&Content, Step> {

@@ -68,8 +68,8 @@ impl Tree {
         write: &Write<'_>,
     ) -> Result<Lsn, Step> {
         let mut state = arrival.slot.write();
+        state.warm();
         let content = state.content_mut(arrival.turn)?;
-        arrival.slot.warm();
         if self.locks.bars(None, to.id(), write.key) {
             return Err(Pause::Locked(Place::new(to.id(), write.key)).into());
         }

@@ -128,17 +128,32 @@ impl Leaf {
         if goes == 0 && self.dead == 0 {
             return false;
         }
-        let (lower, upper) = (self.lower_fence(), self.upper_fence());
-        let size = size.max(self.used());
         let appended = if goes == 0 { self.appended } else { 0 };
-        *self = self.rebuilt(lower, upper, 0..self.count(), size, |at, entry| {
-            if !keeps[at] {
-                dropped(&entry);
+        let mut new =
+            Leaf::new(self.keyspace, self.lower_fence(), self.upper_fence(), size.max(self.used()));
+        for (at, keep) in keeps.into_iter().enumerate() {
+            match keep {
+                true => new.append_from(self, at),
+                false => dropped(&self.entry(at)),
             }
-            keeps[at].then_some(entry)
-        });
-        self.appended = appended;
+        }
+        (new.lsn, new.appended) = (self.lsn, appended);
+        *self = new;
         true
+    }
+
+    /// Appends the entry of a leaf with the same prefix as it stands. There is room for it.
+    fn append_from(&mut self, from: &Leaf, at: usize) {
+        let slot = from.slot(at);
+        let start = from.bytes.len() - slot.back as usize;
+        let size = Entry::size_of(&from.bytes[start..]);
+        self.heap += size as u32;
+        let to = self.bytes.len() - self.heap as usize;
+        self.bytes[to..to + size].copy_from_slice(&from.bytes[start..start + size]);
+        let slot = Slot { back: self.heap, ..slot };
+        let place = PAGE_HEAD + self.count() * Slot::SIZE;
+        self.bytes[place..place + Slot::SIZE].copy_from_slice(&slot.encode());
+        self.count += 1;
     }
 
     /// Which entries [`Leaf::prune`] keeps.
