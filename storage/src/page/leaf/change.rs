@@ -251,14 +251,20 @@ impl Leaf {
         right
     }
 
-    /// This leaf and its right neighbour in one, of `size` bytes or as many as it needs.
-    pub fn merged(&self, right: &Leaf, size: usize) -> Leaf {
+    /// This leaf and its right neighbour in one, of `size` bytes or as many as it needs. The entries
+    /// of the right one are what `change` makes of them.
+    pub fn merged<'a>(
+        &'a self,
+        right: &'a Leaf,
+        size: usize,
+        change: impl Fn(Entry<'a>) -> Entry<'a>,
+    ) -> Leaf {
         let (lower, upper) = (self.lower_fence(), right.upper_fence());
         debug_assert_eq!(self.upper_fence(), Some(right.lower_fence()), "not neighbours");
         debug_assert!(prefix_between(lower, upper) <= self.prefix_len().min(right.prefix_len()));
         let all = self.count();
         let mut new = self.rebuilt(lower, upper, 0..all, size, |_, entry| Some(entry));
-        new.take_from(right, 0..right.count(), &mut |_, entry| Some(entry));
+        new.take_from(right, 0..right.count(), &mut |_, entry| Some(change(entry)));
         new
     }
 }

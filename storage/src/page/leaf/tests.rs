@@ -101,7 +101,7 @@ proptest! {
             prop_assert_eq!(both.len(), at);
             both.extend(contents(&right));
             prop_assert_eq!(&both, &model);
-            let merged = left.merged(&right, SIZE);
+            let merged = left.merged(&right, SIZE, |entry| entry);
             prop_assert!(merged.is_sane());
             prop_assert_eq!(contents(&merged), both);
         }
