@@ -128,3 +128,6 @@ fn commit(tree: &Tree, due: &mut Vec<Due>) -> Attempt<ControlFlow<Swept>> {
         Err(pause) => Err(pause),
     }
 }
+
+#[cfg(test)]
+mod tests;

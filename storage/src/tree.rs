@@ -3,8 +3,8 @@
 //! Everything here is synchronous. What is not in memory is answered [`Pause::Miss`]; whoever asked
 //! loads the page, installs it and asks again. `docs/src/engine.md` says why it is as it is.
 //!
-//! Lock order: leaf latches by (keyspace, key) < the table of locks < structure < tail < snapshots <
-//! a node's book.
+//! Lock order: leaf latches by (keyspace, key) < the table of locks < structure < tail <
+//! snapshots < a node's book.
 
 mod capture;
 mod clean;

@@ -23,7 +23,7 @@ mod retry;
 mod scan;
 pub mod single;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 use orloj_kernel::Instant;

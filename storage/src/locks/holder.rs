@@ -98,14 +98,14 @@ impl Holder {
             let strongest = ordered.entry(Place::new(keyspace, key)).or_insert(mode);
             *strongest = mode.max(*strongest);
         }
-        let in_order = |at: &Place| {
-            let held = &self.shared.state().held;
-            held.iter().all(|place| place <= at && ordered.contains_key(place))
-        };
         // Where it holds something out of order, it could close a circle there.
-        let mortal: Vec<bool> = ordered.keys().map(|at| !in_order(at)).collect();
-        for ((at, mode), is_mortal) in ordered.into_iter().zip(mortal) {
-            if let Some(wait) = self.lock_at(at, mode, is_mortal)? {
+        let (strays, last) = {
+            let held = &self.shared.state().held;
+            (held.iter().any(|place| !ordered.contains_key(place)), held.last().cloned())
+        };
+        let is_mortal = |at: &Place| strays || last.as_ref().is_some_and(|last| last > at);
+        for (at, mode) in &ordered {
+            if let Some(wait) = self.lock_at(at.clone(), *mode, is_mortal(at))? {
                 return Ok(Some(wait));
             }
         }

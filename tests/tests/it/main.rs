@@ -9,3 +9,4 @@ mod raft;
 mod rude_clients;
 mod signals;
 mod tree;
+mod transactions;

@@ -1,5 +1,7 @@
 //! Shots as bytes, and what they decide.
 
+use proptest::prelude::*;
+
 use super::{
     decide::{Decided, Holds},
     kind::int_value,
@@ -119,6 +121,33 @@ fn what_makes_no_sense_is_told() {
         Err(ShotError::TooMany { of: "keys", count, max }),
         "before any room is made"
     );
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_decoding_or_deciding_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        cut in any::<prop::sample::Index>(),
+        tail in prop::collection::vec(any::<u8>(), 0..40),
+        held in prop::collection::vec(prop::option::of(prop::collection::vec(0..9_u8, 0..12)), 2),
+    ) {
+        let mut bytes = encoded(&every());
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.index(bytes.len() * 4));
+        bytes.extend_from_slice(&tail[..tail.len() % (bytes.len() % 3 + 1)]);
+        if let Ok(shot) = SingleShot::decode(&bytes) {
+            let again = encoded(&shot);
+            prop_assert_eq!(SingleShot::decode(&again), Ok(shot.clone()));
+            let held: Vec<_> = held.into_iter().map(|value| value.and_then(holds)).collect();
+            if held.len() == shot.rows().len() {
+                let decided = shot.decide(&held).map(|decided| decided.writes.len());
+                prop_assert!(decided.is_err() || decided == Ok(held.len()));
+            }
+        }
+    }
 }
 
 fn holds(value: impl Into<Vec<u8>>) -> Option<Holds> {

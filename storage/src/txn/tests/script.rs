@@ -5,23 +5,20 @@ use std::{
     sync::Arc,
 };
 
-use orloj_kernel::Instant;
-
-use super::history::{History, Id};
+use super::{
+    TERMS, USERS,
+    history::{History, Id},
+};
 use crate::{
-    Durability, Error, KeyspaceId, Lsn, Options, Retention,
+    Durability, Error, Lsn,
     journal::Records,
     locks::{Mode, Wait, tests::is_over},
-    record::Op,
-    tree::{At, Attempt, Cursor, Keyspace, Pause, Sizes, Tree},
+    tree::{At, Attempt, Cursor, Keyspace, Pause, Tree},
     txn::{
-        Isolation, Locked, Terms, Transaction,
+        Isolation, Locked, Transaction,
         single::{Aborts, Access, Action, Execution, Progress, Row, SingleShot},
     },
 };
-
-const USERS: KeyspaceId = KeyspaceId(16);
-const TERMS: Terms = Terms { now: 1_000, deadline: Instant(u64::MAX) };
 
 /// How a transaction runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,14 +102,7 @@ pub(super) struct World {
 impl World {
     /// An empty tree with pages so small that they split.
     pub(super) fn new(mode: Durability) -> World {
-        let sizes = Sizes { page: 256, inline: 64, fanout: 4 };
-        let options = Options::new("", mode);
-        let tree = Arc::new(Tree::with(sizes, mode, options.batch_bytes));
-        let keep = Retention::default();
-        for (keyspace, name) in [(KeyspaceId::DEADLINES, "deadlines"), (USERS, "users")] {
-            tree.commit(&[], &[Op::Create { keyspace, name, keep }]).expect("it is new");
-        }
-        let users = tree.keyspace(USERS).expect("just made");
+        let (tree, users) = super::tree(mode);
         let history = History::default();
         let world = World { tree, users, history, values: 0, ids: 0, waits: 0 };
         world.sync();
