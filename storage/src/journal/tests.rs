@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod format;
+mod trim;
 mod world;
 
 use orloj_kernel::Context;
