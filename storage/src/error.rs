@@ -5,6 +5,7 @@ use orloj_kernel::{DiskError, DiskErrorKind};
 use crate::{
     KeyspaceId, Lsn,
     journal::JournalError,
+    manifest::ManifestError,
     options::OptionsError,
     page::PageFault,
     record::{KEY_MAX, VALUE_MAX},
@@ -60,6 +61,14 @@ pub enum Error {
         dir: String,
         /// Something in it.
         found: String,
+    },
+    /// The manifest cannot be used.
+    #[error("{dir}: {cause}")]
+    Manifest {
+        /// The directory.
+        dir: String,
+        /// Why.
+        cause: ManifestError,
     },
     /// The superblocks cannot be used.
     #[error("{dir}: {cause}")]
@@ -173,7 +182,7 @@ impl Error {
             | Error::Deadlock { .. }
             | Error::LockTimeout { .. } => Verdict::Retry,
             Error::Corrupt(_) => Verdict::Repair,
-            Error::Superblock { .. } => Verdict::Halt,
+            Error::Manifest { .. } | Error::Superblock { .. } => Verdict::Halt,
             Error::Journal(cause) => cause.verdict(),
             Error::Disk(cause) => match cause.kind {
                 DiskErrorKind::Dead => Verdict::Halt,

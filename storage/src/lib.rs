@@ -8,10 +8,12 @@
 //! Invariant: nothing that a sync has covered is ever dropped silently. Recovery gives it back or
 //! refuses to open.
 
+mod disk;
 mod encoding;
 mod error;
 pub mod journal;
 pub mod keyspace;
+pub mod manifest;
 pub mod options;
 pub mod page;
 pub mod record;

@@ -8,10 +8,11 @@ use super::{
     AppendError, DatabaseId, FIRST_FRAME, JournalError, Kind, Lsn, Records, Recovery,
     SegmentHeader,
     frame::{BODY_MAX, Place, SECTOR, encode, frame_size},
-    prewrite::{CommitError, Prepared, commit, prepare, remove_if_there},
+    prewrite::{CommitError, Prepared, commit, prepare},
     recover::{self, OnRecord, Origin, Plan, Span},
     segment::{file_name, number_of},
 };
+use crate::disk::remove_if_there;
 
 /// The largest write buffer kept for the next frame, in bytes.
 const BUFFER_KEPT: usize = 4 << 20;

@@ -6,16 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use orloj_kernel::{Context, DiskError, DiskErrorKind, File, OpenMode, mutant, sometimes};
+use orloj_kernel::{Context, OpenMode, mutant, sometimes};
 
 use super::{
     Damage, DatabaseId, End, FIRST_FRAME, HeaderError, JournalError, Kind, Lsn, Records, Scan,
     SegmentHeader,
     segment::{file_name, number_of},
 };
-
-/// How often a segment is read again before damage is believed.
-const READS: usize = 3;
+use crate::disk::{READS, read_small, read_stubbornly};
 
 /// What recovery found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,7 +162,9 @@ pub(super) async fn read(
     for entry in cx.list(dir).await? {
         match number_of(&entry.name) {
             Some(number) if number > 0 && !entry.is_dir => {
-                heads.insert(number, read_header(cx, &format!("{dir}/{}", entry.name)).await?);
+                let (path, most) = (format!("{dir}/{}", entry.name), FIRST_FRAME as usize);
+                let head = read_small(cx, &path, most, SegmentHeader::decode).await?;
+                heads.insert(number, head.unwrap_or(Err(HeaderError::Damaged)));
             }
             _ if entry.name.ends_with(".new") => rubbish.push(entry.name),
             // Not ours, so not ours to judge or remove.
@@ -192,33 +192,6 @@ pub(super) async fn read(
     report.last = applied;
     let segments = live.iter().map(|s| Span { number: s.number, base: s.base }).collect();
     Ok(Some(Plan { segments, ..plan(last, &scan, report, rubbish) }))
-}
-
-async fn read_header(
-    cx: Context,
-    path: &str,
-) -> Result<Result<SegmentHeader, HeaderError>, DiskError> {
-    let file = cx.open(path, OpenMode::Read).await?;
-    let mut head = Err(HeaderError::Damaged);
-    for _ in 0..READS {
-        head = SegmentHeader::decode(&read_stubbornly(&file, 0, FIRST_FRAME as usize).await?);
-        if head.is_ok() {
-            break;
-        }
-    }
-    Ok(head)
-}
-
-/// Reads, and reads again where a device fails in passing.
-async fn read_stubbornly(file: &File, offset: u64, len: usize) -> Result<Vec<u8>, DiskError> {
-    let mut left = READS;
-    loop {
-        left -= 1;
-        match file.read_at(offset, len).await {
-            Err(e) if left > 0 && matches!(e.kind, DiskErrorKind::Io(_)) => {}
-            read => return read,
-        }
-    }
 }
 
 /// One segment being read.
