@@ -16,6 +16,7 @@ pub mod keyspace;
 pub mod manifest;
 pub mod options;
 pub mod page;
+pub mod pager;
 pub mod record;
 pub mod superblock;
 
