@@ -10,6 +10,7 @@ use crate::{
     page::PageFault,
     record::{KEY_MAX, VALUE_MAX},
     superblock::SuperblockError,
+    vlog::RecordFault,
 };
 
 /// Who must act on an error.
@@ -25,6 +26,23 @@ pub enum Verdict {
     Halt,
 }
 
+/// How stored bytes are damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A page.
+    #[error(transparent)]
+    Page(#[from] PageFault),
+    /// A record of the value log.
+    #[error(transparent)]
+    Value(#[from] RecordFault),
+    /// The head of a segment of the value log.
+    #[error("neither copy of the segment's head is intact")]
+    ValueSegment,
+    /// A file.
+    #[error("it is missing")]
+    Missing,
+}
+
 /// Where stored bytes are damaged, and what that costs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: byte {offset}: {what}")]
@@ -34,7 +52,7 @@ pub struct Corrupt {
     /// The first byte that cannot be believed.
     pub offset: u64,
     /// How.
-    pub what: PageFault,
+    pub what: Fault,
     /// The keys that cannot be served: keyspace, first key, and the first behind them if there is
     /// one. `None` where everything is concerned.
     pub keys: Option<(KeyspaceId, Vec<u8>, Option<Vec<u8>>)>,
@@ -210,7 +228,7 @@ mod tests {
         let corrupt = Corrupt {
             file: "db/data.pages".into(),
             offset: 8192,
-            what: PageFault::Stale,
+            what: Fault::Page(PageFault::Stale),
             keys: None,
         };
         let error = Error::Corrupt(Box::new(corrupt));

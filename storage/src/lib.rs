@@ -19,8 +19,9 @@ pub mod page;
 pub mod pager;
 pub mod record;
 pub mod superblock;
+pub mod vlog;
 
-pub use error::{Corrupt, Error, Verdict};
+pub use error::{Corrupt, Error, Fault, Verdict};
 pub use journal::{JournalError, Lsn};
 pub use keyspace::{KeyspaceId, Retention};
 pub use options::{Durability, Options};

@@ -12,11 +12,6 @@ impl Bits {
         self.words.get(index).copied().unwrap_or(0)
     }
 
-    /// Words until the last that may hold something.
-    pub(super) fn words(&self) -> usize {
-        self.words.len()
-    }
-
     /// Whether `unit` is in the set.
     pub fn has(&self, unit: u64) -> bool {
         self.word((unit / 64) as usize) >> (unit % 64) & 1 == 1
@@ -101,7 +96,7 @@ mod tests {
     fn it_is_a_set() {
         let (mut bits, mut model) = (Bits::default(), BTreeSet::new());
         let mut chance = 1_u64;
-        for round in 0..4000 {
+        for round in 0..800 {
             chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round);
             let (first, count) = (chance >> 40 & 0x1ff, 1 + (chance >> 56 & 0x7f));
             let units = first..first + count;
@@ -111,7 +106,7 @@ mod tests {
             } else {
                 let all = units.clone().all(|u| model.contains(&u));
                 assert_eq!(bits.take(first, count), all, "{first} {count}");
-                units.for_each(|u| drop(model.remove(&u)));
+                model.retain(|u| !units.contains(u));
             }
             assert_eq!(bits.count(), model.len() as u64);
             assert_eq!(bits.end(), model.last().map_or(0, |last| last + 1));

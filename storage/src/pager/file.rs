@@ -33,6 +33,7 @@ pub struct Pager {
     file: File,
     path: String,
     database: DatabaseId,
+    /// Which units are free.
     pub space: Space,
 }
 
@@ -76,7 +77,7 @@ impl Pager {
         }
         sometimes!(self.cx, true, "pager: a damaged page was refused");
         let (file, offset) = (self.path.clone(), page.offset());
-        Err(Error::Corrupt(Box::new(Corrupt { file, offset, what, keys: None })))
+        Err(Error::Corrupt(Box::new(Corrupt { file, offset, what: what.into(), keys: None })))
     }
 
     /// Makes every page written so far survive a power cut.
@@ -118,8 +119,8 @@ impl<'a> Run<'a> {
         Run { pager, whose, generation, buffer: Vec::new(), first: 0, written: 0 }
     }
 
-    /// Gives `image` a place, of whole units, and returns the reference to it. It is on its way; see
-    /// [`Run::finish`].
+    /// Gives `image` a place, of whole units, and returns the reference to it. It is on its way:
+    /// see [`Run::finish`].
     ///
     /// # Errors
     /// Some page was not written. None of this run may be relied upon.

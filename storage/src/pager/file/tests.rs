@@ -98,7 +98,7 @@ fn a_page_of_another_kind_place_or_keyspace_is_refused() {
         ] {
             let error = pager.read(wrong).await.expect_err("it is another page");
             let Error::Corrupt(corrupt) = &error else { panic!("{error}") };
-            assert_eq!(corrupt.what, fault, "{wrong:?}");
+            assert_eq!(corrupt.what, fault.into(), "{wrong:?}");
             assert_eq!(
                 (corrupt.file.as_str(), corrupt.offset),
                 ("/data.pages", wrong.page.offset())
