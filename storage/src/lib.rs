@@ -18,10 +18,16 @@ pub mod options;
 pub mod page;
 pub mod pager;
 pub mod record;
+pub mod retention;
+pub mod snapshots;
 pub mod superblock;
+pub mod tail;
+pub mod tree;
 pub mod vlog;
 
 pub use error::{Corrupt, Error, Fault, Verdict};
 pub use journal::{JournalError, Lsn};
 pub use keyspace::{KeyspaceId, Retention};
 pub use options::{Durability, Options};
+pub use snapshots::Snapshot;
+pub use tree::{At, Attempt, Pause};

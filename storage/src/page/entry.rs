@@ -73,6 +73,12 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Whether an entry that begins with `flags` has a deadline.
+    #[inline]
+    pub(super) fn has_deadline(flags: u8) -> bool {
+        flags & HAS_DEADLINE != 0
+    }
+
     /// Bytes of its encoding.
     #[inline]
     pub fn size(&self) -> usize {
