@@ -181,6 +181,22 @@ impl Resident {
         }
     }
 
+    /// When it last left memory, by the cache's count; 0 for never, and for one that is no more.
+    pub(crate) fn left(&self) -> u32 {
+        match &self.0 {
+            Place::Leaf(slot) => slot.upgrade().map_or(0, |slot| slot.left()),
+            Place::Inner(slot) => slot.upgrade().map_or(0, |slot| slot.left()),
+        }
+    }
+
+    /// Notes that it leaves memory at `moment`.
+    pub(crate) fn leave(&self, moment: u32) {
+        match &self.0 {
+            Place::Leaf(slot) => slot.upgrade().iter().for_each(|slot| slot.leave(moment)),
+            Place::Inner(slot) => slot.upgrade().iter().for_each(|slot| slot.leave(moment)),
+        }
+    }
+
     /// Bytes it takes in memory now.
     pub fn bytes(&self) -> usize {
         match &self.0 {

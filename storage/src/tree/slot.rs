@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    atomic::{AtomicBool, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
 };
 
 use arc_swap::ArcSwapOption;
@@ -19,6 +19,8 @@ use crate::{
 pub(crate) struct LeafSlot {
     /// Whether it was asked for since the cache last looked.
     heat: AtomicBool,
+    /// When it last left memory, in a count that the cache keeps; 0 for never.
+    left: AtomicU32,
     latch: RwLock<LeafState>,
 }
 
@@ -116,7 +118,7 @@ impl LeafSlot {
     }
 
     fn holding(state: LeafState) -> LeafSlot {
-        LeafSlot { heat: AtomicBool::new(true), latch: RwLock::new(state) }
+        LeafSlot { heat: AtomicBool::new(true), left: AtomicU32::new(0), latch: RwLock::new(state) }
     }
 
     #[inline]
@@ -145,6 +147,16 @@ impl LeafSlot {
     /// Whether it was asked for since the last time this was called.
     pub(crate) fn take_heat(&self) -> bool {
         self.heat.swap(false, Relaxed)
+    }
+
+    /// Notes that it leaves memory at `moment`.
+    pub(crate) fn leave(&self, moment: u32) {
+        self.left.store(moment, Relaxed);
+    }
+
+    /// When it last did.
+    pub(crate) fn left(&self) -> u32 {
+        self.left.load(Relaxed)
     }
 }
 
@@ -265,6 +277,8 @@ impl Content {
 #[derive(Debug)]
 pub(crate) struct InnerSlot {
     heat: AtomicBool,
+    /// When it last left memory, in a count that the cache keeps; 0 for never.
+    left: AtomicU32,
     /// `None` while it is on disk.
     pub(crate) node: ArcSwapOption<Inner>,
     book: Mutex<InnerBook>,
@@ -310,6 +324,7 @@ impl InnerSlot {
         };
         InnerSlot {
             heat: AtomicBool::new(true),
+            left: AtomicU32::new(0),
             node: ArcSwapOption::from_pointee(node),
             book: Mutex::new(book),
         }
@@ -327,6 +342,7 @@ impl InnerSlot {
         };
         InnerSlot {
             heat: AtomicBool::new(true),
+            left: AtomicU32::new(0),
             node: ArcSwapOption::empty(),
             book: Mutex::new(book),
         }
@@ -354,5 +370,15 @@ impl InnerSlot {
     /// their loading alone: they leave memory after all that is below them.
     pub(crate) fn take_heat(&self) -> bool {
         self.heat.swap(false, Relaxed)
+    }
+
+    /// Notes that it leaves memory at `moment`.
+    pub(crate) fn leave(&self, moment: u32) {
+        self.left.store(moment, Relaxed);
+    }
+
+    /// When it last did.
+    pub(crate) fn left(&self) -> u32 {
+        self.left.load(Relaxed)
     }
 }
