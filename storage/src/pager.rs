@@ -6,7 +6,7 @@ mod space;
 
 pub use bits::Bits;
 pub use file::{Pager, Run, Wanted};
-pub use space::{Space, Use};
+pub use space::Space;
 
 /// The file of all pages.
 pub const DATA_PAGES: &str = "data.pages";

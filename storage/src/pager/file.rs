@@ -2,7 +2,7 @@
 
 use orloj_kernel::{Context, DiskError, File, OpenMode, sometimes};
 
-use super::{DATA_PAGES, Space, Use};
+use super::{DATA_PAGES, Space};
 use crate::{
     Corrupt, Error, KeyspaceId,
     disk::{READS, read_stubbornly},
@@ -104,7 +104,6 @@ impl Pager {
 #[derive(Debug)]
 pub struct Run<'a> {
     pager: &'a Pager,
-    whose: Use,
     generation: u64,
     /// Pages in a row that are not written yet.
     buffer: Vec<u8>,
@@ -115,8 +114,8 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Nothing yet; pages will be of `generation`.
-    pub fn new(pager: &'a Pager, whose: Use, generation: u64) -> Run<'a> {
-        Run { pager, whose, generation, buffer: Vec::new(), first: 0, written: 0 }
+    pub fn new(pager: &'a Pager, generation: u64) -> Run<'a> {
+        Run { pager, generation, buffer: Vec::new(), first: 0, written: 0 }
     }
 
     /// Gives `image` a place, of whole units, and returns the reference to it. It is on its way:
@@ -124,9 +123,17 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// Some page was not written. None of this run may be relied upon.
-    pub async fn add(&mut self, mut image: Vec<u8>) -> Result<PagePtr, DiskError> {
+    pub async fn add(&mut self, image: Vec<u8>) -> Result<PagePtr, DiskError> {
         let units = u16::try_from(image.len() / UNIT).expect("a page is below 65,536 units");
-        let unit = self.pager.space.allocate(units, self.whose);
+        let unit = self.pager.space.allocate(units);
+        self.add_at(unit, image).await
+    }
+
+    /// As [`Run::add`], at a place that was allocated for it.
+    ///
+    /// # Errors
+    /// As [`Run::add`].
+    pub async fn add_at(&mut self, unit: u64, mut image: Vec<u8>) -> Result<PagePtr, DiskError> {
         let page = seal(&mut image, self.pager.database, unit, self.generation);
         let end = self.first + (self.buffer.len() / UNIT) as u64;
         if !self.buffer.is_empty() && (end != unit || self.buffer.len() + image.len() > RUN) {

@@ -1,24 +1,14 @@
 //! Which units of `data.pages` are free.
 //!
-//! A unit is free if nobody uses it: not the tree in memory, not the newest generation on disk, not
-//! the one before it, and no hold. Each of them is a set of its own and free is what is in none, so
-//! nothing has to be remembered about why a unit is not free yet, or when it will be.
+//! A unit is free if nobody uses it: not the newest generation on disk, not the one before it, not
+//! the checkpoint that runs, and no hold. Each of them is a set of its own and free is what is in
+//! none, so nothing has to be remembered about why a unit is not free yet, or when it will be. The
+//! tree in memory refers to nothing but pages of the newest generation and of that checkpoint.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Bits;
 use crate::page::PagePtr;
-
-/// For whom a page is written, or who lets go of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// The tree in memory alone: the cleaner, and whoever drops pages. A checkpoint that runs
-    /// meanwhile is of an earlier state: it goes on using what they release, and knows nothing of
-    /// what they write.
-    Tree,
-    /// The checkpoint that runs.
-    Checkpoint,
-}
 
 /// Free and used units. Locked for moments, never across a wait.
 #[derive(Debug)]
@@ -28,9 +18,7 @@ pub struct Space {
 
 #[derive(Debug)]
 struct State {
-    /// What the tree in memory refers to, unit 0 among it: no page is there.
-    tree: Bits,
-    /// What the running checkpoint will refer to.
+    /// What the running checkpoint will refer to. Unit 0 is in every set: no page is there.
     next: Option<Bits>,
     /// What the newest superblock refers to.
     newest: Bits,
@@ -40,8 +28,8 @@ struct State {
     held: u64,
     /// Where the search for a free unit goes on.
     cursor: u64,
-    /// So many free units in a row were not found lately, so nobody looks for them again until
-    /// a checkpoint begins or ends.
+    /// So many free units in a row were not found by this checkpoint, so it does not look for them
+    /// again.
     scarce: u64,
     /// Units in the file.
     units: u64,
@@ -49,15 +37,12 @@ struct State {
 
 impl Space {
     /// The space of a database whose superblocks refer to `newest` and `before`, in a file of
-    /// `units` units. The tree is what `newest` says.
-    pub fn new(newest: Bits, before: Bits, units: u64) -> Space {
-        let mut tree = newest.clone();
-        tree.add(0, 1);
-        let units = units.max(1);
-        assert!(newest.end() <= units && before.end() <= units, "units beyond the file's end");
-        let (next, holds) = (None, Vec::new());
-        let (held, cursor, scarce) = (0, 1, u64::MAX);
-        let state = State { tree, next, newest, before, holds, held, cursor, scarce, units };
+    /// `units` units.
+    pub fn new(mut newest: Bits, before: Bits, units: u64) -> Space {
+        newest.add(0, 1);
+        let units = units.max(newest.end()).max(before.end());
+        let (next, holds, held, cursor, scarce) = (None, Vec::new(), 0, 1, u64::MAX);
+        let state = State { next, newest, before, holds, held, cursor, scarce, units };
         Space { state: Mutex::new(state) }
     }
 
@@ -65,38 +50,32 @@ impl Space {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes `units` free units in a row, growing the file if there are none. Returns the first.
-    pub fn allocate(&self, units: u16, whose: Use) -> u64 {
+    /// A checkpoint begins. It refers to what the newest generation does, until it says otherwise.
+    pub fn begin(&self) {
+        let mut state = self.state();
+        assert!(state.next.is_none(), "one checkpoint at a time");
+        state.next = Some(state.newest.clone());
+        // Low units first: what lies behind the last used one can be cut off.
+        (state.cursor, state.scarce) = (1, u64::MAX);
+    }
+
+    /// Takes `units` free units in a row for the running checkpoint, growing the file if there are
+    /// none. Returns the first.
+    pub fn allocate(&self, units: u16) -> u64 {
         let mut state = self.state();
         let count = u64::from(units);
         let first = state.find(count);
         always_free(&state, first, count);
-        state.tree.add(first, count);
-        if whose == Use::Checkpoint {
-            state.running().add(first, count);
-        }
+        state.running().add(first, count);
         state.cursor = first + count;
         state.units = state.units.max(first + count);
         first
     }
 
-    /// The tree refers to `page` no more; and neither does the running checkpoint, if it says so.
-    pub fn release(&self, page: PagePtr, whose: Use) {
-        let mut state = self.state();
+    /// The running checkpoint does not refer to `page` any more.
+    pub fn release(&self, page: PagePtr) {
         let (first, count) = (page.unit, u64::from(page.units));
-        assert!(state.tree.take(first, count), "{page:?} is released twice");
-        if whose == Use::Checkpoint {
-            state.running().take(first, count);
-        }
-    }
-
-    /// A checkpoint begins, of the tree as it is now.
-    pub fn begin(&self) {
-        let mut state = self.state();
-        assert!(state.next.is_none(), "one checkpoint at a time");
-        state.next = Some(state.tree.clone());
-        // Low units first: what lies behind the last used one can be cut off.
-        (state.cursor, state.scarce) = (1, u64::MAX);
+        assert!(self.state().running().take(first, count), "{page:?} is released twice");
     }
 
     /// What the running checkpoint refers to so far, and how many units the file has.
@@ -111,10 +90,9 @@ impl Space {
         let mut state = self.state();
         let next = state.next.take().expect("a checkpoint runs");
         state.before = std::mem::replace(&mut state.newest, next);
-        state.scarce = u64::MAX;
     }
 
-    /// The running checkpoint will never be. What was written for it belongs to the tree alone.
+    /// The running checkpoint will never be. Nobody refers to what was written for it.
     pub fn abandon(&self) {
         self.state().next = None;
     }
@@ -134,19 +112,19 @@ impl Space {
         self.state().holds.retain(|(number, _)| *number != hold);
     }
 
-    /// Units in the file, how many of them the tree uses, and how many are free.
+    /// Units in the file, how many of them the newest generation uses, and how many are free.
     pub fn counts(&self) -> (u64, u64, u64) {
         let state = self.state();
         let words = state.units.div_ceil(64) as usize;
         let used: u64 = (0..words).map(|w| u64::from(state.used(w).count_ones())).sum();
-        (state.units, state.tree.count(), state.units - used)
+        (state.units, state.newest.count(), state.units - used)
     }
 
     /// Forgets the free units at the file's end, if there are any: the file can be cut to the
     /// number of units returned.
     pub fn shrink(&self) -> Option<u64> {
         let mut state = self.state();
-        let end = state.sets().map(Bits::end).max().unwrap_or(1).max(1);
+        let end = state.sets().map(Bits::end).max().unwrap_or(1);
         (end < state.units).then(|| {
             state.units = end;
             state.cursor = state.cursor.min(end);
@@ -162,7 +140,7 @@ impl State {
 
     fn sets(&self) -> impl Iterator<Item = &Bits> {
         let holds = self.holds.iter().map(|(_, bits)| bits);
-        [&self.tree, &self.newest, &self.before].into_iter().chain(&self.next).chain(holds)
+        [&self.newest, &self.before].into_iter().chain(&self.next).chain(holds)
     }
 
     fn used(&self, word: usize) -> u64 {
@@ -237,14 +215,21 @@ mod tests {
     #[test]
     fn pages_lie_side_by_side_from_the_beginning() {
         let space = empty();
-        assert_eq!([4, 1, 3].map(|n| space.allocate(n, Use::Tree)), [1, 5, 6]);
-        space.release(page(5, 1), Use::Tree);
         space.begin();
-        assert_eq!(space.allocate(2, Use::Checkpoint), 9, "unit 5 is too small");
-        assert_eq!(space.allocate(1, Use::Checkpoint), 5, "the file does not grow for it");
+        assert_eq!([4, 1, 3].map(|n| space.allocate(n)), [1, 5, 6]);
+        space.release(page(5, 1));
+        assert_eq!(space.allocate(2), 9);
+        space.settle();
+        space.begin();
+        assert_eq!(space.allocate(2), 11, "unit 5 is too small");
+        assert_eq!(space.allocate(1), 5, "the file does not grow for it");
+        space.abandon();
+        let space = empty();
+        space.begin();
+        space.allocate(9);
         space.abandon();
         space.begin();
-        assert_eq!(space.allocate(1, Use::Checkpoint), 11);
+        assert_eq!(space.allocate(1), 1, "nobody refers to what was abandoned");
     }
 
     #[test]
@@ -252,10 +237,8 @@ mod tests {
         let space = empty();
         let checkpoint = |release: Option<PagePtr>| {
             space.begin();
-            if let Some(page) = release {
-                space.release(page, Use::Checkpoint);
-            }
-            let unit = space.allocate(1, Use::Checkpoint);
+            release.iter().for_each(|page| space.release(*page));
+            let unit = space.allocate(1);
             space.settle();
             page(unit, 1)
         };
@@ -264,47 +247,40 @@ mod tests {
         let third = checkpoint(Some(second));
         assert_eq!([first, second, third].map(|p| p.unit), [1, 2, 3]);
         assert_eq!(checkpoint(Some(third)).unit, 1, "no superblock refers to it");
-    }
-
-    #[test]
-    fn what_others_release_while_a_checkpoint_runs_stays_in_it_and_what_they_write_does_not() {
-        let space = empty();
-        let unit = space.allocate(1, Use::Tree);
-        space.begin();
-        space.release(page(unit, 1), Use::Tree);
-        let cleaned = space.allocate(1, Use::Tree);
-        let (next, units) = space.next();
-        assert!(next.has(unit) && !next.has(cleaned) && units == 3);
-        space.settle();
-        assert_ne!(space.allocate(1, Use::Tree), unit);
+        assert_eq!(space.counts(), (4, 2, 1));
     }
 
     #[test]
     fn a_hold_keeps_a_generation() {
         let space = empty();
         space.begin();
-        let unit = space.allocate(1, Use::Checkpoint);
+        let unit = space.allocate(1);
         space.settle();
         let (hold, kept) = space.hold();
         assert!(kept.has(unit));
-        space.release(page(unit, 1), Use::Tree);
-        for _ in 0..3 {
+        for round in 0..3 {
             space.begin();
+            if round == 0 {
+                space.release(page(unit, 1));
+            }
             space.settle();
         }
-        assert_eq!(space.allocate(1, Use::Tree), 2);
-        space.let_go(hold);
         space.begin();
-        assert_eq!(space.allocate(1, Use::Checkpoint), unit);
+        assert_eq!(space.allocate(1), 2);
+        space.let_go(hold);
+        space.abandon();
+        space.begin();
+        assert_eq!(space.allocate(1), unit);
     }
 
     #[test]
     #[should_panic(expected = "released twice")]
     fn a_page_is_released_once() {
         let space = empty();
-        let unit = space.allocate(1, Use::Tree);
-        space.release(page(unit, 1), Use::Tree);
-        space.release(page(unit, 1), Use::Tree);
+        space.begin();
+        let unit = space.allocate(1);
+        space.release(page(unit, 1));
+        space.release(page(unit, 1));
     }
 
     /// Random scripts against sets of single units.
@@ -323,72 +299,42 @@ mod tests {
             chance ^= chance << 17;
             chance % bound
         };
-        let space = empty();
-        let mut pages: Vec<PagePtr> = Vec::new();
-        let mut generations: [BTreeSet<u64>; 2] = Default::default();
-        // The pages of the running checkpoint.
-        let mut running: Option<Vec<PagePtr>> = None;
         let units = |pages: &[PagePtr]| -> BTreeSet<u64> {
             pages.iter().flat_map(|p| p.unit..p.unit + u64::from(p.units)).collect()
         };
-        for _ in 0..300 {
-            match below(10) {
-                0..5 => {
-                    let most = if below(9) == 0 { 150 } else { 6 };
-                    let count = 1 + below(most) as u16;
-                    let whose = match running.is_some() && below(2) == 0 {
-                        true => Use::Checkpoint,
-                        false => Use::Tree,
-                    };
-                    let new = page(space.allocate(count, whose), count);
-                    let taken = units(&[new]);
-                    let in_use = units(&pages);
-                    let in_next = running.as_deref().map(units).unwrap_or_default();
-                    for used in [&in_use, &in_next, &generations[0], &generations[1]] {
-                        assert!(used.is_disjoint(&taken), "seed {seed}");
-                    }
-                    pages.push(new);
-                    if whose == Use::Checkpoint {
-                        running.as_mut().expect("it runs").push(new);
-                    }
+        let space = empty();
+        // The pages of the newest generation, of the one before, and of the running checkpoint.
+        let (mut newest, mut before) = (Vec::new(), Vec::new());
+        for _ in 0..40 {
+            let mut next: Vec<PagePtr> = newest.clone();
+            space.begin();
+            for _ in 0..below(20) {
+                if below(2) == 0 && !next.is_empty() {
+                    space.release(next.swap_remove(below(next.len() as u64) as usize));
+                    continue;
                 }
-                5..8 if !pages.is_empty() => {
-                    let old = pages.swap_remove(below(pages.len() as u64) as usize);
-                    match running.as_mut().filter(|next| next.contains(&old) && below(2) == 0) {
-                        Some(next) => {
-                            next.retain(|p| *p != old);
-                            space.release(old, Use::Checkpoint);
-                        }
-                        None => space.release(old, Use::Tree),
-                    }
+                let most = if below(9) == 0 { 150 } else { 6 };
+                let count = 1 + below(most) as u16;
+                let new = page(space.allocate(count), count);
+                for used in [&newest, &before, &next] {
+                    assert!(units(used).is_disjoint(&units(&[new])), "seed {seed}");
                 }
-                8 => match running.take() {
-                    None => {
-                        running = Some(pages.clone());
-                        space.begin();
-                    }
-                    Some(next) => {
-                        let (bits, _) = space.next();
-                        let bits: BTreeSet<u64> =
-                            (1..bits.end()).filter(|u| bits.has(*u)).collect();
-                        assert_eq!(bits, units(&next), "seed {seed}");
-                        space.settle();
-                        generations = [bits, generations[0].clone()];
-                    }
-                },
-                _ => {
-                    if running.take().is_some() {
-                        space.abandon();
-                    }
-                    let end = space.shrink();
-                    let all = [units(&pages), generations[0].clone(), generations[1].clone()];
-                    let last = all.iter().filter_map(|s| s.last()).max().map_or(1, |u| u + 1);
-                    assert!(end.is_none_or(|end| end == last), "seed {seed}: {end:?} {last}");
-                }
+                next.push(new);
             }
+            let (bits, all) = space.next();
+            let found: BTreeSet<u64> = (1..bits.end()).filter(|u| bits.has(*u)).collect();
+            assert_eq!(found, units(&next), "seed {seed}");
+            if below(4) == 0 {
+                space.abandon();
+            } else {
+                space.settle();
+                before = std::mem::replace(&mut newest, next);
+            }
+            let used: BTreeSet<u64> = units(&newest).union(&units(&before)).copied().collect();
+            let free = space.counts().2;
+            assert_eq!(free + used.len() as u64 + 1, all, "seed {seed}");
+            let end = used.last().map_or(1, |last| last + 1);
+            assert_eq!(space.shrink(), (end < all).then_some(end), "seed {seed}");
         }
-        let (all, tree, free) = space.counts();
-        assert_eq!(tree, units(&pages).len() as u64 + 1);
-        assert!(tree + free <= all);
     }
 }

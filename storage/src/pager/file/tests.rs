@@ -46,7 +46,8 @@ async fn pager(cx: Context) -> Pager {
 
 /// Pages of these sizes, written and synced.
 async fn write(pager: &Pager, sizes: &[usize]) -> Vec<PagePtr> {
-    let mut run = Run::new(pager, Use::Tree, 9);
+    pager.space.begin();
+    let mut run = Run::new(pager, 9);
     let mut pages = Vec::new();
     for (n, units) in sizes.iter().enumerate() {
         pages.push(run.add(image(*units, n as u8)).await.expect("a disk that works"));
@@ -54,7 +55,17 @@ async fn write(pager: &Pager, sizes: &[usize]) -> Vec<PagePtr> {
     let bytes = run.finish().await.expect("a disk that works");
     assert_eq!(bytes, (sizes.iter().sum::<usize>() * UNIT) as u64);
     pager.sync().await.expect("a disk that works");
+    pager.space.settle();
     pages
+}
+
+/// Lets go of pages, and of the generation that had them.
+fn release(pager: &Pager, pages: &[PagePtr]) {
+    pager.space.begin();
+    pages.iter().for_each(|page| pager.space.release(*page));
+    pager.space.settle();
+    pager.space.begin();
+    pager.space.settle();
 }
 
 fn in_sim<F: Future<Output = ()> + Send + 'static>(seed: u64, body: impl FnOnce(Context) -> F) {
@@ -68,9 +79,8 @@ fn runs_are_cut_where_pages_do_not_adjoin_and_at_a_mebibyte() {
     in_sim(1, |cx| async move {
         let pager = pager(cx).await;
         let old = write(&pager, &[1, 3, 1]).await;
-        pager.space.release(old[1], Use::Tree);
+        release(&pager, &[old[1]]);
         // Between the neighbours, then behind them, and more than one run.
-        pager.space.begin();
         let pages = write(&pager, &[2, 1, 200, 100, 1]).await;
         assert_eq!([pages[0].unit, pages[1].unit, pages[2].unit], [2, 4, 6]);
         for (n, page) in pages.iter().enumerate() {
@@ -164,7 +174,8 @@ fn what_was_synced_survives_a_power_cut_while_more_is_written() {
             let first = pager(node).await;
             let pages = write(&first, &[1, 4, 2, 1]).await;
             node.sync_dir("").await.expect("a disk that works");
-            let mut run = Run::new(&first, Use::Tree, 10);
+            first.space.begin();
+            let mut run = Run::new(&first, 10);
             for _ in 0..5 {
                 run.add(image(100, 0xff)).await.expect("a disk that works");
             }
@@ -186,8 +197,7 @@ fn the_end_of_the_file_is_cut_off() {
         let pager = pager(cx).await;
         let pages = write(&pager, &[1, 4, 2]).await;
         assert_eq!(pager.shrink().await, Ok(0));
-        pager.space.release(pages[1], Use::Tree);
-        pager.space.release(pages[2], Use::Tree);
+        release(&pager, &pages[1..]);
         assert_eq!(pager.shrink().await, Ok(6 * UNIT as u64));
         pager.read(wanted(pages[0])).await.expect("it is in use");
         assert_eq!(write(&pager, &[9]).await[0].unit, 2);
