@@ -72,6 +72,23 @@ impl Snapshots {
         self.held().queue.iter().map(|(_, count)| u64::from(*count)).sum()
     }
 
+    /// How many times versions were taken back.
+    pub(crate) fn times_taken_back(&self) -> usize {
+        self.taken_back.load(Acquire)
+    }
+
+    /// Whether `at` still is history, if it was when versions had been taken back so many `times`.
+    #[inline]
+    pub(crate) fn check_since(&self, times: usize, at: Lsn) -> Result<(), Error> {
+        if self.times_taken_back() == times {
+            return Ok(());
+        }
+        match self.held().taken_back[times..].iter().any(|from| *from <= at) {
+            true => Err(Error::RolledBack { at }),
+            false => Ok(()),
+        }
+    }
+
     /// Everything from `from` on was taken back: snapshots that may have seen it are lost.
     pub(crate) fn take_back(&self, from: Lsn) {
         self.held().taken_back.push(from);
@@ -99,14 +116,7 @@ impl Snapshot {
     /// [`Error::RolledBack`] if the journal refused what it rests on.
     #[inline]
     pub fn check(&self) -> Result<(), Error> {
-        if self.registry.taken_back.load(Acquire) == self.taken_back {
-            return Ok(());
-        }
-        let held = self.registry.held();
-        match held.taken_back[self.taken_back..].iter().any(|from| *from <= self.at) {
-            true => Err(Error::RolledBack { at: self.at }),
-            false => Ok(()),
-        }
+        self.registry.check_since(self.taken_back, self.at)
     }
 }
 

@@ -151,6 +151,12 @@ impl Tail {
         self.assigned.store(from.previous().0, Release);
     }
 
+    /// What a commit of history is given.
+    pub(crate) fn replayed(&self, version: Lsn) -> Ticket {
+        let open = self.open();
+        Ticket { version, epoch: open.epoch, capturing: open.capturing }
+    }
+
     /// Stands before the next version.
     #[inline]
     pub(crate) fn next(&self) -> Result<Next<'_>, Pause> {

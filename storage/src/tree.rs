@@ -5,6 +5,7 @@
 //!
 //! Lock order: leaf latches by (keyspace, key) < structure < tail < snapshots < a node's book.
 
+mod capture;
 mod commit;
 mod cursor;
 mod descend;
@@ -12,10 +13,12 @@ mod keyspace;
 mod load;
 mod node;
 mod read;
+mod replay;
 mod slot;
 mod split;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod write;
 
 use std::sync::{
@@ -25,14 +28,17 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
+pub use capture::{Capture, Catalogued, Dirty, LongValue};
 pub use commit::Check;
 pub use cursor::{Cursor, Item};
 pub use keyspace::Keyspace;
 pub use load::{Evicted, Miss, Resident};
 pub use read::{At, Found};
 
+use self::{keyspace::Roots, slot::InnerSlot};
 use crate::{
     Durability, Error, KeyspaceId, Lsn, Options,
+    page::PagePtr,
     retention::{Keep, Moments},
     snapshots::{Snapshot, Snapshots},
     tail::Tail,
@@ -72,6 +78,13 @@ pub(crate) struct Sizes {
     pub(crate) fanout: usize,
 }
 
+impl Sizes {
+    fn of(options: &Options) -> Sizes {
+        let page = options.page_bytes as usize;
+        Sizes { page, inline: options.inline_bytes as usize, fanout: page / 64 }
+    }
+}
+
 /// Every keyspace of a database, and the end of its history.
 #[derive(Debug)]
 pub struct Tree {
@@ -87,6 +100,10 @@ pub struct Tree {
     applied: AtomicU64,
     /// Nodes that came into being since the cache last asked; none is noted without files.
     born: Option<Mutex<Vec<Resident>>>,
+    /// Keyspaces that were dropped by what may still be taken back, with the version of that.
+    dropped: Mutex<Vec<(Lsn, Arc<Keyspace>)>>,
+    /// Places of pages that the tree has no use for any more.
+    released: Mutex<Vec<PagePtr>>,
     /// Bytes of the value log that pruning has made dead, by segment.
     dead_values: Mutex<std::collections::BTreeMap<u32, u64>>,
 }
@@ -94,10 +111,31 @@ pub struct Tree {
 impl Tree {
     /// An empty tree.
     pub fn new(options: &Options) -> Tree {
-        let page = options.page_bytes as usize;
-        let fanout = (page / 64).max(4);
-        let sizes = Sizes { page, inline: options.inline_bytes as usize, fanout };
-        Tree::with(sizes, options.durability, options.batch_bytes)
+        Tree::with(Sizes::of(options), options.durability, options.batch_bytes)
+    }
+
+    /// The tree as the catalogue of a capture at `at` says. Nothing of it is in memory yet.
+    pub fn open(options: &Options, at: Lsn, catalogue: &[Catalogued]) -> Tree {
+        let tree = Tree::new(options);
+        tree.take_up(at, catalogue);
+        tree
+    }
+
+    fn take_up(&self, at: Lsn, catalogue: &[Catalogued]) {
+        self.tail.recovered(at);
+        let root = |ptr: PagePtr| Arc::new(InnerSlot::on_disk(ptr));
+        let keyspace = |of: &Catalogued| {
+            let mut places = of.roots.iter().map(|(since, ptr)| (*since, root(*ptr)));
+            let (since, top) = places.next().expect("a keyspace has a root");
+            let mut roots = Roots::new(since, top);
+            roots.older = places.collect();
+            let keyspace = Keyspace::new(of.id, &of.name, of.keep, roots, &self.structure);
+            keyspace.trim(of.earliest);
+            Arc::new(keyspace)
+        };
+        let mut all: Vec<_> = catalogue.iter().map(keyspace).collect();
+        all.sort_by_key(|keyspace| keyspace.id());
+        self.keyspaces.store(Arc::new(all));
     }
 
     pub(crate) fn with(sizes: Sizes, mode: Durability, batch_bytes: u32) -> Tree {
@@ -110,6 +148,8 @@ impl Tree {
             moments: Moments::default(),
             applied: AtomicU64::new(0),
             born: (mode != Durability::InMemory).then(Mutex::default),
+            dropped: Mutex::default(),
+            released: Mutex::default(),
             dead_values: Mutex::default(),
         }
     }
@@ -173,6 +213,20 @@ impl Tree {
     /// Bytes of the value log that pruning has made dead since this was last called, by segment.
     pub fn take_dead_values(&self) -> std::collections::BTreeMap<u32, u64> {
         std::mem::take(&mut *self.dead_values.lock().expect(NOBODY_PANICS))
+    }
+
+    /// Places that fell out of use since the last capture began.
+    fn take_released(&self) -> Vec<PagePtr> {
+        std::mem::take(&mut *self.released.lock().expect(NOBODY_PANICS))
+    }
+
+    /// Notes places that fell out of use.
+    fn release(&self, places: &mut Vec<PagePtr>) {
+        self.released.lock().expect(NOBODY_PANICS).append(places);
+    }
+
+    fn dropped(&self) -> std::sync::MutexGuard<'_, Vec<(Lsn, Arc<Keyspace>)>> {
+        self.dropped.lock().expect(NOBODY_PANICS)
     }
 
     fn note_born(&self, node: Resident) {

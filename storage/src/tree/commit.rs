@@ -5,15 +5,16 @@ use std::sync::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 use super::{
     Attempt, Keyspace, Pause, Tree,
     descend::{FoundLeaf, Step, To, find_leaf},
-    keyspace::{Roots, empty_root},
+    keyspace::Roots,
     load::Miss,
-    slot::{Body, Content, InnerSlot, LeafSlot, LeafState},
+    slot::{Body, Content, LeafState},
     split::Write,
+    whole::Change,
     write::check_sizes,
 };
 use crate::{
     Error, KeyspaceId, Lsn,
-    page::{Fence, FenceBuf, Held, Slot},
+    page::{Fence, FenceBuf, Held, NEWEST, Slot},
     record::Op,
 };
 
@@ -88,16 +89,6 @@ struct Space {
     change: Option<Change>,
 }
 
-/// What a commit does to a keyspace as a whole.
-#[derive(Clone)]
-enum Change {
-    /// It gets an empty root, the only leaf of which is this.
-    Clear(Arc<InnerSlot>, Arc<LeafSlot>),
-    /// It comes into being; its root and leaf are in its own roots.
-    Create(Arc<LeafSlot>),
-    Drop,
-}
-
 /// A write and the keyspace it goes to, by its number in the plan.
 struct Planned<'a> {
     space: usize,
@@ -139,6 +130,8 @@ struct Plan<'a> {
     /// In the order of keyspaces and keys, the last write of each key only.
     writes: Vec<Planned<'a>>,
     legs: Vec<Leg>,
+    /// As of when keys are looked for. The next version, where that is known to matter.
+    newest: Lsn,
 }
 
 impl Tree {
@@ -148,19 +141,26 @@ impl Tree {
     /// # Errors
     /// [`Error::Conflict`] names the first check that does not hold. Nothing happened on errors.
     pub fn commit(&self, checks: &[Check<'_>], writes: &[Op<'_>]) -> Attempt<Lsn> {
+        let mut newest = NEWEST;
         loop {
-            let step =
-                self.plan(checks, writes).and_then(|plan| self.execute(plan, checks, writes));
+            let plan = self.plan(checks, writes, newest);
+            let step = plan.and_then(|plan| self.execute(plan, checks, writes));
             match step {
                 Ok(version) => return Ok(version),
-                Err(Step::Restart | Step::Load | Step::Further(_)) => {}
+                Err(Step::Further(version)) => newest = version,
+                Err(Step::Restart | Step::Load) => {}
                 Err(Step::Structure) => drop(self.structure()),
                 Err(Step::Pause(pause)) => return Err(pause),
             }
         }
     }
 
-    fn plan<'a>(&self, checks: &[Check<'_>], ops: &[Op<'a>]) -> Result<Plan<'a>, Step> {
+    fn plan<'a>(
+        &self,
+        checks: &[Check<'_>],
+        ops: &[Op<'a>],
+        newest: Lsn,
+    ) -> Result<Plan<'a>, Step> {
         let mut spaces: Vec<Space> = Vec::new();
         let mut writes: Vec<Planned<'a>> = Vec::new();
         for check in checks {
@@ -180,8 +180,7 @@ impl Tree {
                     let space = self.space(&mut spaces, keyspace)?;
                     writes.retain(|planned| planned.space != space);
                     if spaces[space].change.is_none() {
-                        let (root, leaf) = empty_root(keyspace, self.sizes.page, 0);
-                        spaces[space].change = Some(Change::Clear(root, leaf));
+                        spaces[space].change = Some(self.cleared(keyspace));
                     }
                     continue;
                 }
@@ -199,17 +198,9 @@ impl Tree {
                         let name = name.into();
                         return Err(Pause::Failed(Error::KeyspaceExists { name }).into());
                     }
-                    let (root, leaf) = empty_root(keyspace, self.sizes.page, 0);
-                    let made = Keyspace::new(
-                        keyspace,
-                        name,
-                        keep,
-                        Roots::new(Lsn(0), root),
-                        &self.structure,
-                    );
+                    let (made, change) = self.made(keyspace, name, keep);
                     let roots = made.roots().clone();
-                    let change = Some(Change::Create(leaf));
-                    spaces.push(Space { keyspace: Arc::new(made), roots, change });
+                    spaces.push(Space { keyspace: made, roots, change: Some(change) });
                     continue;
                 }
                 Op::Clock(_) | Op::Applied(_) => continue,
@@ -233,8 +224,8 @@ impl Tree {
         writes
             .dedup_by(|later, kept| (later.space, later.write.key) == (kept.space, kept.write.key));
         writes.reverse();
-        let legs = legs(&spaces, &writes, checks)?;
-        Ok(Plan { spaces, writes, legs })
+        let legs = legs(&spaces, &writes, checks, newest)?;
+        Ok(Plan { spaces, writes, legs, newest })
     }
 
     /// The number of a keyspace among those of a plan.
@@ -290,7 +281,9 @@ impl Tree {
             let upper = leg.leaf.upper.as_ref().map(FenceBuf::get);
             let behind = |planned: &Planned<'_>| {
                 planned.space == leg.space
-                    && upper.is_none_or(|upper| Fence::before(planned.write.key) < upper)
+                    && upper.is_none_or(|upper| {
+                        Fence { key: planned.write.key, version: plan.newest } < upper
+                    })
             };
             let end = first + plan.writes[first..].partition_point(behind);
             pages.push((number, first..end));
@@ -317,18 +310,30 @@ impl Tree {
         }
         let restructures = plan.spaces.iter().any(|space| space.change.is_some());
         let structure = (tight || restructures).then(|| self.structure());
-        if restructures {
-            self.check_names(&plan)?;
+        let created = |space: &&Space| matches!(space.change, Some(Change::Create(_)));
+        for space in plan.spaces.iter().filter(created) {
+            self.check_new(&space.keyspace).map_err(Pause::from)?;
         }
         let next = self.tail.next()?;
         if plan.spaces.iter().any(|space| !space.keyspace.is_current(&space.roots)) {
             return Err(Step::Restart);
         }
+        // Where versions were taken back, fences among those of a key may be newer than the next.
+        for (number, range) in &pages {
+            let Latched::Exclusive(state) = &mut latched[*number] else { unreachable!() };
+            let leaf = &state.resident().leaf;
+            let holds = |planned: &Planned<'_>| leaf.holds(planned.write.key, next.version());
+            if !plan.writes[range.clone()].iter().all(holds) {
+                return Err(Step::Further(next.version()));
+            }
+        }
         if ops.is_empty() {
             return Ok(next.version().previous());
         }
-        if restructures {
-            self.restructure(&plan.spaces, next.version());
+        for space in &plan.spaces {
+            if let Some(change) = &space.change {
+                self.change(&space.keyspace, change, next.version());
+            }
         }
         let ticket = next.assign(|record| {
             ops.iter().enumerate().for_each(|(at, op)| op.write(record, at == 0));
@@ -353,8 +358,7 @@ impl Tree {
                 let content = state.resident();
                 batch.iter().for_each(|write| content.insert(write, version, self.sizes.inline));
             }
-            state.dirty = true;
-            state.lsn = version;
+            state.changed(version);
         }
         self.note_moments(ops, version);
         drop::<Option<MutexGuard<'_, ()>>>(structure);
@@ -373,47 +377,6 @@ impl Tree {
             }
         }
     }
-
-    /// Whether keyspaces that are to be made are new. The caller holds the structure mutex.
-    fn check_names(&self, plan: &Plan<'_>) -> Result<(), Step> {
-        let all = self.keyspaces.load();
-        for space in &plan.spaces {
-            let made = &space.keyspace;
-            if matches!(space.change, Some(Change::Create(_)))
-                && all.iter().any(|known| known.id() == made.id() || known.name() == made.name())
-            {
-                let name = made.name().into();
-                return Err(Pause::Failed(Error::KeyspaceExists { name }).into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes, clears and drops keyspaces as of `version`. The caller holds structure and tail.
-    fn restructure(&self, spaces: &[Space], version: Lsn) {
-        let mut all = Vec::clone(&self.keyspaces.load());
-        for space in spaces {
-            let keyspace = &space.keyspace;
-            match &space.change {
-                None => {}
-                Some(Change::Create(_)) => {
-                    keyspace.replace_roots(|roots| roots.since = version);
-                    let at = all.partition_point(|known| known.id() < keyspace.id());
-                    all.insert(at, keyspace.clone());
-                }
-                Some(Change::Clear(root, _)) => keyspace.replace_roots(|roots| {
-                    let old = std::mem::replace(&mut roots.top, root.clone());
-                    let since = std::mem::replace(&mut roots.since, version);
-                    roots.older.insert(0, (since, old));
-                }),
-                Some(Change::Drop) => {
-                    keyspace.replace_roots(|roots| roots.dropped = true);
-                    all.retain(|known| known.id() != keyspace.id());
-                }
-            }
-        }
-        self.keyspaces.store(Arc::new(all));
-    }
 }
 
 fn no_keyspace(id: KeyspaceId) -> Step {
@@ -421,10 +384,15 @@ fn no_keyspace(id: KeyspaceId) -> Step {
 }
 
 /// The leaves that writes and checks touch, each once, in the order in which they are latched.
-fn legs(spaces: &[Space], writes: &[Planned<'_>], checks: &[Check<'_>]) -> Result<Vec<Leg>, Step> {
+fn legs(
+    spaces: &[Space],
+    writes: &[Planned<'_>],
+    checks: &[Check<'_>],
+    newest: Lsn,
+) -> Result<Vec<Leg>, Step> {
     let mut legs: Vec<Leg> = Vec::new();
     for Planned { space, write } in writes {
-        let here = Fence::before(write.key);
+        let here = Fence { key: write.key, version: newest };
         // Writes are in order: most often the next one goes to the same leaf.
         if legs.last().is_some_and(|leg| {
             leg.space == *space && leg.leaf.upper.as_ref().is_none_or(|upper| here < upper.get())

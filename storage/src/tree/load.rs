@@ -108,9 +108,9 @@ impl Miss {
                 if book.gone || book.ptr != Some(self.ptr) || slot.node.load().is_some() {
                     return Ok(None);
                 }
-                let (turn, epoch) = (book.turn, book.epoch);
+                let turn = book.turn;
                 let node = InnerPage::read(&image, |page| {
-                    fits(page.children[0].0, page.upper).then(|| inner(page, turn, epoch))
+                    fits(page.children[0].0, page.upper).then(|| inner(page, turn))
                 });
                 let (node, refs) = node.flatten().ok_or(PageFault::Senseless)?;
                 book.refs = refs;
@@ -121,10 +121,10 @@ impl Miss {
     }
 }
 
-fn inner(page: &InnerPage<'_>, turn: u32, epoch: u32) -> (Inner, u32) {
+fn inner(page: &InnerPage<'_>, turn: u32) -> (Inner, u32) {
     let child = |ptr: PagePtr| match page.level {
-        1 => Child::Leaf(Arc::new(LeafSlot::on_disk(ptr, page.lsn, epoch)), 0),
-        _ => Child::Inner(Arc::new(InnerSlot::on_disk(ptr, epoch)), 0),
+        1 => Child::Leaf(Arc::new(LeafSlot::on_disk(ptr, page.lsn)), 0),
+        _ => Child::Inner(Arc::new(InnerSlot::on_disk(ptr)), 0),
     };
     let children: Vec<_> = page.children.iter().map(|(at, ptr)| (*at, child(*ptr))).collect();
     let refs: Vec<PagePtr> = page.children.iter().map(|(_, ptr)| *ptr).collect();
@@ -224,7 +224,7 @@ fn evict_leaf(slot: &LeafSlot) -> Evicted {
     let Some(mut state) = slot.try_write() else { return Evicted::Busy };
     let Body::Resident(content) = &state.body else { return Evicted::Gone };
     // A clean leaf is what its page says; what is newer than the durable version is never clean.
-    if state.dirty || state.frozen.is_some() {
+    if state.dirty || state.pending || state.frozen.is_some() {
         return Evicted::Dirty;
     }
     let size = content.size();

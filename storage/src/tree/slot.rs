@@ -34,6 +34,10 @@ pub(crate) struct LeafState {
     pub(crate) epoch: u32,
     /// Whether it differs from the page at `ptr`.
     pub(crate) dirty: bool,
+    /// Whether it was changed since it was last copied to be written.
+    pub(crate) touched: bool,
+    /// Whether a capture has taken it and is not over.
+    pub(crate) pending: bool,
     /// The newest version that was ever in it, also while it is not resident.
     pub(crate) lsn: Lsn,
     /// Where it lies on disk as far as this tree is concerned.
@@ -85,6 +89,8 @@ impl LeafSlot {
             turn: 0,
             epoch,
             dirty: true,
+            touched: true,
+            pending: false,
             lsn,
             ptr: None,
             frozen: None,
@@ -92,12 +98,14 @@ impl LeafSlot {
     }
 
     /// A leaf on disk, the newest version of which is at most `lsn`.
-    pub(crate) fn on_disk(ptr: PagePtr, lsn: Lsn, epoch: u32) -> LeafSlot {
+    pub(crate) fn on_disk(ptr: PagePtr, lsn: Lsn) -> LeafSlot {
         LeafSlot::holding(LeafState {
             body: Body::OnDisk,
             turn: 0,
-            epoch,
+            epoch: 0,
             dirty: false,
+            touched: false,
+            pending: false,
             lsn,
             ptr: Some(ptr),
             frozen: None,
@@ -111,6 +119,8 @@ impl LeafSlot {
             turn: 0,
             epoch: 0,
             dirty: false,
+            touched: false,
+            pending: false,
             lsn: Lsn(0),
             ptr: None,
             frozen: None,
@@ -186,6 +196,13 @@ impl LeafState {
             Body::Resident(content) => content,
             _ => unreachable!("a latched leaf stays resident"),
         }
+    }
+
+    /// Notes a change that `version` made.
+    #[inline]
+    pub(crate) fn changed(&mut self, version: Lsn) {
+        (self.dirty, self.touched) = (true, true);
+        self.lsn = self.lsn.max(version);
     }
 
     /// Puts aside what a capture still needs, before the change of `ticket` is made.
@@ -293,6 +310,8 @@ pub(crate) struct InnerBook {
     pub(crate) epoch: u32,
     /// Whether its separators or children differ from the page at `ptr`.
     pub(crate) dirty: bool,
+    /// Whether it was changed since it was last taken by a capture.
+    pub(crate) touched: bool,
     /// Where it lies on disk.
     pub(crate) ptr: Option<PagePtr>,
     /// A checksum of the references in the page at `ptr`.
@@ -317,6 +336,7 @@ impl InnerSlot {
             turn: node.turn,
             epoch,
             dirty: true,
+            touched: true,
             ptr: None,
             refs: 0,
             gone: false,
@@ -330,11 +350,12 @@ impl InnerSlot {
         }
     }
 
-    pub(crate) fn on_disk(ptr: PagePtr, epoch: u32) -> InnerSlot {
+    pub(crate) fn on_disk(ptr: PagePtr) -> InnerSlot {
         let book = InnerBook {
             turn: 0,
-            epoch,
+            epoch: 0,
             dirty: false,
+            touched: false,
             ptr: Some(ptr),
             refs: 0,
             gone: false,
@@ -363,7 +384,7 @@ impl InnerSlot {
             let frozen = FrozenInner { epoch: ticket.epoch, node: old, dirty: book.dirty };
             book.frozen = ticket.capturing.then_some(frozen);
         }
-        book.dirty = true;
+        (book.dirty, book.touched) = (true, true);
     }
 
     /// Whether it was asked for since the last time this was called. Inner nodes are warmed by

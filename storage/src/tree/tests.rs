@@ -1,6 +1,9 @@
 //! The tree against a sorted map that keeps every version.
 
+mod captures;
 mod checks;
+mod disk;
+mod history;
 mod script;
 
 use std::{cmp::Reverse, collections::BTreeMap, num::NonZeroU32, sync::Arc};

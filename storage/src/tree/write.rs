@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Error, Lsn,
-    page::{Fence, Slot},
+    page::{Fence, NEWEST, Slot},
     record::{KEY_MAX, Op, VALUE_MAX},
 };
 
@@ -39,17 +39,19 @@ impl Tree {
 
     #[inline]
     fn write(&self, to: &Keyspace, write: &Write<'_>) -> Attempt<Lsn> {
+        let mut newest = NEWEST;
         loop {
             let roots = to.roots();
             if roots.dropped {
                 return Err(Error::NoKeyspace { name: to.name().into() }.into());
             }
-            let way = To::At(Fence::before(write.key));
+            let way = To::At(Fence { key: write.key, version: newest });
             let step =
                 descend(&roots.top, way, |arrival| self.write_leaf(to, &roots, arrival, write));
             match step {
                 Ok(version) => return Ok(version),
-                Err(Step::Restart | Step::Load | Step::Further(_)) => {}
+                Err(Step::Further(version)) => newest = version,
+                Err(Step::Restart | Step::Load) => {}
                 Err(Step::Structure) => to.await_structure(),
                 Err(Step::Pause(pause)) => return Err(pause),
             }
@@ -75,6 +77,10 @@ impl Tree {
         if !to.is_current(roots) {
             return Err(Step::Restart);
         }
+        // Where versions were taken back, fences among those of a key may be newer than the next.
+        if !state.resident().leaf.holds(write.key, next.version()) {
+            return Err(Step::Further(next.version()));
+        }
         let ticket = next.assign(|record| write.op(to.id()).write(record, true));
         let version = ticket.version;
         state.freeze(ticket);
@@ -84,8 +90,7 @@ impl Tree {
         } else {
             state.resident().insert(write, version, self.sizes.inline);
         }
-        state.dirty = true;
-        state.lsn = version;
+        state.changed(version);
         Ok(version)
     }
 }

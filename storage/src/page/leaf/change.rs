@@ -190,6 +190,16 @@ impl Leaf {
         next.map(|upper| upper.version)
     }
 
+    /// Whether `key` as of `version` lies between the fences, if the key does.
+    #[inline]
+    pub fn holds(&self, key: &[u8], version: Lsn) -> bool {
+        if self.lower_version == NEWEST && (self.upper_version == NEWEST || self.no_upper) {
+            return true;
+        }
+        let here = Fence { key, version };
+        self.lower_fence() <= here && self.upper_fence().is_none_or(|upper| here < upper)
+    }
+
     /// Whether the versions of `key` are cut where this leaf begins.
     pub fn came_with(&self, key: &[u8]) -> bool {
         let lower = self.lower_fence();

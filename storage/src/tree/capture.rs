@@ -1,0 +1,436 @@
+//! Captures: the tree as it was at one version, taken while writers go on.
+//!
+//! From its beginning on, every commit that changes a leaf or an inner node for the first time puts
+//! aside what it was. The walk takes what was put aside, or what is there if nothing was; so each
+//! node is copied once at most, and only if it is changed before the walk comes by.
+
+use std::sync::Arc;
+
+use super::{
+    Keyspace, Tree,
+    keyspace::Roots,
+    load::sum_of,
+    node::{Child, Inner},
+    slot::{Body, Content, InnerSlot, LeafSlot},
+};
+use crate::{
+    Error, KeyspaceId, Lsn, Retention,
+    page::{Held, PagePtr, ValuePointer},
+};
+
+/// A keyspace as a catalogue remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalogued {
+    /// Its number.
+    pub id: KeyspaceId,
+    /// Its name.
+    pub name: String,
+    /// Which versions it keeps.
+    pub keep: Retention,
+    /// The version from which on everything can be read.
+    pub earliest: Lsn,
+    /// Newest first: the version since which it counts, and the root. One at least.
+    pub roots: Vec<(Lsn, PagePtr)>,
+}
+
+/// The tree at one version, on its way to the disk. One at a time.
+#[derive(Debug)]
+pub struct Capture {
+    tree: Arc<Tree>,
+    at: Lsn,
+    epoch: u32,
+    /// How many times versions had been taken back when it began.
+    taken_back: usize,
+    keyspaces: Vec<(Arc<Keyspace>, Arc<Roots>)>,
+    /// Where the roots that were walked lie, in the order of `root_slots`.
+    roots: Vec<PagePtr>,
+    root_slots: Vec<(Arc<Keyspace>, Arc<InnerSlot>)>,
+    way: Vec<Frame>,
+    saved: Vec<Saved>,
+    /// Places that the tree had no use for any more when it began.
+    released: Vec<PagePtr>,
+    is_over: bool,
+}
+
+/// An inner node that is being walked.
+#[derive(Debug)]
+struct Frame {
+    slot: Arc<InnerSlot>,
+    node: Arc<Inner>,
+    dirty: bool,
+    /// Where the children lie that were walked.
+    refs: Vec<PagePtr>,
+}
+
+/// A node that has a new place.
+#[derive(Debug)]
+enum Saved {
+    Leaf(Arc<LeafSlot>, PagePtr),
+    /// With the checksum of its references.
+    Inner(Arc<InnerSlot>, PagePtr, u32),
+}
+
+/// What the walk found.
+enum Taken {
+    Clean(PagePtr),
+    Dirty(Content),
+}
+
+impl Capture {
+    /// Begins to capture all that has been assigned. Commits that come later are no part of it.
+    ///
+    /// # Panics
+    /// If another one is going on.
+    pub fn begin(tree: &Arc<Tree>) -> Capture {
+        let structure = tree.structure();
+        let (at, epoch) = tree.tail.begin_capture();
+        let keyspaces: Vec<_> = tree
+            .keyspaces()
+            .iter()
+            .map(|keyspace| (keyspace.clone(), keyspace.roots().clone()))
+            .collect();
+        drop(structure);
+        let root_slots = keyspaces
+            .iter()
+            .flat_map(|(keyspace, roots)| {
+                let older = roots.older.iter().map(|(_, root)| root);
+                [&roots.top].into_iter().chain(older).map(|root| (keyspace.clone(), root.clone()))
+            })
+            .collect();
+        Capture {
+            at,
+            epoch,
+            taken_back: tree.snapshots.times_taken_back(),
+            keyspaces,
+            roots: Vec::new(),
+            root_slots,
+            way: Vec::new(),
+            saved: Vec::new(),
+            released: tree.take_released(),
+            is_over: false,
+            tree: tree.clone(),
+        }
+    }
+
+    /// The version it is of.
+    pub fn version(&self) -> Lsn {
+        self.at
+    }
+
+    /// Whether what it is of still is history. If not, it must be abandoned.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`].
+    pub fn check(&self) -> Result<(), Error> {
+        self.tree.snapshots.check_since(self.taken_back, self.at)
+    }
+
+    /// The next node that must be written, children before parents; `None` when all are. To be
+    /// called once the journal is durable up to [`Capture::version`].
+    ///
+    /// # Panics
+    /// If the node before was not [`Dirty::saved`].
+    pub fn next(&mut self) -> Option<Dirty<'_>> {
+        let what = self.walk()?;
+        Some(Dirty { capture: self, what })
+    }
+
+    fn walk(&mut self) -> Option<What> {
+        loop {
+            let Some(frame) = self.way.last_mut() else {
+                let (_, root) = self.root_slots.get(self.roots.len())?;
+                let root = root.clone();
+                self.enter(root);
+                continue;
+            };
+            if frame.refs.len() < frame.node.count() {
+                match frame.node.child(frame.refs.len()).clone() {
+                    Child::Inner(slot, _) => self.enter(slot),
+                    Child::Leaf(slot, _) => match self.take(&slot) {
+                        Taken::Clean(ptr) => self.arrived(ptr),
+                        Taken::Dirty(content) => return Some(What::Leaf(slot, content)),
+                    },
+                }
+                continue;
+            }
+            let refs = sum_of(&frame.refs);
+            let book = frame.slot.book();
+            let place = book.ptr.filter(|_| !frame.dirty && book.refs == refs);
+            drop(book);
+            match place {
+                Some(ptr) => {
+                    self.way.pop();
+                    self.arrived(ptr);
+                }
+                None => {
+                    let image = frame.node.image(&frame.refs, self.at);
+                    return Some(What::Inner(image, refs));
+                }
+            }
+        }
+    }
+
+    /// Goes down into an inner node as it was at the beginning, or notes where it lies.
+    fn enter(&mut self, slot: Arc<InnerSlot>) {
+        let structure = self.tree.structure();
+        let mut book = slot.book();
+        let found = match book.frozen.take().filter(|frozen| frozen.epoch == self.epoch) {
+            Some(frozen) => Some((frozen.node, frozen.dirty)),
+            None => {
+                debug_assert!(book.epoch < self.epoch || slot.node.load().is_none());
+                book.epoch = self.epoch;
+                book.touched = false;
+                slot.node.load_full().map(|node| (node, book.dirty))
+            }
+        };
+        let ptr = book.ptr;
+        drop(book);
+        drop(structure);
+        match found {
+            Some((node, dirty)) => self.way.push(Frame { slot, node, dirty, refs: Vec::new() }),
+            None => self.arrived(ptr.expect("what is not in memory is on disk")),
+        }
+    }
+
+    /// Takes a leaf as it was at the beginning.
+    fn take(&self, slot: &LeafSlot) -> Taken {
+        let keyspace = &self.root_slots[self.roots.len()].0;
+        let mut state = slot.write();
+        if state.epoch < self.epoch {
+            state.epoch = self.epoch;
+            state.frozen = None;
+            let (dirty, ptr) = (state.dirty, state.ptr);
+            return match &mut state.body {
+                Body::Resident(content) if dirty => {
+                    self.tree.prune(keyspace, content);
+                    let content = content.clone();
+                    (state.touched, state.pending) = (false, true);
+                    Taken::Dirty(content)
+                }
+                _ => Taken::Clean(ptr.expect("a clean leaf is on disk")),
+            };
+        }
+        let frozen = state.frozen.take().filter(|frozen| frozen.epoch == self.epoch);
+        let frozen = frozen.expect("what was changed since the beginning was put aside");
+        match frozen.content {
+            Some(mut content) => {
+                state.pending = true;
+                drop(state);
+                self.tree.prune(keyspace, &mut content);
+                Taken::Dirty(content)
+            }
+            None => Taken::Clean(frozen.ptr.expect("a clean leaf is on disk")),
+        }
+    }
+
+    /// The node that was walked last lies at `ptr`.
+    fn arrived(&mut self, ptr: PagePtr) {
+        match self.way.last_mut() {
+            Some(frame) => frame.refs.push(ptr),
+            None => self.roots.push(ptr),
+        }
+    }
+
+    /// What the catalogue of this version says. To be called when nothing is left to write.
+    pub fn catalogue(&self) -> Vec<Catalogued> {
+        assert_eq!(self.roots.len(), self.root_slots.len(), "nodes are left to write");
+        let mut places = self.roots.iter();
+        let mut place = |since: &Lsn| (*since, *places.next().expect("a root has a place"));
+        let catalogued = |(keyspace, roots): &(Arc<Keyspace>, Arc<Roots>)| Catalogued {
+            id: keyspace.id(),
+            name: keyspace.name().into(),
+            keep: keyspace.retention(),
+            // Of this version nothing was pruned that it alone would not allow.
+            earliest: keyspace.earliest().min(self.at),
+            roots: [&roots.since]
+                .into_iter()
+                .chain(roots.older.iter().map(|(since, _)| since))
+                .map(&mut place)
+                .collect(),
+        };
+        self.keyspaces.iter().map(catalogued).collect()
+    }
+
+    /// Everything was written and a superblock refers to it: what was not changed since is clean.
+    /// Returns the places for which neither this version nor the tree in memory has any use.
+    pub fn finish(mut self) -> Vec<PagePtr> {
+        assert_eq!(self.roots.len(), self.root_slots.len(), "nodes are left to write");
+        self.is_over = true;
+        self.tree.tail.end_capture();
+        let mut released = std::mem::take(&mut self.released);
+        for saved in self.saved.drain(..) {
+            match saved {
+                Saved::Leaf(slot, ptr) => {
+                    let mut state = slot.write();
+                    state.pending = false;
+                    state.dirty = state.touched;
+                    released.extend(state.ptr.replace(ptr));
+                }
+                Saved::Inner(slot, ptr, refs) => {
+                    let mut book = slot.book();
+                    (book.dirty, book.refs) = (book.touched, refs);
+                    released.extend(book.ptr.replace(ptr));
+                }
+            }
+        }
+        released
+    }
+
+    /// It came to nothing: all that it took is dirty still. Whoever gave it places has them back.
+    pub fn abandon(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        self.tree.tail.end_capture();
+        for saved in &self.saved {
+            if let Saved::Leaf(slot, _) = saved {
+                slot.write().pending = false;
+            }
+        }
+        self.tree.release(&mut self.released);
+    }
+}
+
+/// A node that must be written.
+#[derive(Debug)]
+pub struct Dirty<'a> {
+    capture: &'a mut Capture,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Leaf(Arc<LeafSlot>, Content),
+    /// Its image and the checksum of its references.
+    Inner(Vec<u8>, u32),
+}
+
+/// A value that must go to the value log before the leaf that has it can be written.
+#[derive(Clone, Copy, Debug)]
+pub struct LongValue<'a> {
+    /// To be named to [`Dirty::place`].
+    pub number: u32,
+    /// The key behind the leaf's prefix; see [`Dirty::key_of`].
+    pub suffix: &'a [u8],
+    /// What wrote it.
+    pub version: Lsn,
+    /// The value.
+    pub bytes: &'a Arc<[u8]>,
+}
+
+impl Dirty<'_> {
+    /// The keyspace it belongs to.
+    pub fn keyspace(&self) -> KeyspaceId {
+        let place = self.capture.roots.len();
+        self.capture.root_slots[place].0.id()
+    }
+
+    /// Whether it is a leaf.
+    pub fn is_leaf(&self) -> bool {
+        matches!(self.what, What::Leaf(..))
+    }
+
+    /// The values that must go to the value log first.
+    pub fn long_values(&self) -> Vec<LongValue<'_>> {
+        match &self.what {
+            What::Leaf(_, content) => long_values(content),
+            What::Inner(..) => Vec::new(),
+        }
+    }
+
+    /// The whole key of a long value.
+    pub fn key_of(&self, value: &LongValue<'_>) -> Vec<u8> {
+        match &self.what {
+            What::Leaf(_, content) => [content.leaf.prefix(), value.suffix].concat(),
+            What::Inner(..) => Vec::new(),
+        }
+    }
+
+    /// The long value of this number lies `at`.
+    pub fn place(&mut self, number: u32, at: ValuePointer) {
+        if let What::Leaf(_, content) = &mut self.what {
+            let long = content.longs[number as usize].as_mut().expect("one of its long values");
+            long.at = Some(at);
+        }
+    }
+
+    /// Its image in whole units, to be sealed. It has no address yet.
+    ///
+    /// # Panics
+    /// If a long value has no place.
+    pub fn image(&self) -> Vec<u8> {
+        match &self.what {
+            What::Leaf(_, content) => image(content),
+            What::Inner(image, _) => image.clone(),
+        }
+    }
+
+    /// It is to lie at `ptr`, and will be before [`Capture::finish`].
+    pub fn saved(self, ptr: PagePtr) {
+        let Dirty { capture, what } = self;
+        match what {
+            What::Leaf(slot, content) => {
+                tell_places(&mut slot.write().body, &content);
+                capture.saved.push(Saved::Leaf(slot, ptr));
+            }
+            What::Inner(_, refs) => {
+                let frame = capture.way.pop().expect("it was walked");
+                capture.saved.push(Saved::Inner(frame.slot, ptr, refs));
+            }
+        }
+        capture.arrived(ptr);
+    }
+}
+
+/// The long values of a leaf that have no place in the value log.
+fn long_values(content: &Content) -> Vec<LongValue<'_>> {
+    if content.longs.is_empty() {
+        return Vec::new();
+    }
+    let leaf = &content.leaf;
+    let long = |entry: crate::page::Entry<'_>| match entry.held {
+        Held::Memory(number) => Some((number, entry.version)),
+        _ => None,
+    };
+    (0..leaf.count())
+        .filter_map(|at| {
+            let (number, version) = long(leaf.entry(at))?;
+            let long = content.long(number);
+            let value = LongValue { number, suffix: leaf.suffix(at), version, bytes: &long.bytes };
+            long.at.is_none().then_some(value)
+        })
+        .collect()
+}
+
+/// The image of a leaf, pointers in the place of what is in memory only.
+fn image(content: &Content) -> Vec<u8> {
+    if content.longs.is_empty() {
+        return content.leaf.encode();
+    }
+    let leaf = &content.leaf;
+    let (lower, upper, all) = (leaf.lower_fence(), leaf.upper_fence(), 0..leaf.count());
+    let on_disk = leaf.rebuilt(lower, upper, all, 0, |_, mut entry| {
+        if let Held::Memory(number) = entry.held {
+            entry.held = Held::Pointer(content.long(number).at.expect("it was given a place"));
+        }
+        Some(entry)
+    });
+    on_disk.encode()
+}
+
+/// Notes in a leaf where those of its long values lie that `content` knows the places of.
+fn tell_places(body: &mut Body, content: &Content) {
+    let Body::Resident(now) = body else { return };
+    for known in content.longs.iter().flatten().filter(|long| long.at.is_some()) {
+        let same = now.longs.iter_mut().flatten();
+        for long in same.filter(|long| Arc::ptr_eq(&long.bytes, &known.bytes)) {
+            long.at = known.at;
+        }
+    }
+}
