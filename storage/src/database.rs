@@ -43,12 +43,13 @@
 //! while the disk takes none, and an error whose [`Verdict`](crate::Verdict) is to halt once a sync
 //! has failed: then only reads go on.
 
+mod ask;
 mod cursor;
+mod files;
 mod keeper;
 mod keyspaces;
 mod open;
 mod read;
-mod resolve;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -63,16 +64,17 @@ use orloj_kernel::{Context, Instant};
 
 pub use cursor::{Cursor, KeyRange};
 pub use keyspaces::Keyspace;
-pub use open::Opened;
 pub use transaction::{Locked, Transaction};
 pub use write::{Assigned, Value};
 
+use files::Files;
+
 use crate::{
     Error, Lsn, Options,
+    checkpoint::Checkpointed,
     snapshots::Snapshot,
     tree::Tree,
     txn::{Terms, single::Aborts},
-    writer::Writer,
 };
 
 /// An open database. Clones are the same one; it lives until the last is dropped, and is better
@@ -90,11 +92,6 @@ struct Shared {
     clock: Clock,
     aborts: Aborts,
     closed: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Files {
-    writer: Arc<Writer>,
 }
 
 /// The database's time. It starts where history ended, or at the host's time if that is later, and
@@ -170,7 +167,24 @@ impl Database {
         Ok(assigned.version)
     }
 
-    /// Makes everything written so far durable and ends the database, for all clones. Whatever is
+    /// Writes a checkpoint: the state at one version, after which the journal before it is not
+    /// needed any more. Writers go on meanwhile. Checkpoints also come by themselves: see
+    /// [`Options::checkpoint_bytes`] and [`Options::checkpoint_every`].
+    ///
+    /// `None` in memory, where there is nothing to write.
+    ///
+    /// # Errors
+    /// It was abandoned and can be tried again; if the error's verdict is to halt, a sync failed.
+    pub async fn checkpoint(&self) -> Result<Option<Checkpointed>, Error> {
+        self.check_open()?;
+        match &self.0.files {
+            Some(files) => files.checkpoint().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes everything written so far durable, writes a checkpoint and ends the database, for all
+    /// clones. Whatever is
     /// asked of it afterwards is [`Error::Closed`].
     ///
     /// # Errors
@@ -180,21 +194,16 @@ impl Database {
             return Err(Error::Closed);
         }
         self.tree().tail().close(Error::Closed);
-        self.0.shut().await
+        match &self.0.files {
+            Some(files) => files.shut().await,
+            None => Ok(()),
+        }
     }
 }
 
 impl Shared {
     fn now(&self) -> u64 {
         self.clock.now(&self.cx)
-    }
-
-    /// Closes the files.
-    async fn shut(&self) -> Result<(), Error> {
-        match &self.files {
-            Some(files) => files.writer.close().await,
-            None => Ok(()),
-        }
     }
 }
 
@@ -208,7 +217,7 @@ impl Clock {
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(files) = &self.files {
-            files.writer.stop();
+            files.let_go();
         }
     }
 }

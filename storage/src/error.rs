@@ -5,11 +5,13 @@ use orloj_kernel::{DiskError, DiskErrorKind};
 use crate::{
     KeyspaceId, Lsn,
     journal::JournalError,
+    manifest::ManifestError,
     options::OptionsError,
     page::PageFault,
     record::{KEY_MAX, VALUE_MAX},
     superblock::SuperblockError,
     sweep::INDEX_HEAD,
+    vlog::RecordFault,
 };
 
 /// Who must act on an error.
@@ -25,6 +27,26 @@ pub enum Verdict {
     Halt,
 }
 
+/// How stored bytes are damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A page.
+    #[error(transparent)]
+    Page(#[from] PageFault),
+    /// A record of the value log.
+    #[error(transparent)]
+    Value(#[from] RecordFault),
+    /// The head of a segment of the value log.
+    #[error("neither copy of the segment's head is intact")]
+    ValueSegment,
+    /// A file.
+    #[error("it is missing")]
+    Missing,
+}
+
+/// Keys that cannot be served: keyspace, the first key, and the first behind them if there is one.
+pub type Range = (KeyspaceId, Vec<u8>, Option<Vec<u8>>);
+
 /// Where stored bytes are damaged, and what that costs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: byte {offset}: {what}")]
@@ -34,10 +56,9 @@ pub struct Corrupt {
     /// The first byte that cannot be believed.
     pub offset: u64,
     /// How.
-    pub what: PageFault,
-    /// The keys that cannot be served: keyspace, first key, and the first behind them if there is
-    /// one. `None` where everything is concerned.
-    pub keys: Option<(KeyspaceId, Vec<u8>, Option<Vec<u8>>)>,
+    pub what: Fault,
+    /// The keys that cannot be served. `None` where everything is concerned.
+    pub keys: Option<Range>,
 }
 
 /// Why something was not done.
@@ -61,6 +82,14 @@ pub enum Error {
         dir: String,
         /// Something in it.
         found: String,
+    },
+    /// The manifest cannot be used.
+    #[error("{dir}: {cause}")]
+    Manifest {
+        /// The directory.
+        dir: String,
+        /// Why.
+        cause: ManifestError,
     },
     /// The superblocks cannot be used.
     #[error("{dir}: {cause}")]
@@ -210,7 +239,7 @@ impl Error {
             | Error::Deadlock { .. }
             | Error::LockTimeout { .. } => Verdict::Retry,
             Error::Corrupt(_) => Verdict::Repair,
-            Error::Superblock { .. } => Verdict::Halt,
+            Error::Manifest { .. } | Error::Superblock { .. } => Verdict::Halt,
             Error::Journal(cause) => cause.verdict(),
             Error::Disk(cause) => match cause.kind {
                 DiskErrorKind::Dead => Verdict::Halt,
@@ -238,7 +267,7 @@ mod tests {
         let corrupt = Corrupt {
             file: "db/data.pages".into(),
             offset: 8192,
-            what: PageFault::Stale,
+            what: Fault::Page(PageFault::Stale),
             keys: None,
         };
         let error = Error::Corrupt(Box::new(corrupt));

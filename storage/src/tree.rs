@@ -46,7 +46,7 @@ use self::{keyspace::Roots, node::Child, slot::InnerSlot};
 use crate::{
     Durability, Error, KeyspaceId, Lsn, Options,
     locks::{Locks, Place, Wait},
-    page::PagePtr,
+    page::{PagePtr, ValuePointer},
     retention::{Keep, Moments},
     snapshots::{Snapshot, Snapshots},
     tail::Tail,
@@ -60,6 +60,8 @@ pub type Attempt<T> = Result<T, Pause>;
 pub enum Pause {
     /// A page must be loaded.
     Miss(Miss),
+    /// A value must be loaded from the value log.
+    Value(LongValueMiss),
     /// Records wait for the journal, or pages for the disk: there is no room for more now.
     Room,
     /// Somebody has a lock on a key that is to be written: lock it too, and ask again as its owner.
@@ -68,6 +70,19 @@ pub enum Pause {
     Wait(Wait),
     /// There will be none.
     Failed(Error),
+}
+
+/// A long value that is needed and on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LongValueMiss {
+    /// Where it lies.
+    pub at: ValuePointer,
+    /// Whose value it is: the keyspace,
+    pub keyspace: KeyspaceId,
+    /// the key,
+    pub key: Box<[u8]>,
+    /// and the version of it.
+    pub version: Lsn,
 }
 
 impl From<Error> for Pause {

@@ -12,6 +12,7 @@
 //! Invariant: `durable` never moves past what a sync has covered.
 
 mod beat;
+mod bell;
 mod round;
 mod wait;
 
@@ -19,7 +20,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::Waker,
     time::Duration,
@@ -33,6 +34,7 @@ use crate::{
     tree::Tree,
 };
 
+pub(crate) use bell::Bell;
 pub(crate) use round::Round;
 use wait::{Goal, Wait};
 
@@ -44,6 +46,9 @@ pub(crate) struct Writer {
     sync_every: Duration,
     /// Whether the beat has something to look after.
     armed: AtomicBool,
+    /// Bytes of records written so far.
+    bytes: AtomicU64,
+    bell: Arc<Bell>,
     state: Mutex<State>,
 }
 
@@ -114,6 +119,8 @@ impl Writer {
             durability: options.durability,
             sync_every: options.sync_every,
             armed: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
+            bell: Arc::default(),
             state: Mutex::new(state),
         });
         cx.spawn("storage-writer", beat::run(Arc::clone(&writer)));
@@ -155,6 +162,33 @@ impl Writer {
     /// As [`Writer::durable`].
     pub(crate) fn act(self: &Arc<Self>, round: Round) -> Wait<'_> {
         Wait::new(self, Goal::Done(round))
+    }
+
+    /// What is rung when much was written.
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Bytes of records that were written to the journal since it was opened.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Whether the journal takes no record before there is room again.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.state().refusing
+    }
+
+    /// What the disk holds is unknown: nothing more is written.
+    pub(crate) fn halt(&self, error: Error) {
+        self.tree.tail().close(error.clone());
+        let mut state = self.state();
+        state.log = None;
+        state.ended.get_or_insert(error);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.iter().for_each(|waiting| waiting.waker.wake_by_ref());
+        self.wake_beat();
     }
 
     /// Ends for good: the journal says that it was closed in order. Who writes afterwards is told

@@ -1,12 +1,15 @@
 //! Walking ranges of keys.
 
-use std::ops::{Range, RangeFrom, RangeFull, RangeTo};
+use std::{
+    ops::{Range, RangeFrom, RangeFull, RangeTo},
+    sync::Arc,
+};
 
 use super::{Database, Keyspace};
 use crate::{
-    Error,
+    Error, KeyspaceId,
     snapshots::Snapshot,
-    tree::{self, Attempt, Item},
+    tree::{self, Attempt, Item, LongValueMiss, Pause},
 };
 
 /// Keys from one on and before another.
@@ -56,7 +59,8 @@ impl Database {
         self.check_open()?;
         at.check()?;
         let walk = tree::Cursor::new(&of.0, range.from, range.to, at.version())?;
-        Ok(Cursor { db: self.clone(), walk, at: at.clone() })
+        let (db, at) = (self.clone(), at.clone());
+        Ok(Cursor { db, walk, keyspace: of.id(), at, long: None })
     }
 }
 
@@ -66,7 +70,10 @@ impl Database {
 pub struct Cursor {
     db: Database,
     walk: tree::Cursor,
+    keyspace: KeyspaceId,
     at: Snapshot,
+    /// The value that is shown, if it lies in the value log.
+    long: Option<Arc<[u8]>>,
 }
 
 impl Cursor {
@@ -76,7 +83,7 @@ impl Cursor {
     /// [`Pause`](crate::Pause): [`Database::resolve`] it and ask again, nothing is skipped.
     pub fn try_next(&mut self) -> Attempt<Option<Item<'_>>> {
         self.ready(true)?;
-        Ok(self.walk.taken(true))
+        Ok(self.taken(true))
     }
 
     /// The next key from the back; `None` when the ends have met. A plain call.
@@ -85,7 +92,7 @@ impl Cursor {
     /// As [`Cursor::try_next`].
     pub fn try_back(&mut self) -> Attempt<Option<Item<'_>>> {
         self.ready(false)?;
-        Ok(self.walk.taken(false))
+        Ok(self.taken(false))
     }
 
     /// As [`Cursor::try_next`], waiting where that would pause.
@@ -95,7 +102,7 @@ impl Cursor {
     #[expect(clippy::should_implement_trait, reason = "what it lends ends with the next call")]
     pub async fn next(&mut self) -> Result<Option<Item<'_>>, Error> {
         self.wait_for(true).await?;
-        Ok(self.walk.taken(true))
+        Ok(self.taken(true))
     }
 
     /// As [`Cursor::try_back`], waiting where that would pause.
@@ -104,14 +111,22 @@ impl Cursor {
     /// As [`Cursor::next`].
     pub async fn back(&mut self) -> Result<Option<Item<'_>>, Error> {
         self.wait_for(false).await?;
-        Ok(self.walk.taken(false))
+        Ok(self.taken(false))
     }
 
     async fn wait_for(&mut self, is_front: bool) -> Result<(), Error> {
-        while let Err(pause) = self.ready(is_front) {
-            self.db.resolve(pause).await?;
+        let db = self.db.clone();
+        loop {
+            match self.ready(is_front) {
+                Ok(()) => return Ok(()),
+                Err(Pause::Value(miss)) => {
+                    let files = db.0.files.as_ref().expect("in memory no value is elsewhere");
+                    self.long = Some(files.value(&miss).await?);
+                    return Ok(());
+                }
+                Err(pause) => db.resolve(pause).await?,
+            }
         }
-        Ok(())
     }
 
     /// Sees to it that the next one can be taken and is not out of date.
@@ -121,12 +136,26 @@ impl Cursor {
         self.at.check()?;
         loop {
             self.walk.fill(is_front)?;
-            match self.walk.peek(is_front).and_then(|item| item.deadline) {
-                Some(deadline) if deadline <= self.db.now() => {
-                    self.walk.taken(is_front);
-                }
-                _ => return Ok(()),
+            let Some(item) = self.walk.peek(is_front) else { return Ok(()) };
+            if item.deadline.is_some_and(|deadline| deadline <= self.db.now()) {
+                self.walk.taken(is_front);
+                continue;
             }
+            let Some(at) = item.pointer else { return Ok(()) };
+            let (key, version) = (item.key.into(), item.version);
+            let miss = LongValueMiss { at, keyspace: self.keyspace, key, version };
+            self.long = self.db.0.files.as_ref().and_then(|files| files.block(&miss));
+            return if self.long.is_some() { Ok(()) } else { Err(Pause::Value(miss)) };
+        }
+    }
+
+    /// What [`Cursor::ready`] has seen to.
+    #[inline]
+    fn taken(&mut self, is_front: bool) -> Option<Item<'_>> {
+        let item = self.walk.taken(is_front)?;
+        match (item.pointer, &self.long) {
+            (Some(_), Some(value)) => Some(Item { value, pointer: None, ..item }),
+            _ => Some(item),
         }
     }
 }

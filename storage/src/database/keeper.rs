@@ -1,14 +1,19 @@
 //! The keeper: what a database does for itself now and then.
 
-use std::{sync::Weak, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use orloj_kernel::Context;
 
-use super::{Database, Shared};
-use crate::{Error, Lsn, record::Op, sweep};
+use super::{Database, Shared, files::Call};
+use crate::{Error, Lsn, record::Op, sweep, vlog::Appender};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
+/// How long it leaves a disk alone that takes none.
+const RETRY: Duration = Duration::from_millis(250);
 /// Keys whose time has passed that go in one commit.
 const SWEEP: usize = 256;
 
@@ -28,38 +33,54 @@ pub(super) async fn run(cx: Context, of: Weak<Shared>) {
     }
 }
 
+/// Writes checkpoints for as long as the database is open.
+pub(super) async fn checkpoints(cx: Context, of: Weak<Shared>, mut values: Appender) {
+    loop {
+        let Some(shared) = of.upgrade() else { return };
+        let files = shared.files.as_ref().expect("only files have checkpoints");
+        let asked = match files.call(cx.now()) {
+            Call::Over => return,
+            Call::NotYet => {
+                let (bell, until) = (Arc::clone(files.writer.bell()), cx.now() + files.pause());
+                // The database is not held while nothing happens.
+                drop(shared);
+                bell.wait(cx, until).await;
+                continue;
+            }
+            Call::Write(asked) => asked,
+        };
+        let done = files.write_checkpoint(&mut values).await;
+        if let Err(error) = &done {
+            cx.trace("storage", format_args!("checkpoint: {error}"));
+        }
+        let has_failed = done.is_err();
+        for reply in asked {
+            reply.send(done.clone());
+        }
+        drop(shared);
+        if has_failed {
+            cx.sleep(RETRY).await;
+        }
+    }
+}
+
 impl Database {
     /// Tells history the time, if anything was written since that was `told`, and gives back the
     /// space of keys whose time has passed.
     async fn keep(&self, told: &mut Lsn) -> Result<(), Error> {
         self.check_open()?;
-        if self.tree().tail().assigned() > *told {
-            *told = self.tell_time().await?;
+        let tree = self.tree();
+        if tree.tail().assigned() > *told {
+            *told = self.ask(|| tree.commit(&[], &[Op::Clock(self.now())])).await?;
+            self.arm();
         }
         loop {
-            match sweep::sweep(self.tree(), self.now(), SWEEP) {
-                Ok(swept) => {
-                    if let (Some(files), 1..) = (&self.0.files, swept.entries) {
-                        files.writer.arm();
-                    }
-                    if !swept.more {
-                        return Ok(());
-                    }
-                }
-                Err(pause) => self.resolve(pause).await?,
+            let swept = self.ask(|| sweep::sweep(tree, self.now(), SWEEP)).await?;
+            if swept.entries > 0 {
+                self.arm();
             }
-        }
-    }
-
-    async fn tell_time(&self) -> Result<Lsn, Error> {
-        loop {
-            match self.tree().commit(&[], &[Op::Clock(self.now())]) {
-                Ok(version) => {
-                    // Nobody waits for it.
-                    let _ = self.assigned(version, 0);
-                    return Ok(version);
-                }
-                Err(pause) => self.resolve(pause).await?,
+            if !swept.more {
+                return Ok(());
             }
         }
     }

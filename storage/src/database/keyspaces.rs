@@ -7,7 +7,7 @@ use crate::{
     Error, KeyspaceId, Lsn, Retention,
     keyspace::is_name,
     record::Op,
-    tree::{At, Attempt, Check, Keyspace as Tree, Pause},
+    tree::{At, Attempt, Check, Keyspace as Tree},
 };
 
 /// A keyspace of a database. Clones are the same one. After it was dropped from the database,
@@ -52,16 +52,10 @@ const NEXT: &[u8] = b"next keyspace";
 
 /// Makes the engine's own keyspaces where they are missing.
 pub(super) async fn make_own(db: &Database) -> Result<(), Error> {
-    loop {
-        match try_make_own(db) {
-            Ok(None) => return Ok(()),
-            Ok(Some(version)) => {
-                db.durable(db.assigned(version, 0)).await?;
-                return Ok(());
-            }
-            Err(pause) => db.resolve(pause).await?,
-        }
+    if let Some(version) = db.ask(|| try_make_own(db)).await? {
+        db.durable(db.assigned(version, 0)).await?;
     }
+    Ok(())
 }
 
 /// As [`make_own`]; the version that did it, if anything was missing.
@@ -113,16 +107,16 @@ impl Database {
             return Err(Error::KeyspaceName { name: name.into() });
         }
         loop {
-            let taken_back = self.tree().snapshots().times_taken_back();
-            match self.try_create(name, keep) {
+            let taken_back = self.times_taken_back();
+            match self.ask(|| self.try_create(name, keep)).await {
                 Ok(version) => {
                     let made = self.tree().named(name)?;
                     self.durable(self.assigned(version, taken_back)).await?;
                     return Ok(Keyspace(made));
                 }
                 // Somebody else took the number.
-                Err(Pause::Failed(Error::Conflict { .. })) => {}
-                Err(pause) => self.resolve(pause).await?,
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -168,13 +162,9 @@ impl Database {
     async fn whole(&self, keyspace: &Keyspace, op: Op<'_>) -> Result<Lsn, Error> {
         self.check_open()?;
         self.check_own(keyspace)?;
-        loop {
-            let taken_back = self.tree().snapshots().times_taken_back();
-            match self.tree().commit(&[], &[op]) {
-                Ok(version) => return self.durable(self.assigned(version, taken_back)).await,
-                Err(pause) => self.resolve(pause).await?,
-            }
-        }
+        let taken_back = self.times_taken_back();
+        let version = self.ask(|| self.tree().commit(&[], &[op])).await?;
+        self.durable(self.assigned(version, taken_back)).await
     }
 
     /// A keyspace of another database would be written to with this one's versions.

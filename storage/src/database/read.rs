@@ -4,7 +4,7 @@ use super::{Database, Keyspace};
 use crate::{
     Error, Lsn,
     snapshots::Snapshot,
-    tree::{At, Attempt, Found},
+    tree::{At, Attempt, Found, LongValueMiss, Pause},
 };
 
 impl Database {
@@ -17,7 +17,8 @@ impl Database {
     /// [`Pause`](crate::Pause): [`Database::resolve`] it and try again.
     #[inline]
     pub fn try_get(&self, of: &Keyspace, key: &[u8], out: &mut Vec<u8>) -> Attempt<Option<Lsn>> {
-        self.look(of, key, At::Visible, out)
+        let found = self.look(of, key, At::Visible, out)?;
+        self.complete(found, of, key, out)
     }
 
     /// As [`Database::try_get`], at a snapshot.
@@ -32,10 +33,8 @@ impl Database {
         at: &Snapshot,
         out: &mut Vec<u8>,
     ) -> Attempt<Option<Lsn>> {
-        let found = self.look(of, key, At::Version(at.version()), out);
-        // Afterwards: what was read before the check cannot have been taken back unnoticed.
-        at.check()?;
-        found
+        let found = self.look_at(of, key, at, out)?;
+        self.complete(found, of, key, out)
     }
 
     /// As [`Database::try_get`], waiting where that would pause.
@@ -48,12 +47,8 @@ impl Database {
         key: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Option<Lsn>, Error> {
-        loop {
-            match self.try_get(of, key, out) {
-                Ok(found) => return Ok(found),
-                Err(pause) => self.resolve(pause).await?,
-            }
-        }
+        let found = self.ask(|| self.look(of, key, At::Visible, out)).await?;
+        self.load(found, of, key, out).await
     }
 
     /// As [`Database::try_get_at`], waiting where that would pause.
@@ -67,23 +62,73 @@ impl Database {
         at: &Snapshot,
         out: &mut Vec<u8>,
     ) -> Result<Option<Lsn>, Error> {
-        loop {
-            match self.try_get_at(of, key, at, out) {
-                Ok(found) => return Ok(found),
-                Err(pause) => self.resolve(pause).await?,
-            }
-        }
+        let found = self.ask(|| self.look_at(of, key, at, out)).await?;
+        self.load(found, of, key, out).await
     }
 
     #[inline]
-    fn look(&self, of: &Keyspace, key: &[u8], at: At, out: &mut Vec<u8>) -> Attempt<Option<Lsn>> {
+    fn look(&self, of: &Keyspace, key: &[u8], at: At, out: &mut Vec<u8>) -> Attempt<Option<Found>> {
         self.check_open()?;
         let found = self.tree().get(&of.0, key, at, out)?;
-        let Some(Found { version, deadline, .. }) = found else { return Ok(None) };
-        if deadline.is_some_and(|deadline| deadline <= self.now()) {
+        if let Some(Found { deadline: Some(deadline), .. }) = found
+            && deadline <= self.now()
+        {
             out.clear();
             return Ok(None);
         }
-        Ok(Some(version))
+        Ok(found)
     }
+
+    #[inline]
+    fn look_at(
+        &self,
+        of: &Keyspace,
+        key: &[u8],
+        at: &Snapshot,
+        out: &mut Vec<u8>,
+    ) -> Attempt<Option<Found>> {
+        let found = self.look(of, key, At::Version(at.version()), out);
+        // Afterwards: what was read before the check cannot have been taken back unnoticed.
+        at.check()?;
+        found
+    }
+
+    /// Adds the value of what was found, if it lies in the value log and is in memory.
+    #[inline]
+    fn complete(
+        &self,
+        found: Option<Found>,
+        of: &Keyspace,
+        key: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Attempt<Option<Lsn>> {
+        if let Some(miss) = found.and_then(|found| missing(&found, of, key)) {
+            match self.0.files.as_ref().and_then(|files| files.block(&miss)) {
+                Some(value) => out.extend_from_slice(&value),
+                None => return Err(Pause::Value(miss)),
+            }
+        }
+        Ok(found.map(|found| found.version))
+    }
+
+    /// As [`Database::complete`], wherever the value is.
+    async fn load(
+        &self,
+        found: Option<Found>,
+        of: &Keyspace,
+        key: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Lsn>, Error> {
+        if let Some(miss) = found.and_then(|found| missing(&found, of, key)) {
+            self.load_value(&miss, out).await?;
+        }
+        Ok(found.map(|found| found.version))
+    }
+}
+
+/// What has to be loaded of what was found.
+#[inline]
+fn missing(found: &Found, of: &Keyspace, key: &[u8]) -> Option<LongValueMiss> {
+    let at = found.pointer?;
+    Some(LongValueMiss { at, keyspace: of.id(), key: key.into(), version: found.version })
 }

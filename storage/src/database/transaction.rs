@@ -4,6 +4,7 @@ use super::{Assigned, Database, KeyRange, Keyspace, Value};
 use crate::{
     Durability, Error, Lsn,
     locks::Mode,
+    tree::LongValueMiss,
     txn::{
         self, Entry, Isolation, Scan, Seen,
         single::{Execution, Outcome, Progress, SingleShot},
@@ -34,7 +35,7 @@ impl Database {
     /// [`Error::Closed`].
     pub fn begin(&self, isolation: Isolation) -> Result<Transaction, Error> {
         self.check_open()?;
-        let taken_back = self.tree().snapshots().times_taken_back();
+        let taken_back = self.times_taken_back();
         let inner = txn::Transaction::begin(self.tree(), isolation, self.terms());
         Ok(Transaction { db: self.clone(), inner, taken_back })
     }
@@ -46,7 +47,7 @@ impl Database {
     /// [`Error::Closed`].
     pub fn begin_locked(&self) -> Result<Locked, Error> {
         self.check_open()?;
-        let taken_back = self.tree().snapshots().times_taken_back();
+        let taken_back = self.times_taken_back();
         let inner = txn::Locked::begin(self.tree(), self.terms());
         Ok(Locked { db: self.clone(), inner, taken_back })
     }
@@ -59,16 +60,47 @@ impl Database {
         self.check_open()?;
         let mut execution = Execution::new(shot, self.tree(), self.terms());
         loop {
-            let taken_back = self.tree().snapshots().times_taken_back();
-            match execution.run(&self.0.aborts) {
-                Ok(Progress::Done(outcome)) => {
+            let taken_back = self.times_taken_back();
+            let run = || self.room().and_then(|()| execution.run(&self.0.aborts));
+            match self.ask(run).await? {
+                Progress::Done(outcome) => {
                     self.settle(self.assigned(outcome.version, taken_back)).await?;
                     return Ok(outcome);
                 }
-                Ok(Progress::Load(pointer)) => unreachable!("no value log yet: {pointer:?}"),
-                Err(pause) => self.resolve(pause).await?,
+                Progress::Load(miss) => {
+                    let mut value = Vec::new();
+                    self.load_value(&miss, &mut value).await?;
+                    execution.supply(miss.at, value);
+                }
             }
         }
+    }
+
+    /// Adds the value that a transaction has found, if it lies in the value log.
+    async fn load_seen(
+        &self,
+        seen: Option<Seen>,
+        of: &Keyspace,
+        key: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Seen>, Error> {
+        if let Some(Seen { version: Some(version), pointer: Some(at), .. }) = seen {
+            let miss = LongValueMiss { at, keyspace: of.id(), key: key.into(), version };
+            self.load_value(&miss, out).await?;
+        }
+        Ok(seen)
+    }
+
+    /// The same for the key that a walk has come to.
+    async fn load_shown(&self, scan: &mut Scan) -> Result<(), Error> {
+        let entry = scan.shown();
+        if let Entry { key, version: Some(version), pointer: Some(at), .. } = entry {
+            let miss = LongValueMiss { at, keyspace: scan.keyspace(), key: key.into(), version };
+            let mut value = Vec::new();
+            self.load_value(&miss, &mut value).await?;
+            scan.supply(&value);
+        }
+        Ok(())
     }
 }
 
@@ -96,13 +128,10 @@ impl Transaction {
         key: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Option<Seen>, Error> {
-        self.db.check_open()?;
-        loop {
-            match self.inner.get(&of.0, key, out) {
-                Ok(seen) => return Ok(seen),
-                Err(pause) => self.db.resolve(pause).await?,
-            }
-        }
+        let Transaction { db, inner, .. } = self;
+        db.check_open()?;
+        let seen = db.ask(|| inner.get(&of.0, key, out)).await?;
+        db.load_seen(seen, of, key, out).await
     }
 
     /// Begins to walk the keys of `range`.
@@ -111,12 +140,7 @@ impl Transaction {
     /// As [`Transaction::get`].
     pub async fn scan(&mut self, of: &Keyspace, range: KeyRange<'_>) -> Result<Scan, Error> {
         self.db.check_open()?;
-        loop {
-            match self.inner.scan(&of.0, range.from, range.to) {
-                Ok(scan) => return Ok(scan),
-                Err(pause) => self.db.resolve(pause).await?,
-            }
-        }
+        self.db.ask(|| self.inner.scan(&of.0, range.from, range.to)).await
     }
 
     /// The next key of a walk from its front; `None` when its ends have met.
@@ -141,13 +165,11 @@ impl Transaction {
         is_front: bool,
     ) -> Result<Option<Entry<'s>>, Error> {
         self.db.check_open()?;
-        loop {
-            match self.inner.advance(scan, is_front) {
-                Ok(true) => return Ok(Some(scan.shown())),
-                Ok(false) => return Ok(None),
-                Err(pause) => self.db.resolve(pause).await?,
-            }
+        if !self.db.ask(|| self.inner.advance(scan, is_front)).await? {
+            return Ok(None);
         }
+        self.db.load_shown(scan).await?;
+        Ok(Some(scan.shown()))
     }
 
     /// Will give `key` a value.
@@ -180,15 +202,9 @@ impl Transaction {
     /// [`Error::Conflict`] names a key that somebody else has changed.
     pub async fn commit(mut self) -> Result<Lsn, Error> {
         self.db.check_open()?;
-        loop {
-            match self.inner.commit() {
-                Ok(version) => {
-                    let assigned = self.db.assigned(version, self.taken_back);
-                    return self.db.settle(assigned).await;
-                }
-                Err(pause) => self.db.resolve(pause).await?,
-            }
-        }
+        let db = &self.db;
+        let version = db.ask(|| db.room().and_then(|()| self.inner.commit())).await?;
+        db.settle(db.assigned(version, self.taken_back)).await
     }
 }
 
@@ -208,13 +224,8 @@ impl Locked {
     /// [`Error::Deadlock`], [`Error::LockTimeout`], [`Error::Upgrade`].
     pub async fn lock(&mut self, set: &[(&Keyspace, &[u8], Mode)]) -> Result<(), Error> {
         self.db.check_open()?;
-        loop {
-            let set = set.iter().map(|(keyspace, key, mode)| (&*keyspace.0, *key, *mode));
-            match self.inner.lock(set) {
-                Ok(()) => return Ok(()),
-                Err(pause) => self.db.resolve(pause).await?,
-            }
-        }
+        let set = set.iter().map(|(keyspace, key, mode)| (&*keyspace.0, *key, *mode));
+        self.db.ask(|| self.inner.lock(set.clone())).await
     }
 
     /// Reads `key` into `out`, which is cleared before, under a lock of at least `mode`. Who may
@@ -231,15 +242,9 @@ impl Locked {
         out: &mut Vec<u8>,
     ) -> Result<Option<Seen>, Error> {
         self.db.check_open()?;
-        loop {
-            match self.inner.get(&from.0, key, mode, out) {
-                Ok(seen) => {
-                    self.settle_reads().await?;
-                    return Ok(seen);
-                }
-                Err(pause) => self.db.resolve(pause).await?,
-            }
-        }
+        let seen = self.db.ask(|| self.inner.get(&from.0, key, mode, out)).await?;
+        self.settle_reads().await?;
+        self.db.load_seen(seen, from, key, out).await
     }
 
     /// Waits until what it has read is durable, where that is promised.
@@ -259,12 +264,7 @@ impl Locked {
     /// As [`Locked::lock`].
     pub async fn scan(&mut self, of: &Keyspace, range: KeyRange<'_>) -> Result<Scan, Error> {
         self.db.check_open()?;
-        loop {
-            match self.inner.scan(&of.0, range.from, range.to) {
-                Ok(scan) => return Ok(scan),
-                Err(pause) => self.db.resolve(pause).await?,
-            }
-        }
+        self.db.ask(|| self.inner.scan(&of.0, range.from, range.to)).await
     }
 
     /// The next key of a walk from its front; `None` when its ends have met.
@@ -289,13 +289,11 @@ impl Locked {
         is_front: bool,
     ) -> Result<Option<Entry<'s>>, Error> {
         self.db.check_open()?;
-        loop {
-            match self.inner.advance(scan, is_front) {
-                Ok(true) => return Ok(Some(scan.shown())),
-                Ok(false) => return Ok(None),
-                Err(pause) => self.db.resolve(pause).await?,
-            }
+        if !self.db.ask(|| self.inner.advance(scan, is_front)).await? {
+            return Ok(None);
         }
+        self.db.load_shown(scan).await?;
+        Ok(Some(scan.shown()))
     }
 
     /// Locks `key` and will give it a value.
@@ -304,10 +302,7 @@ impl Locked {
     /// As [`Locked::lock`]; lengths out of bounds.
     pub async fn put(&mut self, to: &Keyspace, key: &[u8], value: Value<'_>) -> Result<(), Error> {
         self.db.check_own(to)?;
-        while let Err(pause) = self.inner.put(&to.0, key, value.bytes, value.deadline) {
-            self.db.resolve(pause).await?;
-        }
-        Ok(())
+        self.db.ask(|| self.inner.put(&to.0, key, value.bytes, value.deadline)).await
     }
 
     /// Locks `key` and will delete it. It need not be there.
@@ -316,10 +311,7 @@ impl Locked {
     /// As [`Locked::put`].
     pub async fn delete(&mut self, from: &Keyspace, key: &[u8]) -> Result<(), Error> {
         self.db.check_own(from)?;
-        while let Err(pause) = self.inner.delete(&from.0, key) {
-            self.db.resolve(pause).await?;
-        }
-        Ok(())
+        self.db.ask(|| self.inner.delete(&from.0, key)).await
     }
 
     /// Does all of it, or nothing, and lets go of all locks. Returns the version it made, or one
@@ -329,14 +321,8 @@ impl Locked {
     /// [`Error::Conflict`] names a key that somebody has changed within a range it scanned.
     pub async fn commit(mut self) -> Result<Lsn, Error> {
         self.db.check_open()?;
-        loop {
-            match self.inner.commit() {
-                Ok(version) => {
-                    let assigned = self.db.assigned(version, self.taken_back);
-                    return self.db.settle(assigned).await;
-                }
-                Err(pause) => self.db.resolve(pause).await?,
-            }
-        }
+        let db = &self.db;
+        let version = db.ask(|| db.room().and_then(|()| self.inner.commit())).await?;
+        db.settle(db.assigned(version, self.taken_back)).await
     }
 }

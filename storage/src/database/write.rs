@@ -67,9 +67,8 @@ impl Database {
     /// [`Error::ValueLength`], [`Error::DeadlineKeyLength`], [`Error::NoKeyspace`].
     #[inline]
     pub fn try_put(&self, to: &Keyspace, key: &[u8], value: Value<'_>) -> Attempt<Assigned> {
-        self.check_open()?;
-        self.check_own(to)?;
-        let taken_back = self.tree().snapshots().times_taken_back();
+        self.check_write(to)?;
+        let taken_back = self.times_taken_back();
         let version = match value.deadline {
             None => self.tree().put(&to.0, key, value.bytes, None)?,
             Some(_) => {
@@ -87,9 +86,8 @@ impl Database {
     /// As [`Database::try_put`].
     #[inline]
     pub fn try_delete(&self, from: &Keyspace, key: &[u8]) -> Attempt<Assigned> {
-        self.check_open()?;
-        self.check_own(from)?;
-        let taken_back = self.tree().snapshots().times_taken_back();
+        self.check_write(from)?;
+        let taken_back = self.times_taken_back();
         let version = self.tree().delete(&from.0, key)?;
         Ok(self.assigned(version, taken_back))
     }
@@ -99,15 +97,18 @@ impl Database {
     /// # Errors
     /// As [`Database::try_put`], and [`Error::LockTimeout`] if a transaction has locked the key.
     pub async fn put(&self, to: &Keyspace, key: &[u8], value: Value<'_>) -> Result<Lsn, Error> {
-        loop {
-            match self.try_put(to, key, value) {
-                Ok(assigned) => return self.settle(assigned).await,
-                Err(Pause::Locked(_)) => {
-                    let mut write = self.blind();
-                    write.put(&to.0, key, value.bytes, value.deadline)?;
-                    return self.finish(write).await;
-                }
-                Err(pause) => self.resolve(pause).await?,
+        let assigned = self
+            .ask(|| match self.try_put(to, key, value) {
+                Err(Pause::Locked(_)) => Ok(None),
+                assigned => assigned.map(Some),
+            })
+            .await?;
+        match assigned {
+            Some(assigned) => self.settle(assigned).await,
+            None => {
+                let mut write = self.blind();
+                write.put(&to.0, key, value.bytes, value.deadline)?;
+                self.finish(write).await
             }
         }
     }
@@ -117,15 +118,18 @@ impl Database {
     /// # Errors
     /// As [`Database::put`].
     pub async fn delete(&self, from: &Keyspace, key: &[u8]) -> Result<Lsn, Error> {
-        loop {
-            match self.try_delete(from, key) {
-                Ok(assigned) => return self.settle(assigned).await,
-                Err(Pause::Locked(_)) => {
-                    let mut write = self.blind();
-                    write.delete(&from.0, key)?;
-                    return self.finish(write).await;
-                }
-                Err(pause) => self.resolve(pause).await?,
+        let assigned = self
+            .ask(|| match self.try_delete(from, key) {
+                Err(Pause::Locked(_)) => Ok(None),
+                assigned => assigned.map(Some),
+            })
+            .await?;
+        match assigned {
+            Some(assigned) => self.settle(assigned).await,
+            None => {
+                let mut write = self.blind();
+                write.delete(&from.0, key)?;
+                self.finish(write).await
             }
         }
     }
@@ -159,21 +163,46 @@ impl Database {
     }
 
     async fn finish(&self, mut write: Transaction) -> Result<Lsn, Error> {
-        loop {
-            let taken_back = self.tree().snapshots().times_taken_back();
-            match write.commit() {
-                Ok(version) => return self.settle(self.assigned(version, taken_back)).await,
-                Err(pause) => self.resolve(pause).await?,
-            }
+        let taken_back = self.times_taken_back();
+        let version = self.ask(|| self.room().and_then(|()| write.commit())).await?;
+        self.settle(self.assigned(version, taken_back)).await
+    }
+
+    /// Whether `to` can be written to now.
+    #[inline]
+    fn check_write(&self, to: &Keyspace) -> Attempt<()> {
+        self.check_open()?;
+        self.check_own(to)?;
+        self.room()
+    }
+
+    /// Whether there is room for changes in memory.
+    #[inline]
+    pub(super) fn room(&self) -> Attempt<()> {
+        match &self.0.files {
+            Some(files) if files.is_full() => Err(Pause::Room),
+            _ => Ok(()),
+        }
+    }
+
+    /// How often history has been taken back. To be asked before a version is given.
+    #[inline]
+    pub(super) fn times_taken_back(&self) -> usize {
+        self.tree().snapshots().times_taken_back()
+    }
+
+    /// Something was assigned, and nobody waits for it.
+    #[inline]
+    pub(super) fn arm(&self) {
+        if let Some(files) = &self.0.files {
+            files.writer.arm();
         }
     }
 
     /// What was given `version`, after history had been taken back so often.
     #[inline]
     pub(super) fn assigned(&self, version: Lsn, taken_back: usize) -> Assigned {
-        if let Some(files) = &self.0.files {
-            files.writer.arm();
-        }
+        self.arm();
         Assigned { version, taken_back }
     }
 

@@ -260,7 +260,7 @@ impl Capture {
                 }
                 Child::Inner(slot, _) => {
                     let Some(node) = slot.node.load_full() else {
-                        if let Some(miss) = Miss::of_inner(slot, Fence::FIRST, None) {
+                        if let Some(miss) = Miss::of_inner(slot, None, Fence::FIRST, None) {
                             self.retiring.push(child);
                             return Err(Pause::Miss(miss.of_any_keys()));
                         }
@@ -292,6 +292,15 @@ impl Capture {
                 .collect(),
         };
         self.keyspaces.iter().map(catalogued).collect()
+    }
+
+    /// The places that [`Capture::finish`] will return. To be called when nothing is left to write.
+    pub fn outdated(&self) -> Vec<PagePtr> {
+        let old = self.saved.iter().filter_map(|saved| match saved {
+            Saved::Leaf(slot, _) => slot.read().ptr,
+            Saved::Inner(slot, ..) => slot.book().ptr,
+        });
+        self.released.iter().copied().chain(old).collect()
     }
 
     /// Everything was written and a superblock refers to it: what was not changed since is clean.

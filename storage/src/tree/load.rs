@@ -8,7 +8,7 @@ use super::{
     slot::{Body, Content, InnerSlot, LeafSlot},
 };
 use crate::{
-    KeyspaceId, Lsn,
+    KeyspaceId, Lsn, Range,
     page::{Fence, InnerPage, Leaf, PageFault, PagePtr},
 };
 
@@ -53,6 +53,7 @@ impl Miss {
     /// The inner node in `slot`, unless it is no longer on disk only.
     pub(crate) fn of_inner(
         slot: &Arc<InnerSlot>,
+        keyspace: Option<KeyspaceId>,
         lower: Fence<'_>,
         upper: Option<Fence<'_>>,
     ) -> Option<Miss> {
@@ -62,7 +63,7 @@ impl Miss {
         }
         Some(Miss {
             ptr: book.ptr.expect("what is on disk has a place"),
-            keyspace: None,
+            keyspace,
             into: Into::Inner(slot.clone()),
             lower: lower.key.to_vec(),
             upper: upper.map(|upper| upper.key.to_vec()),
@@ -99,6 +100,11 @@ impl Miss {
     /// if the page is damaged.
     pub fn keys(&self) -> (&[u8], Option<&[u8]>) {
         (&self.lower, self.upper.as_deref())
+    }
+
+    /// As [`Miss::keys`], with the keyspace; `None` if that is not known before the page is read.
+    pub(crate) fn range(&self) -> Option<Range> {
+        Some((self.keyspace?, self.lower.clone(), self.upper.clone()))
     }
 
     /// Puts the page into its place. `image` is what [`crate::page::open`] has vouched for.
@@ -213,6 +219,22 @@ impl Resident {
         match &self.0 {
             Place::Leaf(slot) => slot.upgrade().is_some_and(|slot| slot.take_heat()),
             Place::Inner(slot) => slot.upgrade().is_some_and(|slot| slot.take_heat()),
+        }
+    }
+
+    /// When it last left memory, by the cache's count; 0 for never, and for one that is no more.
+    pub(crate) fn left(&self) -> u32 {
+        match &self.0 {
+            Place::Leaf(slot) => slot.upgrade().map_or(0, |slot| slot.left()),
+            Place::Inner(slot) => slot.upgrade().map_or(0, |slot| slot.left()),
+        }
+    }
+
+    /// Notes that it leaves memory at `moment`.
+    pub(crate) fn leave(&self, moment: u32) {
+        match &self.0 {
+            Place::Leaf(slot) => slot.upgrade().iter().for_each(|slot| slot.leave(moment)),
+            Place::Inner(slot) => slot.upgrade().iter().for_each(|slot| slot.leave(moment)),
         }
     }
 

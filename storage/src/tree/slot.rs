@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    atomic::{AtomicBool, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
 };
 
 use arc_swap::ArcSwapOption;
@@ -21,6 +21,8 @@ use crate::{
 #[repr(align(64))]
 pub(crate) struct LeafSlot {
     latch: RwLock<LeafState>,
+    /// When it last left memory, in a count that the cache keeps; 0 for never.
+    left: AtomicU32,
 }
 
 /// What a leaf's latch guards.
@@ -134,7 +136,7 @@ impl LeafSlot {
     }
 
     fn holding(state: LeafState) -> LeafSlot {
-        LeafSlot { latch: RwLock::new(state) }
+        LeafSlot { latch: RwLock::new(state), left: AtomicU32::new(0) }
     }
 
     #[inline]
@@ -155,6 +157,16 @@ impl LeafSlot {
     /// Whether it was asked for since the last time this was called.
     pub(crate) fn take_heat(&self) -> bool {
         self.read().heat.swap(false, Relaxed)
+    }
+
+    /// Notes that it leaves memory at `moment`.
+    pub(crate) fn leave(&self, moment: u32) {
+        self.left.store(moment, Relaxed);
+    }
+
+    /// When it last did.
+    pub(crate) fn left(&self) -> u32 {
+        self.left.load(Relaxed)
     }
 }
 
@@ -290,6 +302,8 @@ impl Content {
 #[derive(Debug)]
 pub(crate) struct InnerSlot {
     heat: AtomicBool,
+    /// As that of a leaf.
+    left: AtomicU32,
     /// `None` while it is on disk.
     pub(crate) node: ArcSwapOption<Inner>,
     book: Mutex<InnerBook>,
@@ -338,6 +352,7 @@ impl InnerSlot {
         };
         InnerSlot {
             heat: AtomicBool::new(true),
+            left: AtomicU32::new(0),
             node: ArcSwapOption::from_pointee(node),
             book: Mutex::new(book),
         }
@@ -356,6 +371,7 @@ impl InnerSlot {
         };
         InnerSlot {
             heat: AtomicBool::new(true),
+            left: AtomicU32::new(0),
             node: ArcSwapOption::empty(),
             book: Mutex::new(book),
         }
@@ -383,5 +399,15 @@ impl InnerSlot {
     /// their loading alone: they leave memory after all that is below them.
     pub(crate) fn take_heat(&self) -> bool {
         self.heat.swap(false, Relaxed)
+    }
+
+    /// Notes that it leaves memory at `moment`.
+    pub(crate) fn leave(&self, moment: u32) {
+        self.left.store(moment, Relaxed);
+    }
+
+    /// When it last did.
+    pub(crate) fn left(&self) -> u32 {
+        self.left.load(Relaxed)
     }
 }

@@ -141,6 +141,18 @@ impl Scan {
         Ok(true)
     }
 
+    /// The value of the key that the last step came to, which is in the value log.
+    pub(crate) fn supply(&mut self, value: &[u8]) {
+        self.shown.value.clear();
+        self.shown.value.extend_from_slice(value);
+        self.shown.pointer = None;
+    }
+
+    /// Where the key that the last step came to is.
+    pub(crate) fn keyspace(&self) -> KeyspaceId {
+        self.keyspace
+    }
+
     /// The key that the last step came to.
     pub fn shown(&self) -> Entry<'_> {
         self.shown.entry()

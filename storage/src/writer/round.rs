@@ -1,12 +1,15 @@
 //! One turn of whoever has the journal.
 
-use std::{slice, sync::Arc};
+use std::{
+    slice,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use orloj_kernel::{DiskError, sometimes};
 
 use super::{Goal, Writer};
 use crate::{
-    Error,
+    Error, Lsn,
     journal::{AppendError, Log, Records},
     tree::Pause,
 };
@@ -22,6 +25,8 @@ pub(crate) enum Round {
     Close,
     /// The journal goes on in a new segment, if the disk has room for one.
     MakeRoom,
+    /// Segments that end before this version are removed.
+    Trim { keep: Lsn },
 }
 
 impl Round {
@@ -36,9 +41,12 @@ impl Round {
             Round::Mark => log.mark(false).await,
             Round::Close => log.mark(true).await,
             Round::MakeRoom => log.make_room().await,
+            Round::Trim { keep } => match log.trim(keep).await {
+                Ok(_) => Ok(()),
+                Err(cause) => Err(AppendError::Refused { cause, definite: true }),
+            },
         };
         records.clear();
-        let has_ended = matches!(done, Err(AppendError::Fatal(_)));
         let mut state = writer.state();
         state.spare = records;
         let outcome = match done {
@@ -57,12 +65,12 @@ impl Round {
                 Err(error)
             }
         };
-        if !has_ended {
+        if state.ended.is_none() {
             state.log = Some(log);
         }
         let tail = writer.tree.tail();
         let durable = tail.last_durable();
-        let taken_back = outcome.is_err();
+        let (taken_back, has_ended) = (outcome.is_err(), state.ended.is_some());
         let due = state.due(|goal| match goal {
             Goal::Durable { version, .. } => taken_back || *version <= durable,
             Goal::Done(_) => has_ended,
@@ -98,6 +106,8 @@ impl Writer {
                     records.count() > 1,
                     "writer: one frame carried several records"
                 );
+                let new = records.len() as u64;
+                self.bell.written(self.bytes.fetch_add(new, Relaxed) + new);
                 tail.written(last);
                 tail.durable(log.durable());
             }

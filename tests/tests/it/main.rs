@@ -8,5 +8,5 @@ mod process;
 mod raft;
 mod rude_clients;
 mod signals;
-mod tree;
 mod transactions;
+mod tree;

@@ -7,7 +7,7 @@ use crate::{
     Error, Lsn,
     locks::{Holder, Mode},
     page::{NEWEST, ValuePointer},
-    tree::{At, Attempt, Check, Pause, Tree},
+    tree::{At, Attempt, Check, LongValueMiss, Pause, Tree},
     txn::{
         Terms, has_passed,
         overlay::{Overlay, Own},
@@ -34,7 +34,7 @@ pub enum Progress {
     /// To its end.
     Done(Outcome),
     /// It needs this value, which is in the value log: see [`Execution::supply`].
-    Load(ValuePointer),
+    Load(LongValueMiss),
 }
 
 /// A shot that is being executed.
@@ -61,7 +61,7 @@ impl<'a> Execution<'a> {
     }
 
     /// Gives it a value that it asked for.
-    pub fn supply(&mut self, at: &ValuePointer, value: Vec<u8>) {
+    pub fn supply(&mut self, at: ValuePointer, value: Vec<u8>) {
         self.long.insert((at.segment, at.offset), value);
     }
 
@@ -85,7 +85,7 @@ impl<'a> Execution<'a> {
                         checks.push(check);
                         before.push(holds);
                     }
-                    Err(pointer) => return Ok(Progress::Load(pointer)),
+                    Err(missing) => return Ok(Progress::Load(missing)),
                 }
             }
             let mut own = Overlay::default();
@@ -129,7 +129,7 @@ impl<'a> Execution<'a> {
     }
 
     /// What a key holds now, and the check that it still does. Or where its value is.
-    fn read(&self, row: &Row<'a>) -> Attempt<Result<(Check<'a>, Option<Holds>), ValuePointer>> {
+    fn read(&self, row: &Row<'a>) -> Attempt<Result<(Check<'a>, Option<Holds>), LongValueMiss>> {
         let Row { keyspace, key, .. } = *row;
         let of = self.tree.keyspace(keyspace)?;
         let (mut value, now) = (Vec::new(), self.terms.now);
@@ -141,7 +141,10 @@ impl<'a> Execution<'a> {
         if let Some(pointer) = found.pointer {
             match self.long.get(&(pointer.segment, pointer.offset)) {
                 Some(long) => value.clone_from(long),
-                None => return Ok(Err(pointer)),
+                None => {
+                    let (at, version) = (pointer, found.version);
+                    return Ok(Err(LongValueMiss { at, keyspace, key: key.into(), version }));
+                }
             }
         }
         let check = Check::VersionIs { keyspace, key, expected: found.version, now };
