@@ -5,10 +5,13 @@ use orloj_kernel::{DiskError, DiskErrorKind};
 use crate::{
     KeyspaceId, Lsn,
     journal::JournalError,
+    manifest::ManifestError,
     options::OptionsError,
     page::PageFault,
     record::{KEY_MAX, VALUE_MAX},
     superblock::SuperblockError,
+    sweep::INDEX_HEAD,
+    vlog::RecordFault,
 };
 
 /// Who must act on an error.
@@ -24,6 +27,26 @@ pub enum Verdict {
     Halt,
 }
 
+/// How stored bytes are damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A page.
+    #[error(transparent)]
+    Page(#[from] PageFault),
+    /// A record of the value log.
+    #[error(transparent)]
+    Value(#[from] RecordFault),
+    /// The head of a segment of the value log.
+    #[error("neither copy of the segment's head is intact")]
+    ValueSegment,
+    /// A file.
+    #[error("it is missing")]
+    Missing,
+}
+
+/// Keys that cannot be served: keyspace, the first key, and the first behind them if there is one.
+pub type Range = (KeyspaceId, Vec<u8>, Option<Vec<u8>>);
+
 /// Where stored bytes are damaged, and what that costs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: byte {offset}: {what}")]
@@ -33,15 +56,14 @@ pub struct Corrupt {
     /// The first byte that cannot be believed.
     pub offset: u64,
     /// How.
-    pub what: PageFault,
-    /// The keys that cannot be served: keyspace, first key, and the first behind them if there is
-    /// one. `None` where everything is concerned.
-    pub keys: Option<(KeyspaceId, Vec<u8>, Option<Vec<u8>>)>,
+    pub what: Fault,
+    /// The keys that cannot be served. `None` where everything is concerned.
+    pub keys: Option<Range>,
 }
 
 /// Why something was not done.
 ///
-/// Unless its verdict is to halt, nothing happened and the database can be used as before.
+/// Unless its verdict is to halt or it is [`Error::InDoubt`], nothing happened and the database can be used as before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A setting is out of its bounds.
@@ -60,6 +82,14 @@ pub enum Error {
         dir: String,
         /// Something in it.
         found: String,
+    },
+    /// The manifest cannot be used.
+    #[error("{dir}: {cause}")]
+    Manifest {
+        /// The directory.
+        dir: String,
+        /// Why.
+        cause: ManifestError,
     },
     /// The superblocks cannot be used.
     #[error("{dir}: {cause}")]
@@ -84,9 +114,25 @@ pub enum Error {
         /// What the disk said.
         cause: DiskError,
     },
+    /// The disk took no write, and not even its traces could be wiped. Nobody sees it any more, and
+    /// it is gone for good as soon as anything is written again; a crash before that may bring it
+    /// back.
+    #[error("read-only, and what was refused may come back after a crash: {cause}")]
+    InDoubt {
+        /// What the disk said.
+        cause: DiskError,
+    },
     /// It was closed.
     #[error("the database is closed")]
     Closed,
+    /// That version has not been written yet, or is not durable yet.
+    #[error("version {asked} is still to come: the newest is {newest}")]
+    StillToCome {
+        /// The version asked for.
+        asked: Lsn,
+        /// The newest that can be read.
+        newest: Lsn,
+    },
     /// There is no such keyspace.
     #[error("no keyspace {name:?}")]
     NoKeyspace {
@@ -117,6 +163,15 @@ pub enum Error {
         /// Its length.
         len: usize,
     },
+    /// A key is too long to have a deadline.
+    #[error("a key of {len} bytes with a deadline: {} are allowed", KEY_MAX - INDEX_HEAD)]
+    DeadlineKeyLength {
+        /// Its length.
+        len: usize,
+    },
+    /// The transaction has committed or failed.
+    #[error("the transaction is over")]
+    Over,
     /// The version asked for is no longer kept.
     #[error("version {asked} is no longer kept: the earliest is {earliest_kept}")]
     HistoryTrimmed {
@@ -145,6 +200,12 @@ pub enum Error {
         /// The key of the lock.
         key: Vec<u8>,
     },
+    /// The lock is held as shared, which never becomes more. Lock for update from the start.
+    #[error("the lock on key {:?} is shared and cannot become more", String::from_utf8_lossy(key))]
+    Upgrade {
+        /// The key of the lock.
+        key: Vec<u8>,
+    },
     /// A lock was not had in time.
     #[error("no lock in time on key {:?}", String::from_utf8_lossy(key))]
     LockTimeout {
@@ -161,19 +222,24 @@ impl Error {
             | Error::Locked { .. }
             | Error::NotOurs { .. }
             | Error::Closed
+            | Error::StillToCome { .. }
             | Error::NoKeyspace { .. }
             | Error::KeyspaceExists { .. }
             | Error::KeyspaceName { .. }
             | Error::KeyLength { .. }
             | Error::ValueLength { .. }
+            | Error::DeadlineKeyLength { .. }
+            | Error::Over
+            | Error::Upgrade { .. }
             | Error::HistoryTrimmed { .. } => Verdict::Reject,
             Error::ReadOnly { .. }
+            | Error::InDoubt { .. }
             | Error::RolledBack { .. }
             | Error::Conflict { .. }
             | Error::Deadlock { .. }
             | Error::LockTimeout { .. } => Verdict::Retry,
             Error::Corrupt(_) => Verdict::Repair,
-            Error::Superblock { .. } => Verdict::Halt,
+            Error::Manifest { .. } | Error::Superblock { .. } => Verdict::Halt,
             Error::Journal(cause) => cause.verdict(),
             Error::Disk(cause) => match cause.kind {
                 DiskErrorKind::Dead => Verdict::Halt,
@@ -201,7 +267,7 @@ mod tests {
         let corrupt = Corrupt {
             file: "db/data.pages".into(),
             offset: 8192,
-            what: PageFault::Stale,
+            what: Fault::Page(PageFault::Stale),
             keys: None,
         };
         let error = Error::Corrupt(Box::new(corrupt));

@@ -24,7 +24,7 @@ mod segment;
 pub use error::{AppendError, Damage, JournalError};
 pub use frame::{FrameHead, Kind, Records, SECTOR};
 pub use log::{JournalConfig, Log};
-pub use recover::{Cut, Recovery};
+pub use recover::{Cut, Origin, Recovery};
 pub use scan::{End, Scan, Tail};
 pub use segment::{DatabaseId, FIRST_FRAME, FORMAT, HeaderError, SegmentHeader};
 

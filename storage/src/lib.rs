@@ -8,16 +8,39 @@
 //! Invariant: nothing that a sync has covered is ever dropped silently. Recovery gives it back or
 //! refuses to open.
 
+pub mod cache;
+pub mod catalogue;
+pub mod checkpoint;
+pub mod database;
+mod disk;
 mod encoding;
+pub mod engine;
 mod error;
 pub mod journal;
 pub mod keyspace;
+pub mod locks;
+pub mod manifest;
 pub mod options;
 pub mod page;
+pub mod pager;
 pub mod record;
+pub mod recover;
+pub mod retention;
+pub mod snapshots;
 pub mod superblock;
+pub mod sweep;
+pub mod tail;
+pub mod tree;
+#[cfg(test)]
+mod trial;
+pub mod txn;
+pub mod vlog;
+mod writer;
 
-pub use error::{Corrupt, Error, Verdict};
+pub use database::Database;
+pub use error::{Corrupt, Error, Fault, Range, Verdict};
 pub use journal::{JournalError, Lsn};
 pub use keyspace::{KeyspaceId, Retention};
 pub use options::{Durability, Options};
+pub use snapshots::Snapshot;
+pub use tree::{At, Attempt, Pause};

@@ -42,6 +42,8 @@ pub struct Options {
     pub sync_every: Duration,
     /// The share of dead bytes, in percent, at which a value segment is collected. 1 to 99.
     pub collect_percent: u8,
+    /// How long a transaction waits for locks. 1 ms at least.
+    pub lock_wait: Duration,
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Options {
             batch_bytes: 16 << 20,
             sync_every: Duration::from_millis(100),
             collect_percent: 50,
+            lock_wait: Duration::from_secs(10),
         }
     }
 
@@ -80,7 +83,8 @@ impl Options {
         bound("checkpoint_every", millis(self.checkpoint_every), 10, u64::MAX, true)?;
         bound("batch_bytes", self.batch_bytes.into(), 64 << 10, 1 << 30, true)?;
         bound("sync_every", millis(self.sync_every), 1, u64::MAX, true)?;
-        bound("collect_percent", self.collect_percent.into(), 1, 99, true)
+        bound("collect_percent", self.collect_percent.into(), 1, 99, true)?;
+        bound("lock_wait", millis(self.lock_wait), 1, u64::MAX, true)
     }
 }
 

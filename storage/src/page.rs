@@ -3,9 +3,15 @@
 //! Nothing here does I/O or waits. `docs/src/engine-format.md` has the layout byte by byte.
 
 mod entry;
+pub(crate) mod fence;
 mod header;
+mod inner;
+mod leaf;
 mod ptr;
 
 pub use entry::{ENTRY_HEAD, Entry, Held, Slot, VALUE_POINTER, ValuePointer};
+pub use fence::{Fence, FenceBuf, NEWEST};
 pub use header::{PAGE_HEAD, PageFault, PageHeader, PageType, open, seal};
+pub use inner::InnerPage;
+pub use leaf::Leaf;
 pub use ptr::{PTR, PagePtr, UNIT, UNITS_MAX};

@@ -3,6 +3,10 @@
 //! The two files take turns, so writing one never endangers the other; in each the block stands
 //! twice, so one bad sector costs nothing. `docs/src/engine-format.md` has the layout.
 
+mod files;
+
+pub use files::{FlipError, read, write};
+
 use crc32c::crc32c;
 
 use crate::{
@@ -171,135 +175,44 @@ impl Superblock {
     }
 }
 
-/// What the two files leave to open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// The one to open.
-    pub newest: Superblock,
+/// What the two files hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The one to open; `None` before the first checkpoint, or if both are damaged.
+    pub newest: Option<Superblock>,
     /// The other one, if it is intact: should a page of the newest turn out damaged, this one and
     /// its journal give the same state.
     pub other: Option<Superblock>,
+    /// The files that are there and hold no superblock of this database, or one that belongs
+    /// elsewhere. A power cut during a checkpoint leaves one at most.
+    pub damaged: Vec<Side>,
 }
 
-/// Chooses between the bytes of the two files, `None` for one that is absent; `None` if there is
-/// no superblock of `database`.
+/// Chooses between what the two files hold, `None` for one that is absent.
 ///
 /// # Errors
 /// [`SuperblockError::Newer`] if either is of a later format: this release must not write beside
 /// it.
 pub fn choose(
     database: DatabaseId,
-    a: Option<&[u8]>,
-    b: Option<&[u8]>,
-) -> Result<Option<Choice>, SuperblockError> {
-    let mut blocks = [None, None];
-    for (block, (file, side)) in blocks.iter_mut().zip([(a, Side::A), (b, Side::B)]) {
-        *block = match file.map(Superblock::decode) {
+    a: Option<Result<Superblock, SuperblockError>>,
+    b: Option<Result<Superblock, SuperblockError>>,
+) -> Result<Found, SuperblockError> {
+    let mut found = Found::default();
+    for (file, side) in [(a, Side::A), (b, Side::B)] {
+        match file {
+            None => {}
             Some(Err(newer @ SuperblockError::Newer { .. })) => return Err(newer),
-            Some(Ok(read)) if read.database == database && Side::of(read.generation) == side => {
-                Some(read)
+            Some(Ok(block)) if block.database == database && Side::of(block.generation) == side => {
+                let newer = found.newest.is_none_or(|other| other.generation < block.generation);
+                let older = if newer { found.newest.replace(block) } else { Some(block) };
+                found.other = older;
             }
-            _ => None,
-        };
-    }
-    Ok(match blocks {
-        [Some(a), Some(b)] if a.generation > b.generation => {
-            Some(Choice { newest: a, other: Some(b) })
+            Some(_) => found.damaged.push(side),
         }
-        [Some(a), Some(b)] => Some(Choice { newest: b, other: Some(a) }),
-        [one, None] | [None, one] => one.map(|newest| Choice { newest, other: None }),
-    })
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ME: DatabaseId = DatabaseId(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100);
-
-    fn generation(generation: u64) -> Superblock {
-        Superblock {
-            database: ME,
-            generation,
-            lsn: Lsn(generation * 10),
-            previous_lsn: Lsn(generation * 10 - 10),
-            applied: 1,
-            wall_base: 2,
-            mono_base: 3,
-            clock: 4,
-            catalogue: PagePtr { unit: 5, units: 6, sum: 7, generation: 8 },
-            space: PagePtr { unit: 9, units: 10, sum: 11, generation: 12 },
-            units: 13,
-            value_segment: 14,
-            value_end: 15,
-        }
-    }
-
-    #[test]
-    fn golden() {
-        #[rustfmt::skip]
-        let golden: &[u8] = &[
-            b'o', b'r', b'l', b'o', b'j', b's', b'u', b'p', 1, 0, 0, 0, 0, 0, 0, 0,
-            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-            3, 0, 0, 0, 0, 0, 0, 0, 30, 0, 0, 0, 0, 0, 0, 0,
-            20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0,
-            2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
-            4, 0, 0, 0, 0, 0, 0, 0,
-            5, 0, 0, 0, 0, 0, 6, 0, 7, 0, 0, 0, 8, 0, 0, 0,
-            9, 0, 0, 0, 0, 0, 10, 0, 11, 0, 0, 0, 12, 0, 0, 0,
-            13, 0, 0, 0, 0, 0, 0, 0, 14, 0, 0, 0, 0, 0, 0, 0, 15, 0, 0, 0, 0, 0, 0, 0,
-        ];
-        let file = generation(3).encode();
-        assert_eq!(file.len(), SECOND_COPY + SUPERBLOCK);
-        assert_eq!(&file[..golden.len()], golden);
-        assert!(file[golden.len()..SUM].iter().all(|b| *b == 0));
-        assert_eq!(file[..SUPERBLOCK], file[SECOND_COPY..]);
-        assert_eq!(Superblock::decode(&file), Ok(generation(3)));
-    }
-
-    #[test]
-    fn one_copy_is_enough_and_damage_is_never_read() {
-        let file = generation(3).encode();
-        for at in 0..SUPERBLOCK {
-            let mut damaged = file.clone();
-            damaged[at] ^= 1;
-            assert_eq!(Superblock::decode(&damaged), Ok(generation(3)), "byte {at}");
-            damaged[SECOND_COPY + at] ^= 1;
-            assert_eq!(Superblock::decode(&damaged), Err(SuperblockError::Damaged), "byte {at}");
-        }
-        for end in 0..SUPERBLOCK {
-            assert_eq!(Superblock::decode(&file[..end]), Err(SuperblockError::Damaged));
-        }
-    }
-
-    #[test]
-    fn the_newest_intact_one_wins() {
-        let (a, b) = (generation(5).encode(), generation(4).encode());
-        let choice =
-            |a: Option<&[u8]>, b: Option<&[u8]>| choose(ME, a, b).expect("no newer format");
-        let both = Choice { newest: generation(5), other: Some(generation(4)) };
-        assert_eq!(choice(Some(&a), Some(&b)), Some(both));
-        let next = generation(6).encode();
-        let both = Choice { newest: generation(6), other: Some(generation(5)) };
-        assert_eq!(choice(Some(&a), Some(&next)), Some(both));
-
-        let only = Choice { newest: generation(4), other: None };
-        assert_eq!(choice(Some(&a[..300]), Some(&b)), Some(only), "A was torn");
-        assert_eq!(choice(None, Some(&b)), Some(only));
-        assert_eq!(choice(Some(&b), None), None, "an even generation never goes to A");
-        assert_eq!(choice(None, None), None);
-        assert_eq!(choose(DatabaseId(1), Some(&a), Some(&b)), Ok(None), "another database's");
-    }
-
-    #[test]
-    fn a_later_format_is_refused_whatever_the_other_file_holds() {
-        let mut newer = generation(5).encode();
-        newer.truncate(SUPERBLOCK);
-        newer[8] = 2;
-        let sum = crc32c(&newer[..SUM]);
-        newer[SUM..].copy_from_slice(&sum.to_le_bytes());
-        let older = generation(4).encode();
-        let refused = choose(ME, Some(&newer), Some(&older));
-        assert_eq!(refused, Err(SuperblockError::Newer { major: 2 }));
-    }
-}
+mod tests;

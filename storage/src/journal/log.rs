@@ -8,9 +8,11 @@ use super::{
     AppendError, DatabaseId, FIRST_FRAME, JournalError, Kind, Lsn, Records, Recovery,
     SegmentHeader,
     frame::{BODY_MAX, Place, SECTOR, encode, frame_size},
-    prewrite::{CommitError, Prepared, commit, prepare, remove_if_there},
-    recover::{self, OnRecord, Plan},
+    prewrite::{CommitError, Prepared, commit, prepare},
+    recover::{self, OnRecord, Origin, Plan, Span},
+    segment::{file_name, number_of},
 };
+use crate::disk::remove_if_there;
 
 /// The largest write buffer kept for the next frame, in bytes.
 const BUFFER_KEPT: usize = 4 << 20;
@@ -62,6 +64,8 @@ pub struct Log {
     closed: bool,
     /// The highest number a segment was ever given.
     number: u64,
+    /// The segments that hold what is needed, oldest first; the last is the one written to.
+    segments: Vec<Span>,
     ahead: Option<JoinHandle<Result<Prepared, DiskError>>>,
     buffer: Vec<u8>,
 }
@@ -80,11 +84,51 @@ impl Log {
         config: JournalConfig,
         on_record: OnRecord<'_>,
     ) -> Result<(Log, Recovery), JournalError> {
-        let plan = match recover::read(cx, &config.dir, on_record).await? {
+        Log::open_from(cx, config, Origin::START, on_record).await
+    }
+
+    /// As [`Log::open`], of a journal whose records before `origin.from` are not needed. They are
+    /// not told, and their segments are not read where that can be helped.
+    ///
+    /// # Errors
+    /// [`JournalError`]; `Missing` if the journal begins after `origin.from`, and damage if it ends
+    /// before that record, for all before it had been synced.
+    pub async fn open_from(
+        cx: Context,
+        config: JournalConfig,
+        origin: Origin,
+        on_record: OnRecord<'_>,
+    ) -> Result<(Log, Recovery), JournalError> {
+        let plan = match recover::read(cx, &config.dir, origin, on_record).await? {
             Some(plan) => plan,
-            None => fresh(cx),
+            None => fresh(cx, origin.database, Lsn(1)),
         };
-        let Plan { mut header, carried, rubbish, trim, report } = plan;
+        Log::go_on(cx, config, plan, on_record).await
+    }
+
+    /// Makes a journal in `config.dir`, which holds none, whose first record will be `first`: for a
+    /// database that was restored.
+    ///
+    /// # Errors
+    /// [`JournalError::Disk`].
+    pub async fn create(
+        cx: Context,
+        config: JournalConfig,
+        database: DatabaseId,
+        first: Lsn,
+    ) -> Result<Log, JournalError> {
+        let plan = fresh(cx, Some(database), first);
+        Ok(Log::go_on(cx, config, plan, &mut |_, _| true).await?.0)
+    }
+
+    /// Makes the segment that `plan` goes on in.
+    async fn go_on(
+        cx: Context,
+        config: JournalConfig,
+        plan: Plan,
+        on_record: OnRecord<'_>,
+    ) -> Result<(Log, Recovery), JournalError> {
+        let Plan { mut header, carried, rubbish, cut, mut segments, report } = plan;
         header.salt = cx.entropy();
         header.capacity = first_size(cx, &config);
 
@@ -108,7 +152,8 @@ impl Log {
             Ok(file) => file,
             Err(CommitError::Refused(e) | CommitError::Fatal(e)) => return Err(e.into()),
         };
-        tidy(cx, &config.dir, &rubbish, trim).await;
+        tidy(cx, &config.dir, &rubbish, cut).await;
+        follow(&mut segments, &header);
         let log = Log {
             cx,
             config,
@@ -120,6 +165,7 @@ impl Log {
             marked: carried.is_empty(),
             closed: false,
             number: header.number,
+            segments,
             ahead: None,
             buffer: Vec::new(),
         };
@@ -214,6 +260,34 @@ impl Log {
     /// [`AppendError::Refused`] when it has not; everything is as it was.
     pub async fn make_room(&mut self) -> Result<(), AppendError> {
         self.roll().await
+    }
+
+    /// The first record that is sure to be in the journal.
+    pub fn first(&self) -> Lsn {
+        self.segments[0].base
+    }
+
+    /// Removes the segments in which every record is before `keep`. Returns how many they were.
+    ///
+    /// Removals need no sync: what a power cut brings back holds nothing that anybody asks for.
+    ///
+    /// # Errors
+    /// Some are removed then, the oldest first, and the rest can be removed later.
+    pub async fn trim(&mut self, keep: Lsn) -> Result<usize, DiskError> {
+        let Some(oldest) = self.segments.iter().rposition(|s| s.base <= keep) else {
+            return Ok(0);
+        };
+        let dir = &self.config.dir;
+        let mut numbers: Vec<u64> =
+            self.cx.list(dir).await?.iter().filter_map(|e| number_of(&e.name)).collect();
+        numbers.retain(|n| *n < self.segments[oldest].number);
+        numbers.sort_unstable();
+        for number in &numbers {
+            remove_if_there(self.cx, &format!("{dir}/{}", file_name(*number))).await?;
+            self.segments.retain(|s| s.number > *number);
+        }
+        sometimes!(self.cx, !numbers.is_empty(), "journal: segments were trimmed");
+        Ok(numbers.len())
     }
 
     async fn write(
@@ -313,6 +387,7 @@ impl Log {
         };
         let old = std::mem::replace(&mut self.file, Arc::new(file));
         self.seal(&old, &header).await;
+        follow(&mut self.segments, &header);
         self.header = header;
         self.offset = FIRST_FRAME;
         self.marked = true;
@@ -371,19 +446,27 @@ impl Drop for Log {
     }
 }
 
-fn fresh(cx: Context) -> Plan {
-    let database = DatabaseId(u128::from(cx.entropy()) << 64 | u128::from(cx.entropy()));
+/// Notes that `header` is the newest segment. It replaces one in which there are no records.
+fn follow(segments: &mut Vec<Span>, header: &SegmentHeader) {
+    segments.retain(|s| s.base < header.base);
+    segments.push(Span { number: header.number, base: header.base });
+}
+
+fn fresh(cx: Context, database: Option<DatabaseId>, base: Lsn) -> Plan {
+    let draw = || DatabaseId(u128::from(cx.entropy()) << 64 | u128::from(cx.entropy()));
+    let database = database.unwrap_or_else(draw);
     let header = SegmentHeader {
         database,
         number: 1,
         salt: 0,
-        base: Lsn(1),
+        base,
         previous: 0,
         previous_end: 0,
         capacity: 0,
     };
     let report = Recovery { created: true, ..Recovery::default() };
-    Plan { header, carried: Vec::new(), rubbish: Vec::new(), trim: None, report }
+    let (carried, rubbish, segments) = (Vec::new(), Vec::new(), Vec::new());
+    Plan { header, carried, rubbish, cut: None, segments, report }
 }
 
 fn first_size(cx: Context, config: &JournalConfig) -> u64 {
@@ -394,11 +477,11 @@ fn first_size(cx: Context, config: &JournalConfig) -> u64 {
 }
 
 /// Frees what the new segment made superfluous. A failure leaves rubbish, and harms nothing.
-async fn tidy(cx: Context, dir: &str, rubbish: &[String], trim: Option<(String, u64)>) {
+async fn tidy(cx: Context, dir: &str, rubbish: &[String], cut: Option<(String, u64)>) {
     for name in rubbish {
         let _ = remove_if_there(cx, &format!("{dir}/{name}")).await;
     }
-    if let Some((name, end)) = trim
+    if let Some((name, end)) = cut
         && let Ok(file) = cx.open(&format!("{dir}/{name}"), OpenMode::Write).await
         && file.size().await.is_ok_and(|size| size > end)
     {

@@ -13,6 +13,7 @@ use super::{
     SegmentHeader,
     segment::{file_name, new_name},
 };
+use crate::disk::remove_if_there;
 
 /// Rest between steps, so that a flood of zeros does not queue before a client's sync.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -110,12 +111,4 @@ pub(super) async fn commit(
     }
     // Errors shall name the file as it is called now.
     cx.open(&path, OpenMode::Write).await.map_err(CommitError::Refused)
-}
-
-/// Removes a file that may not be there.
-pub(super) async fn remove_if_there(cx: Context, path: &str) -> Result<(), DiskError> {
-    match cx.remove(path).await {
-        Err(e) if e.kind == DiskErrorKind::NotFound => Ok(()),
-        done => done,
-    }
 }

@@ -6,15 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use orloj_kernel::{Context, DiskError, DiskErrorKind, File, OpenMode, mutant, sometimes};
+use orloj_kernel::{Context, OpenMode, mutant, sometimes};
 
 use super::{
-    Damage, End, FIRST_FRAME, HeaderError, JournalError, Kind, Lsn, Records, Scan, SegmentHeader,
+    Damage, DatabaseId, End, FIRST_FRAME, HeaderError, JournalError, Kind, Lsn, Records, Scan,
+    SegmentHeader,
     segment::{file_name, number_of},
 };
-
-/// How often a segment is read again before damage is believed.
-const READS: usize = 3;
+use crate::disk::{READS, read_small, read_stubbornly};
 
 /// What recovery found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +47,21 @@ pub struct Cut {
     pub bytes: u64,
 }
 
+/// What is known about a journal before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The database it must belong to; `None` for any.
+    pub database: Option<DatabaseId>,
+    /// The first record that is needed. Everything before it was synced once, and is known from
+    /// elsewhere; the segments that held it may be gone.
+    pub from: Lsn,
+}
+
+impl Origin {
+    /// Nothing is known: every record is needed.
+    pub const START: Origin = Origin { database: None, from: Lsn(1) };
+}
+
 /// What is told every record, in order; false if it makes no sense to it.
 pub(super) type OnRecord<'a> = &'a mut (dyn FnMut(Lsn, &[u8]) -> bool + Send);
 
@@ -59,12 +73,21 @@ pub(super) struct Plan {
     pub(super) carried: Vec<(Lsn, Records)>,
     /// Segments and leftovers that are no part of the history.
     pub(super) rubbish: Vec<String>,
-    /// The last segment and its end, to be trimmed once it has a successor.
-    pub(super) trim: Option<(String, u64)>,
+    /// The last segment and its end, to be cut there once it has a successor.
+    pub(super) cut: Option<(String, u64)>,
+    /// The segments read, oldest first.
+    pub(super) segments: Vec<Span>,
     pub(super) report: Recovery,
 }
 
-/// The segments of one history, oldest first.
+/// A segment, and where its records begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) number: u64,
+    pub(super) base: Lsn,
+}
+
+/// The segments that hold what is needed of one history, oldest first.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chain {
     pub(super) live: Vec<SegmentHeader>,
@@ -72,17 +95,24 @@ pub(super) struct Chain {
     pub(super) replaced: Vec<u64>,
 }
 
-/// Follows the heads from the newest segment back to the first.
+/// Follows the heads from the newest segment back to the one with the record `origin.from`. What
+/// is older is not needed, and not judged.
 pub(super) fn chain(
     heads: &BTreeMap<u64, Result<SegmentHeader, HeaderError>>,
+    origin: Origin,
 ) -> Result<Chain, JournalError> {
     let mut live: Vec<SegmentHeader> = Vec::new();
     let mut number = heads.last_key_value().map_or(0, |(n, _)| *n);
-    while number != 0 {
+    loop {
+        let has_all = live.last().is_some_and(|s| s.base <= origin.from);
+        let has_none = heads.is_empty() && origin.from == Lsn(1);
+        if has_all || has_none {
+            break;
+        }
         let file = file_name(number);
         let head = match heads.get(&number) {
             None => {
-                let lsn = live.last().map_or(Lsn(1), |s| s.base.previous());
+                let lsn = live.last().map_or(origin.from, |s| s.base.previous());
                 return Err(JournalError::Missing { file, lsn });
             }
             Some(Err(HeaderError::Newer { major })) => {
@@ -98,17 +128,16 @@ pub(super) fn chain(
             let what = format!("is segment {} under another name", head.number);
             return Err(JournalError::Foreign { file, what });
         }
-        if let Some(after) = live.last() {
-            if head.database != after.database {
-                let what = format!("belongs to database {}, not {}", head.database, after.database);
-                return Err(JournalError::Foreign { file, what });
-            }
-            if head.base > after.base {
-                let what = "has no place in the order of this database's segments".to_owned();
-                return Err(JournalError::Foreign { file, what });
-            }
+        let database = live.last().map(|s| s.database).or(origin.database);
+        if let Some(database) = database.filter(|d| *d != head.database) {
+            let what = format!("belongs to database {}, not {database}", head.database);
+            return Err(JournalError::Foreign { file, what });
         }
-        if head.previous >= number || (head.previous == 0) != (head.base == Lsn(1)) {
+        if live.last().is_some_and(|after| head.base > after.base) {
+            let what = "has no place in the order of this database's segments".to_owned();
+            return Err(JournalError::Foreign { file, what });
+        }
+        if head.previous >= number || (head.previous > 0 && head.base == Lsn(1)) {
             let what = "names a predecessor it cannot have".to_owned();
             return Err(JournalError::Foreign { file, what });
         }
@@ -116,14 +145,16 @@ pub(super) fn chain(
         number = head.previous;
     }
     live.reverse();
-    let replaced = heads.keys().filter(|n| !live.iter().any(|s| s.number == **n));
+    let first = live.first().map_or(u64::MAX, |s| s.number);
+    let replaced = heads.keys().filter(|n| **n > first && !live.iter().any(|s| s.number == **n));
     Ok(Chain { replaced: replaced.copied().collect(), live })
 }
 
-/// Reads the journal in `dir`, telling `on_record` every record in order.
+/// Reads the journal in `dir`, telling `on_record` every record from `origin.from` on, in order.
 pub(super) async fn read(
     cx: Context,
     dir: &str,
+    origin: Origin,
     on_record: OnRecord<'_>,
 ) -> Result<Option<Plan>, JournalError> {
     let mut heads = BTreeMap::new();
@@ -131,65 +162,44 @@ pub(super) async fn read(
     for entry in cx.list(dir).await? {
         match number_of(&entry.name) {
             Some(number) if number > 0 && !entry.is_dir => {
-                heads.insert(number, read_header(cx, &format!("{dir}/{}", entry.name)).await?);
+                let (path, most) = (format!("{dir}/{}", entry.name), FIRST_FRAME as usize);
+                let head = read_small(cx, &path, most, SegmentHeader::decode).await?;
+                heads.insert(number, head.unwrap_or(Err(HeaderError::Damaged)));
             }
             _ if entry.name.ends_with(".new") => rubbish.push(entry.name),
             // Not ours, so not ours to judge or remove.
             _ => {}
         }
     }
-    let Chain { live, replaced } = chain(&heads)?;
+    let Chain { live, replaced } = chain(&heads, origin)?;
     sometimes!(cx, !replaced.is_empty(), "recovery: a replaced segment was still there");
     rubbish.extend(replaced.into_iter().map(file_name));
     let Some(last) = live.last().copied() else { return Ok(None) };
 
     let mut report = Recovery { segments: live.len() as u64, ..Recovery::default() };
-    let mut applied = Lsn(0);
+    let known = origin.from.previous();
+    let mut applied = known;
     let mut end = None;
     for (index, header) in live.iter().enumerate() {
         let after = live.get(index + 1);
         let path = format!("{dir}/{}", file_name(header.number));
-        let mut segment = Reading { cx, path, applied, after, report: &mut report };
+        let mut segment = Reading { cx, path, known, applied, after, report: &mut report };
         let scan = segment.replay(*header, on_record).await?;
         applied = segment.applied;
         end = Some(scan);
     }
     let scan = end.expect("a chain that is not empty was read to its end");
     report.last = applied;
-    Ok(Some(plan(last, &scan, report, rubbish)))
-}
-
-async fn read_header(
-    cx: Context,
-    path: &str,
-) -> Result<Result<SegmentHeader, HeaderError>, DiskError> {
-    let file = cx.open(path, OpenMode::Read).await?;
-    let mut head = Err(HeaderError::Damaged);
-    for _ in 0..READS {
-        head = SegmentHeader::decode(&read_stubbornly(&file, 0, FIRST_FRAME as usize).await?);
-        if head.is_ok() {
-            break;
-        }
-    }
-    Ok(head)
-}
-
-/// Reads, and reads again where a device fails in passing.
-async fn read_stubbornly(file: &File, offset: u64, len: usize) -> Result<Vec<u8>, DiskError> {
-    let mut left = READS;
-    loop {
-        left -= 1;
-        match file.read_at(offset, len).await {
-            Err(e) if left > 0 && matches!(e.kind, DiskErrorKind::Io(_)) => {}
-            read => return read,
-        }
-    }
+    let segments = live.iter().map(|s| Span { number: s.number, base: s.base }).collect();
+    Ok(Some(Plan { segments, ..plan(last, &scan, report, rubbish) }))
 }
 
 /// One segment being read.
 struct Reading<'a> {
     cx: Context,
     path: String,
+    /// Everything up to here was synced: whoever asks knows.
+    known: Lsn,
     applied: Lsn,
     after: Option<&'a SegmentHeader>,
     report: &'a mut Recovery,
@@ -207,14 +217,14 @@ impl Reading<'_> {
         let image = read_stubbornly(&file, 0, size as usize).await?;
         self.report.bytes += image.len() as u64;
         let limit = self.after.map(|s| s.previous_end);
-        let mut scan = Scan::new(image, header, limit);
+        let mut scan = Scan::new(image, header, limit, self.known);
         let mut last = None;
         let mut reads = 1;
         loop {
             while let Some(head) = scan.frame() {
                 last = Some(head.kind);
                 for (lsn, record) in scan.records() {
-                    // What a successor repeats counts once.
+                    // What a successor repeats counts once; what nobody needs is not told.
                     if lsn <= self.applied {
                         continue;
                     }
@@ -299,9 +309,10 @@ fn plan(last: SegmentHeader, scan: &Scan, mut report: Recovery, mut rubbish: Vec
         // Nothing in it is needed any more: its successor takes its place.
         rubbish.push(name);
         let header = SegmentHeader { number, ..last };
-        return Plan { header, carried, rubbish, trim: None, report };
+        return Plan { header, carried, rubbish, cut: None, segments: Vec::new(), report };
     }
     let previous_end = scan.proven_end();
     let header = SegmentHeader { number, base, previous: last.number, previous_end, ..last };
-    Plan { header, carried, rubbish, trim: Some((name, previous_end)), report }
+    let cut = Some((name, previous_end));
+    Plan { header, carried, rubbish, cut, segments: Vec::new(), report }
 }

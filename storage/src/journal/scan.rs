@@ -52,8 +52,9 @@ impl Scan {
     /// A scan of `image`, the whole file, whose head is `header`.
     ///
     /// `limit` is where the successor says that the segment ends; reaching it is a clean end, and
-    /// stopping before it is corruption. Without a successor it is `None`.
-    pub fn new(image: Vec<u8>, header: SegmentHeader, limit: Option<u64>) -> Scan {
+    /// stopping before it is corruption. Without a successor it is `None`. Everything up to
+    /// `durable` is known to have been synced.
+    pub fn new(image: Vec<u8>, header: SegmentHeader, limit: Option<u64>, durable: Lsn) -> Scan {
         let len = image.len() as u64;
         let mut scan = Scan {
             image,
@@ -61,7 +62,7 @@ impl Scan {
             limit: limit.unwrap_or(u64::MAX),
             offset: FIRST_FRAME,
             next: header.base,
-            durable: header.base.previous(),
+            durable: header.base.previous().max(durable),
             proven_end: FIRST_FRAME,
             tail: Vec::new(),
             body: Vec::new(),

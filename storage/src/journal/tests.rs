@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod format;
+mod trim;
 
 use orloj_kernel::Context;
 use orloj_sim::{Config, Control, Simulation};

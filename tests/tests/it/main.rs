@@ -8,3 +8,5 @@ mod process;
 mod raft;
 mod rude_clients;
 mod signals;
+mod transactions;
+mod tree;

@@ -12,7 +12,8 @@ use super::{History, Log, NODE, World, append, batch, open};
 use crate::journal::{AppendError, JournalError};
 
 /// What a power cut does: more than most do.
-const POWER_CUT: DiskFaults = DiskFaults { torn: 300_000, garbage: 100_000, ..DiskFaults::HONEST };
+pub(super) const POWER_CUT: DiskFaults =
+    DiskFaults { torn: 300_000, garbage: 100_000, ..DiskFaults::HONEST };
 
 /// What a journal without a disk would hold.
 #[derive(Default)]
@@ -145,7 +146,7 @@ fn lives(world: &mut World, seed: u64) -> u64 {
 }
 
 /// Nothing goes wrong until power fails.
-fn healthy(world: Control) {
+pub(super) fn healthy(world: Control) {
     world.limit_disk(NODE, None);
     world.set_disk_faults(NODE, POWER_CUT);
 }

@@ -10,7 +10,7 @@ use super::{History, World, append, open};
 use crate::journal::{Damage, DatabaseId, JournalError, Recovery, SECTOR, SegmentHeader};
 
 /// The journal's files by name.
-type Files = BTreeMap<String, Vec<u8>>;
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
 /// The files of a journal of three segments or so, and its history. It ends with a mark unless
 /// `bare`.
@@ -36,7 +36,7 @@ fn journal(bare: bool) -> (Files, History) {
     (world.live(read), history)
 }
 
-async fn read(cx: Context) -> Files {
+pub(super) async fn read(cx: Context) -> Files {
     let mut files = Files::new();
     for entry in cx.list("wal").await.expect("there is a journal") {
         let path = format!("wal/{}", entry.name);
@@ -47,7 +47,7 @@ async fn read(cx: Context) -> Files {
     files
 }
 
-async fn write(cx: Context, files: Files) -> Result<(), DiskError> {
+pub(super) async fn write(cx: Context, files: Files) -> Result<(), DiskError> {
     cx.create_dir("wal").await?;
     for (path, bytes) in files {
         cx.open(&path, OpenMode::CreateNew).await?.write_sync(0, bytes).await?;

@@ -108,7 +108,7 @@ fn image(frames: &[&[&[u8]]]) -> Vec<u8> {
 }
 
 fn read(image: Vec<u8>) -> (Vec<(Lsn, Vec<u8>)>, Option<End>) {
-    let mut scan = Scan::new(image, header(), None);
+    let mut scan = Scan::new(image, header(), None, Lsn(0));
     let mut all = Vec::new();
     while scan.frame().is_some() {
         all.extend(scan.records().map(|(lsn, record)| (lsn, record.to_vec())));

@@ -1,0 +1,63 @@
+//! Asking until there is an answer.
+
+use super::Database;
+use crate::{
+    Error,
+    locks::{Holder, Mode},
+    tree::{Attempt, LongValueMiss, Pause},
+};
+
+impl Database {
+    /// Does what `pause` asks for. Afterwards the same can be asked again, and may pause again.
+    ///
+    /// # Errors
+    /// What [`Pause::Failed`] says, or what stands in the way.
+    pub async fn resolve(&self, pause: Pause) -> Result<(), Error> {
+        match (pause, &self.0.files) {
+            (Pause::Failed(error), _) => Err(error),
+            (Pause::Wait(wait), _) => wait.over(&self.0.cx).await,
+            (Pause::Locked(place), _) => {
+                let mut holder = Holder::new(self.tree().locks(), self.terms().deadline);
+                // Held for a moment: who writes without a transaction queues like everybody else.
+                while let Some(wait) = holder.lock(place.keyspace, &place.key, Mode::Exclusive)? {
+                    wait.over(&self.0.cx).await?;
+                }
+                Ok(())
+            }
+            (Pause::Miss(miss), Some(files)) => files.load(miss).await,
+            (Pause::Value(miss), Some(files)) => files.value(&miss).await.map(|_| ()),
+            (Pause::Room, Some(files)) => files.make_room().await,
+            (pause @ (Pause::Miss(_) | Pause::Value(_) | Pause::Room), None) => {
+                unreachable!("everything is in memory, for ever: {pause:?}")
+            }
+        }
+    }
+
+    /// Asks until there is an answer. What was loaded for it stays until then: who needs several
+    /// pages at once would else lose one for the other.
+    pub(super) async fn ask<T>(&self, mut ask: impl FnMut() -> Attempt<T>) -> Result<T, Error> {
+        let mut pin = None;
+        loop {
+            match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(pause) => {
+                    if let (Pause::Miss(_), Some(files)) = (&pause, &self.0.files) {
+                        pin.get_or_insert_with(|| files.engine.cache().pin());
+                    }
+                    self.resolve(pause).await?;
+                }
+            }
+        }
+    }
+
+    /// Adds the value that is missing to `out`.
+    pub(super) async fn load_value(
+        &self,
+        miss: &LongValueMiss,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let files = self.0.files.as_ref().expect("in memory no value is anywhere else");
+        out.extend_from_slice(&files.value(miss).await?);
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! Opening a database.
+
+use std::sync::{Arc, Weak};
+
+use orloj_kernel::{Context, clock_bound};
+
+use super::{Clock, Database, Files, Shared, keeper, keyspaces};
+use crate::{
+    Durability, Error, Options,
+    recover::{self, Opened, Report},
+    tree::{Pause, Tree},
+    txn::single::Aborts,
+    writer::Writer,
+};
+
+impl Database {
+    /// Opens the database in `options.dir`, or makes one there. What was fixed when it was made
+    /// counts, whatever `options` say.
+    ///
+    /// # Errors
+    /// [`Error::Options`]; [`Error::Locked`] if another process has it; [`Error::NotOurs`],
+    /// [`Error::Manifest`], [`Error::Superblock`] and errors of the journal say what is wrong with
+    /// the directory, which then is as it was, but for files that hold nothing.
+    ///
+    /// # Panics
+    /// For [`Durability::InMemory`]: see [`Database::in_memory`].
+    pub async fn open(cx: Context, options: Options) -> Result<(Database, Report), Error> {
+        let Opened { engine, log, values, lock, report } =
+            recover::open(cx, &options, None).await?;
+        let (options, tree) = (engine.options.clone(), Arc::clone(engine.tree()));
+        let writer = Writer::start(cx, &options, &tree, log, lock);
+        let files = Files::new(cx, engine, writer);
+        let db = Database::assemble(cx, options, tree, Some(files), report.clock);
+        cx.spawn("storage-checkpoint", keeper::checkpoints(cx, db.weak(), values));
+        keyspaces::make_own(&db).await?;
+        cx.spawn("storage-keeper", keeper::run(cx, db.weak()));
+        Ok((db, report))
+    }
+
+    /// A database without files. It is gone when the last handle is.
+    ///
+    /// # Errors
+    /// [`Error::Options`].
+    pub fn in_memory(cx: Context, options: Options) -> Result<Database, Error> {
+        let options = Options { durability: Durability::InMemory, ..options };
+        options.check()?;
+        let tree = Arc::new(Tree::new(&options));
+        let db = Database::assemble(cx, options, tree, None, 0);
+        keyspaces::try_make_own(&db).map_err(|pause| match pause {
+            Pause::Failed(error) => error,
+            pause => unreachable!("everything is in memory: {pause:?}"),
+        })?;
+        cx.spawn("storage-keeper", keeper::run(cx, db.weak()));
+        Ok(db)
+    }
+
+    /// `told` is the latest time that history knows of.
+    fn assemble(
+        cx: Context,
+        options: Options,
+        tree: Arc<Tree>,
+        files: Option<Files>,
+        told: u64,
+    ) -> Database {
+        // The host's clock counts at this moment only, and not where it would turn time back.
+        let _tolerated = clock_bound!(cx, "storage: the wall clock at opening", 1_000_000_000);
+        let clock = Clock { base: told.max(cx.wall().millis()), at: cx.now() };
+        let (aborts, closed) = (Aborts::default(), false.into());
+        Database(Arc::new(Shared { cx, options, tree, files, clock, aborts, closed }))
+    }
+
+    fn weak(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.0)
+    }
+}

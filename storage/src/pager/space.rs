@@ -1,0 +1,340 @@
+//! Which units of `data.pages` are free.
+//!
+//! A unit is free if nobody uses it: not the newest generation on disk, not the one before it, not
+//! the checkpoint that runs, and no hold. Each of them is a set of its own and free is what is in
+//! none, so nothing has to be remembered about why a unit is not free yet, or when it will be. The
+//! tree in memory refers to nothing but pages of the newest generation and of that checkpoint.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Bits;
+use crate::page::PagePtr;
+
+/// Free and used units. Locked for moments, never across a wait.
+#[derive(Debug)]
+pub struct Space {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What the running checkpoint will refer to. Unit 0 is in every set: no page is there.
+    next: Option<Bits>,
+    /// What the newest superblock refers to.
+    newest: Bits,
+    /// What the one before refers to.
+    before: Bits,
+    holds: Vec<(u64, Bits)>,
+    held: u64,
+    /// Where the search for a free unit goes on.
+    cursor: u64,
+    /// So many free units in a row were not found by this checkpoint, so it does not look for them
+    /// again.
+    scarce: u64,
+    /// Units in the file.
+    units: u64,
+}
+
+impl Space {
+    /// The space of a database whose superblocks refer to `newest` and `before`, in a file of
+    /// `units` units.
+    pub fn new(mut newest: Bits, before: Bits, units: u64) -> Space {
+        newest.add(0, 1);
+        let units = units.max(newest.end()).max(before.end());
+        let (next, holds, held, cursor, scarce) = (None, Vec::new(), 0, 1, u64::MAX);
+        let state = State { next, newest, before, holds, held, cursor, scarce, units };
+        Space { state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A checkpoint begins. It refers to what the newest generation does, until it says otherwise.
+    pub fn begin(&self) {
+        let mut state = self.state();
+        assert!(state.next.is_none(), "one checkpoint at a time");
+        state.next = Some(state.newest.clone());
+        // Low units first: what lies behind the last used one can be cut off.
+        (state.cursor, state.scarce) = (1, u64::MAX);
+    }
+
+    /// Takes `units` free units in a row for the running checkpoint, growing the file if there are
+    /// none. Returns the first.
+    pub fn allocate(&self, units: u16) -> u64 {
+        let mut state = self.state();
+        let count = u64::from(units);
+        let first = state.find(count);
+        always_free(&state, first, count);
+        state.running().add(first, count);
+        state.cursor = first + count;
+        state.units = state.units.max(first + count);
+        first
+    }
+
+    /// The running checkpoint does not refer to `page` any more.
+    pub fn release(&self, page: PagePtr) {
+        let (first, count) = (page.unit, u64::from(page.units));
+        assert!(self.state().running().take(first, count), "{page:?} is released twice");
+    }
+
+    /// What the running checkpoint refers to so far, and how many units the file has.
+    pub fn next(&self) -> (Bits, u64) {
+        let mut state = self.state();
+        (state.running().clone(), state.units)
+    }
+
+    /// The running checkpoint is the newest generation now; what only the one before the one before
+    /// it used is free.
+    pub fn settle(&self) {
+        let mut state = self.state();
+        let next = state.next.take().expect("a checkpoint runs");
+        state.before = std::mem::replace(&mut state.newest, next);
+    }
+
+    /// The running checkpoint will never be. Nobody refers to what was written for it.
+    pub fn abandon(&self) {
+        self.state().next = None;
+    }
+
+    /// Keeps everything that the newest generation uses until the hold is let go. Returns its
+    /// number, and what it keeps.
+    pub fn hold(&self) -> (u64, Bits) {
+        let mut state = self.state();
+        state.held += 1;
+        let hold = (state.held, state.newest.clone());
+        state.holds.push(hold.clone());
+        hold
+    }
+
+    /// Lets go of a hold.
+    pub fn let_go(&self, hold: u64) {
+        self.state().holds.retain(|(number, _)| *number != hold);
+    }
+
+    /// Units in the file, how many of them the newest generation uses, and how many are free.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let state = self.state();
+        let words = state.units.div_ceil(64) as usize;
+        let used: u64 = (0..words).map(|w| u64::from(state.used(w).count_ones())).sum();
+        (state.units, state.newest.count(), state.units - used)
+    }
+
+    /// Forgets the free units at the file's end, if there are any: the file can be cut to the
+    /// number of units returned.
+    pub fn shrink(&self) -> Option<u64> {
+        let mut state = self.state();
+        let end = state.sets().map(Bits::end).max().unwrap_or(1);
+        (end < state.units).then(|| {
+            state.units = end;
+            state.cursor = state.cursor.min(end);
+            end
+        })
+    }
+}
+
+impl State {
+    fn running(&mut self) -> &mut Bits {
+        self.next.as_mut().expect("a checkpoint runs")
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &Bits> {
+        let holds = self.holds.iter().map(|(_, bits)| bits);
+        [&self.newest, &self.before].into_iter().chain(&self.next).chain(holds)
+    }
+
+    fn used(&self, word: usize) -> u64 {
+        self.sets().fold(0, |used, set| used | set.word(word))
+    }
+
+    /// The first of `count` free units in a row: behind the cursor, else before it, else at the end
+    /// of the file.
+    fn find(&mut self, count: u64) -> u64 {
+        if count < self.scarce {
+            let cursor = self.cursor;
+            let run = self.run(cursor, self.units, count);
+            let run = run.or_else(|| self.run(1, (cursor + count).min(self.units), count));
+            if let Some(first) = run {
+                return first;
+            }
+            self.scarce = count;
+        }
+        // What is free at the end is the beginning of it.
+        let mut first = self.units;
+        while first > 1 && !self.is_used(first - 1) {
+            first -= 1;
+        }
+        first
+    }
+
+    fn is_used(&self, unit: u64) -> bool {
+        self.used((unit / 64) as usize) >> (unit % 64) & 1 == 1
+    }
+
+    /// The first of `count` free units in a row within `from..end`.
+    fn run(&self, from: u64, end: u64, count: u64) -> Option<u64> {
+        let (mut first, mut at) = (from, from);
+        while at < end {
+            let used = self.used((at / 64) as usize) >> (at % 64);
+            if used & 1 == 1 {
+                at += u64::from((!used).trailing_zeros()).min(64 - at % 64);
+                first = at;
+            } else {
+                at += u64::from(used.trailing_zeros()).min(64 - at % 64);
+                if at.min(end) - first >= count {
+                    return Some(first);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Invariant 5: a unit is given away only if nobody uses it.
+fn always_free(state: &State, first: u64, count: u64) {
+    assert!(first > 0, "unit 0 is no page");
+    for unit in first..first + count {
+        assert!(!state.is_used(unit), "unit {unit} is in use");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn page(unit: u64, units: u16) -> PagePtr {
+        PagePtr { unit, units, sum: 0, generation: 0 }
+    }
+
+    fn empty() -> Space {
+        Space::new(Bits::default(), Bits::default(), 0)
+    }
+
+    #[test]
+    fn pages_lie_side_by_side_from_the_beginning() {
+        let space = empty();
+        space.begin();
+        assert_eq!([4, 1, 3].map(|n| space.allocate(n)), [1, 5, 6]);
+        space.release(page(5, 1));
+        assert_eq!(space.allocate(2), 9);
+        space.settle();
+        space.begin();
+        assert_eq!(space.allocate(2), 11, "unit 5 is too small");
+        assert_eq!(space.allocate(1), 5, "the file does not grow for it");
+        space.abandon();
+        let space = empty();
+        space.begin();
+        space.allocate(9);
+        space.abandon();
+        space.begin();
+        assert_eq!(space.allocate(1), 1, "nobody refers to what was abandoned");
+    }
+
+    #[test]
+    fn a_unit_comes_back_when_two_generations_are_past_it() {
+        let space = empty();
+        let checkpoint = |release: Option<PagePtr>| {
+            space.begin();
+            release.iter().for_each(|page| space.release(*page));
+            let unit = space.allocate(1);
+            space.settle();
+            page(unit, 1)
+        };
+        let first = checkpoint(None);
+        let second = checkpoint(Some(first));
+        let third = checkpoint(Some(second));
+        assert_eq!([first, second, third].map(|p| p.unit), [1, 2, 3]);
+        assert_eq!(checkpoint(Some(third)).unit, 1, "no superblock refers to it");
+        assert_eq!(space.counts(), (4, 2, 1));
+    }
+
+    #[test]
+    fn a_hold_keeps_a_generation() {
+        let space = empty();
+        space.begin();
+        let unit = space.allocate(1);
+        space.settle();
+        let (hold, kept) = space.hold();
+        assert!(kept.has(unit));
+        for round in 0..3 {
+            space.begin();
+            if round == 0 {
+                space.release(page(unit, 1));
+            }
+            space.settle();
+        }
+        space.begin();
+        assert_eq!(space.allocate(1), 2);
+        space.let_go(hold);
+        space.abandon();
+        space.begin();
+        assert_eq!(space.allocate(1), unit);
+    }
+
+    #[test]
+    #[should_panic(expected = "released twice")]
+    fn a_page_is_released_once() {
+        let space = empty();
+        space.begin();
+        let unit = space.allocate(1);
+        space.release(page(unit, 1));
+        space.release(page(unit, 1));
+    }
+
+    /// Random scripts against sets of single units.
+    #[test]
+    fn nothing_in_use_is_ever_given_away() {
+        for seed in 1..60_u64 {
+            script(seed);
+        }
+    }
+
+    fn script(seed: u64) {
+        let mut chance = seed;
+        let mut below = |bound: u64| {
+            chance ^= chance << 13;
+            chance ^= chance >> 7;
+            chance ^= chance << 17;
+            chance % bound
+        };
+        let units = |pages: &[PagePtr]| -> BTreeSet<u64> {
+            pages.iter().flat_map(|p| p.unit..p.unit + u64::from(p.units)).collect()
+        };
+        let space = empty();
+        // The pages of the newest generation, of the one before, and of the running checkpoint.
+        let (mut newest, mut before) = (Vec::new(), Vec::new());
+        for _ in 0..40 {
+            let mut next: Vec<PagePtr> = newest.clone();
+            space.begin();
+            for _ in 0..below(20) {
+                if below(2) == 0 && !next.is_empty() {
+                    space.release(next.swap_remove(below(next.len() as u64) as usize));
+                    continue;
+                }
+                let most = if below(9) == 0 { 150 } else { 6 };
+                let count = 1 + below(most) as u16;
+                let new = page(space.allocate(count), count);
+                for used in [&newest, &before, &next] {
+                    assert!(units(used).is_disjoint(&units(&[new])), "seed {seed}");
+                }
+                next.push(new);
+            }
+            let (bits, all) = space.next();
+            let found: BTreeSet<u64> = (1..bits.end()).filter(|u| bits.has(*u)).collect();
+            assert_eq!(found, units(&next), "seed {seed}");
+            if below(4) == 0 {
+                space.abandon();
+            } else {
+                space.settle();
+                before = std::mem::replace(&mut newest, next);
+            }
+            let used: BTreeSet<u64> = units(&newest).union(&units(&before)).copied().collect();
+            let free = space.counts().2;
+            assert_eq!(free + used.len() as u64 + 1, all, "seed {seed}");
+            let end = used.last().map_or(1, |last| last + 1);
+            assert_eq!(space.shrink(), (end < all).then_some(end), "seed {seed}");
+        }
+    }
+}
