@@ -44,14 +44,27 @@ struct State {
     moment: u32,
     left: BTreeMap<(u32, u64), u32>,
     leaving: VecDeque<(u32, u64)>,
+    /// Nodes loaded so far.
+    loads: u64,
+    /// How many loads there had been when each pin was made, and how many were made then.
+    pins: BTreeMap<u64, u32>,
     counters: Counters,
 }
 
-/// Items in the order in which they came, and the bytes they had when they were last looked at.
+/// Items in the order in which they came.
 #[derive(Debug, Default)]
 struct Ring {
-    items: VecDeque<(Item, u64)>,
+    items: VecDeque<Watched>,
     bytes: u64,
+}
+
+#[derive(Debug)]
+struct Watched {
+    item: Item,
+    /// Those it had when it was last looked at.
+    bytes: u64,
+    /// How many loads there had been when it was loaded; 0 for what was not.
+    load: u64,
 }
 
 #[derive(Debug)]
@@ -68,15 +81,15 @@ struct Block {
 }
 
 impl Ring {
-    fn push(&mut self, item: Item, bytes: u64) {
-        self.items.push_back((item, bytes));
-        self.bytes += bytes;
+    fn push(&mut self, watched: Watched) {
+        self.bytes += watched.bytes;
+        self.items.push_back(watched);
     }
 
-    fn pop(&mut self) -> Option<(Item, u64)> {
-        let (item, bytes) = self.items.pop_front()?;
-        self.bytes -= bytes;
-        Some((item, bytes))
+    fn pop(&mut self) -> Option<Watched> {
+        let watched = self.items.pop_front()?;
+        self.bytes -= watched.bytes;
+        Some(watched)
     }
 }
 
@@ -86,7 +99,9 @@ impl Cache {
         let (probation, main) = (Ring::default(), Ring::default());
         let (blocks, counters) = (BTreeMap::new(), Counters::default());
         let (moment, left, leaving) = (0, BTreeMap::new(), VecDeque::new());
-        let state = State { budget, probation, main, blocks, moment, left, leaving, counters };
+        let (loads, pins) = (0, BTreeMap::new());
+        let state =
+            State { budget, probation, main, blocks, moment, left, leaving, loads, pins, counters };
         Cache { state: Mutex::new(state) }
     }
 
@@ -108,16 +123,32 @@ impl Cache {
         self.state().make_room(bytes)
     }
 
-    /// A node was loaded, because somebody missed it.
-    pub fn loaded(&self, node: Resident) {
+    /// Keeps every node that is loaded from now on until the pin is dropped: whoever needs several
+    /// at once would else lose one for the other, for ever.
+    pub fn pin(&self) -> Pin<'_> {
+        let mut state = self.state();
+        let since = state.loads;
+        *state.pins.entry(since).or_default() += 1;
+        Pin { cache: self, since }
+    }
+
+    /// A node was loaded, because somebody missed it. Makes room for it; whether that succeeded.
+    ///
+    /// It is in its place already, so that the nodes above it stay, and does not leave for its own
+    /// sake: whoever missed it shall find it.
+    pub fn loaded(&self, node: Resident) -> bool {
         let mut state = self.state();
         let bytes = node.bytes() as u64;
+        let fits = state.make_room(bytes);
         state.counters.of(kind(&node)).misses += 1;
+        state.loads += 1;
+        let load = state.loads;
         let ring = match state.left_lately(node.left()) {
             true => &mut state.main,
             false => &mut state.probation,
         };
-        ring.push(Item::Node(node), bytes);
+        ring.push(Watched { item: Item::Node(node), bytes, load });
+        fits
     }
 
     /// Nodes came into being. They are dirty, and stay.
@@ -125,7 +156,7 @@ impl Cache {
         let mut state = self.state();
         for node in nodes {
             let bytes = node.bytes() as u64;
-            state.main.push(Item::Node(node), bytes);
+            state.main.push(Watched { item: Item::Node(node), bytes, load: 0 });
         }
     }
 
@@ -134,14 +165,14 @@ impl Cache {
     pub fn measure(&self) -> bool {
         let state = &mut *self.state();
         for ring in [&mut state.probation, &mut state.main] {
-            ring.items.retain_mut(|(item, bytes)| match item {
+            ring.items.retain_mut(|watched| match &watched.item {
                 Item::Block(..) => true,
                 Item::Node(node) => {
-                    *bytes = node.bytes() as u64;
-                    *bytes > 0
+                    watched.bytes = node.bytes() as u64;
+                    watched.bytes > 0
                 }
             });
-            ring.bytes = ring.items.iter().map(|(_, bytes)| *bytes).sum();
+            ring.bytes = ring.items.iter().map(|watched| watched.bytes).sum();
         }
         state.make_room(0)
     }
@@ -173,7 +204,7 @@ impl Cache {
             true => &mut state.main,
             false => &mut state.probation,
         };
-        ring.push(Item::Block(key.0, key.1), bytes);
+        ring.push(Watched { item: Item::Block(key.0, key.1), bytes, load: 0 });
     }
 
     /// Forgets every value of a segment that is no more.
@@ -181,8 +212,8 @@ impl Cache {
         let state = &mut *self.state();
         state.blocks.retain(|(of, _), _| *of != segment);
         for ring in [&mut state.probation, &mut state.main] {
-            ring.items.retain(|(item, _)| !matches!(item, Item::Block(of, _) if *of == segment));
-            ring.bytes = ring.items.iter().map(|(_, bytes)| *bytes).sum();
+            ring.items.retain(|w| !matches!(w.item, Item::Block(of, _) if of == segment));
+            ring.bytes = ring.items.iter().map(|watched| watched.bytes).sum();
         }
     }
 
@@ -234,39 +265,66 @@ impl State {
                 true => self.probation.pop(),
                 false => self.main.pop(),
             };
-            let Some((item, bytes)) = popped else { break };
-            self.look(item, bytes, from_probation);
+            let Some(watched) = popped else { break };
+            self.look(watched, from_probation);
         }
         self.bytes() + more <= self.budget
     }
 
     /// Decides what becomes of an item that was taken out of its ring.
-    fn look(&mut self, item: Item, bytes: u64, from_probation: bool) {
-        if from_probation {
-            self.leave(&item);
+    fn look(&mut self, watched: Watched, from_probation: bool) {
+        let pinned = self.pins.first_key_value().is_some_and(|(since, _)| watched.load > *since);
+        if pinned {
+            let ring = if from_probation { &mut self.probation } else { &mut self.main };
+            return ring.push(watched);
         }
-        match item {
+        if from_probation {
+            self.leave(&watched.item);
+        }
+        let stays = match &watched.item {
             Item::Block(segment, offset) => {
-                let Some(block) = self.blocks.get_mut(&(segment, offset)) else { return };
-                if std::mem::take(&mut block.heat) {
-                    self.main.push(item, bytes);
-                } else {
-                    self.blocks.remove(&(segment, offset));
+                let key = (*segment, *offset);
+                let heat = self.blocks.get_mut(&key).map(|block| std::mem::take(&mut block.heat));
+                if heat == Some(false) {
+                    self.blocks.remove(&key);
                     self.counters.of(Kind::Value).evictions += 1;
                 }
+                heat == Some(true)
             }
-            Item::Node(node) if node.take_heat() => {
-                let bytes = node.bytes() as u64;
-                self.main.push(Item::Node(node), bytes);
-            }
+            Item::Node(node) if node.take_heat() => true,
             Item::Node(node) => match node.evict() {
-                Evicted::Yes(_) => self.counters.of(kind(&node)).evictions += 1,
-                Evicted::Gone => {}
-                Evicted::Busy | Evicted::Dirty => {
-                    let bytes = node.bytes() as u64;
-                    self.main.push(Item::Node(node), bytes);
+                Evicted::Yes(_) => {
+                    self.counters.of(kind(node)).evictions += 1;
+                    false
                 }
+                Evicted::Gone => false,
+                Evicted::Busy | Evicted::Dirty => true,
             },
+        };
+        if stays {
+            let bytes = match &watched.item {
+                Item::Node(node) => node.bytes() as u64,
+                Item::Block(..) => watched.bytes,
+            };
+            self.main.push(Watched { bytes, ..watched });
+        }
+    }
+}
+
+/// See [`Cache::pin`].
+#[derive(Debug)]
+pub struct Pin<'a> {
+    cache: &'a Cache,
+    since: u64,
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        let mut state = self.cache.state();
+        let count = state.pins.get_mut(&self.since).expect("it was counted");
+        *count -= 1;
+        if *count == 0 {
+            state.pins.remove(&self.since);
         }
     }
 }

@@ -43,6 +43,9 @@ pub enum Fault {
     Missing,
 }
 
+/// Keys that cannot be served: keyspace, the first key, and the first behind them if there is one.
+pub type Range = (KeyspaceId, Vec<u8>, Option<Vec<u8>>);
+
 /// Where stored bytes are damaged, and what that costs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: byte {offset}: {what}")]
@@ -53,9 +56,8 @@ pub struct Corrupt {
     pub offset: u64,
     /// How.
     pub what: Fault,
-    /// The keys that cannot be served: keyspace, first key, and the first behind them if there is
-    /// one. `None` where everything is concerned.
-    pub keys: Option<(KeyspaceId, Vec<u8>, Option<Vec<u8>>)>,
+    /// The keys that cannot be served. `None` where everything is concerned.
+    pub keys: Option<Range>,
 }
 
 /// Why something was not done.

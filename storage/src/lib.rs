@@ -9,8 +9,11 @@
 //! refuses to open.
 
 pub mod cache;
+pub mod catalogue;
+pub mod checkpoint;
 mod disk;
 mod encoding;
+pub mod engine;
 mod error;
 pub mod journal;
 pub mod keyspace;
@@ -19,14 +22,17 @@ pub mod options;
 pub mod page;
 pub mod pager;
 pub mod record;
+pub mod recover;
 pub mod retention;
 pub mod snapshots;
 pub mod superblock;
 pub mod tail;
 pub mod tree;
+#[cfg(test)]
+mod trial;
 pub mod vlog;
 
-pub use error::{Corrupt, Error, Fault, Verdict};
+pub use error::{Corrupt, Error, Fault, Range, Verdict};
 pub use journal::{JournalError, Lsn};
 pub use keyspace::{KeyspaceId, Retention};
 pub use options::{Durability, Options};

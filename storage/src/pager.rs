@@ -5,7 +5,7 @@ mod file;
 mod space;
 
 pub use bits::Bits;
-pub use file::{Pager, Run, Wanted};
+pub use file::{Pager, Run};
 pub use space::Space;
 
 /// The file of all pages.

@@ -2,29 +2,18 @@
 
 use orloj_kernel::{Context, DiskError, File, OpenMode, sometimes};
 
-use super::{DATA_PAGES, Space};
+use super::{Bits, DATA_PAGES, Space};
 use crate::{
-    Corrupt, Error, KeyspaceId,
+    Corrupt, Error,
     disk::{READS, read_stubbornly},
+    error::Range,
     journal::DatabaseId,
-    page::{PageFault, PageHeader, PagePtr, PageType, UNIT, open, seal},
+    page::{PageFault, PageHeader, PagePtr, UNIT, open, seal},
+    tree::Miss,
 };
 
 /// Most bytes of pages that are written at once.
 const RUN: usize = 1 << 20;
-
-/// What a reference promises about the page it leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Where it lies, and its checksum.
-    pub page: PagePtr,
-    /// What it is.
-    pub kind: PageType,
-    /// How far above the leaves it stands.
-    pub level: u8,
-    /// Whose it is.
-    pub keyspace: KeyspaceId,
-}
 
 /// The file of pages, open.
 #[derive(Debug)]
@@ -38,46 +27,61 @@ pub struct Pager {
 }
 
 impl Pager {
-    /// Opens the file in `dir`, making it if it is not there.
-    pub async fn open(
-        cx: Context,
-        dir: &str,
-        database: DatabaseId,
-        space: Space,
-    ) -> Result<Pager, DiskError> {
+    /// Opens the file in `dir`, making it if it is not there. All of it is free; see
+    /// [`Pager::with_space`].
+    pub async fn open(cx: Context, dir: &str, database: DatabaseId) -> Result<Pager, DiskError> {
+        let space = Space::new(Bits::default(), Bits::default(), 0);
         let path = format!("{dir}/{DATA_PAGES}");
         let file = cx.open(&path, OpenMode::Create).await?;
         Ok(Pager { cx, file, path, database, space })
     }
 
-    /// Reads the page that `wanted` describes. Nothing is handed out unless its checksum is right
-    /// and the one its parent remembers, and address, type, level and keyspace are as they must be.
+    /// As it is, with other units free.
+    pub fn with_space(self, space: Space) -> Pager {
+        Pager { space, ..self }
+    }
+
+    /// Reads the page that `page` refers to. Nothing is handed out unless its checksum is right and
+    /// the one its parent remembers, and its address is as it must be.
     ///
     /// # Errors
     /// [`Error::Disk`] if the device fails, [`Error::Corrupt`] if it gives something else, both
     /// after three attempts. No other page is concerned.
-    pub async fn read(&self, wanted: Wanted) -> Result<(PageHeader, Vec<u8>), Error> {
-        let Wanted { page, kind, level, keyspace } = wanted;
-        let mut what = PageFault::Short;
+    pub async fn read(&self, page: PagePtr) -> Result<(PageHeader, Vec<u8>), Error> {
+        let mut fault = PageFault::Short;
         for attempt in 0..READS {
             let image = read_stubbornly(&self.file, page.offset(), page.size()).await?;
             match open(&image, self.database, page) {
-                Ok(header)
-                    if (header.kind, header.level, header.keyspace) != (kind, level, keyspace) =>
-                {
-                    what = PageFault::Senseless;
-                    break;
-                }
                 Ok(header) => {
                     sometimes!(self.cx, attempt > 0, "pager: a second reading was right");
                     return Ok((header, image));
                 }
-                Err(fault) => what = fault,
+                Err(found) => fault = found,
             }
         }
         sometimes!(self.cx, true, "pager: a damaged page was refused");
-        let (file, offset) = (self.path.clone(), page.offset());
-        Err(Error::Corrupt(Box::new(Corrupt { file, offset, what: what.into(), keys: None })))
+        Err(self.corrupt(page, fault, None))
+    }
+
+    /// The image of a missed page. Whether it fits its place, [`Miss::install`] will say.
+    ///
+    /// # Errors
+    /// As [`Pager::read`], with the keys that cannot be served.
+    pub async fn load(&self, miss: &Miss) -> Result<Vec<u8>, Error> {
+        match self.read(miss.ptr()).await {
+            Ok((_, image)) => Ok(image),
+            Err(Error::Corrupt(mut corrupt)) => {
+                corrupt.keys = miss.range();
+                Err(Error::Corrupt(corrupt))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The error of a damaged page.
+    pub(crate) fn corrupt(&self, page: PagePtr, fault: PageFault, keys: Option<Range>) -> Error {
+        let (file, offset, what) = (self.path.clone(), page.offset(), fault.into());
+        Error::Corrupt(Box::new(Corrupt { file, offset, what, keys }))
     }
 
     /// Makes every page written so far survive a power cut.

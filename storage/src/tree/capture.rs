@@ -251,6 +251,15 @@ impl Capture {
         self.keyspaces.iter().map(catalogued).collect()
     }
 
+    /// The places that [`Capture::finish`] will return. To be called when nothing is left to write.
+    pub fn outdated(&self) -> Vec<PagePtr> {
+        let old = self.saved.iter().filter_map(|saved| match saved {
+            Saved::Leaf(slot, _) => slot.read().ptr,
+            Saved::Inner(slot, ..) => slot.book().ptr,
+        });
+        self.released.iter().copied().chain(old).collect()
+    }
+
     /// Everything was written and a superblock refers to it: what was not changed since is clean.
     /// Returns the places for which neither this version nor the tree in memory has any use.
     pub fn finish(mut self) -> Vec<PagePtr> {

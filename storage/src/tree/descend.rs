@@ -125,7 +125,9 @@ fn inner_miss(slot: &Arc<InnerSlot>, parent: Option<(&Inner, usize)>) -> Step {
         Some((node, at)) => (node.lower(at), node.upper(at)),
         None => (Fence::FIRST, None),
     };
-    Miss::of_inner(slot, lower, upper).map_or(Step::Restart, |miss| Step::Pause(Pause::Miss(miss)))
+    let keyspace = parent.map(|(node, _)| node.keyspace);
+    Miss::of_inner(slot, keyspace, lower, upper)
+        .map_or(Step::Restart, |miss| Step::Pause(Pause::Miss(miss)))
 }
 
 /// A node on the way to a leaf, and which of its children the way goes through.

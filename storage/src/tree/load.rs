@@ -7,7 +7,7 @@ use super::{
     slot::{Body, Content, InnerSlot, LeafSlot},
 };
 use crate::{
-    KeyspaceId,
+    KeyspaceId, Range,
     page::{Fence, InnerPage, Leaf, PageFault, PagePtr},
 };
 
@@ -49,6 +49,7 @@ impl Miss {
     /// The inner node in `slot`, unless it is no longer on disk only.
     pub(crate) fn of_inner(
         slot: &Arc<InnerSlot>,
+        keyspace: Option<KeyspaceId>,
         lower: Fence<'_>,
         upper: Option<Fence<'_>>,
     ) -> Option<Miss> {
@@ -58,7 +59,7 @@ impl Miss {
         }
         Some(Miss {
             ptr: book.ptr.expect("what is on disk has a place"),
-            keyspace: None,
+            keyspace,
             into: Into::Inner(slot.clone()),
             lower: lower.key.to_vec(),
             upper: upper.map(|upper| upper.key.to_vec()),
@@ -74,6 +75,25 @@ impl Miss {
     /// if the page is damaged.
     pub fn keys(&self) -> (&[u8], Option<&[u8]>) {
         (&self.lower, self.upper.as_deref())
+    }
+
+    /// As [`Miss::keys`], with the keyspace; `None` if that is not known before the page is read.
+    pub(crate) fn range(&self) -> Option<Range> {
+        Some((self.keyspace?, self.lower.clone(), self.upper.clone()))
+    }
+
+    /// Whether it still is missed at that place.
+    pub(crate) fn is_current(&self) -> bool {
+        match &self.into {
+            Into::Leaf(slot) => {
+                let state = slot.read();
+                matches!(state.body, Body::OnDisk) && state.ptr == Some(self.ptr)
+            }
+            Into::Inner(slot) => {
+                let book = slot.book();
+                !book.gone && book.ptr == Some(self.ptr) && slot.node.load().is_none()
+            }
+        }
     }
 
     /// Puts the page into its place. `image` is what [`crate::page::open`] has vouched for.
@@ -110,7 +130,8 @@ impl Miss {
                 }
                 let turn = book.turn;
                 let node = InnerPage::read(&image, |page| {
-                    fits(page.children[0].0, page.upper).then(|| inner(page, turn))
+                    let known = self.keyspace.is_none_or(|keyspace| keyspace == page.keyspace);
+                    (known && fits(page.children[0].0, page.upper)).then(|| inner(page, turn))
                 });
                 let (node, refs) = node.flatten().ok_or(PageFault::Senseless)?;
                 book.refs = refs;

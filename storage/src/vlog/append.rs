@@ -129,6 +129,11 @@ impl Appender {
         Ok(LogEnd { segment: self.number, bytes: self.offset })
     }
 
+    /// Bytes of the segment that is written to.
+    pub fn end(&self) -> u64 {
+        self.offset
+    }
+
     /// The segment that is written to, if any: it is not closed, and not to be collected.
     pub fn current(&self) -> Option<u32> {
         self.current.as_ref().map(|segment| segment.head.number)

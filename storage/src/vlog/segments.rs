@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 /// A segment of the value log, as the catalogue knows it.
@@ -34,7 +37,11 @@ enum Fate {
 /// A segment goes as a unit of `data.pages` does: when the tree, the newest generation and the one
 /// before are past it.
 #[derive(Debug, Default)]
-pub struct Segments(Mutex<BTreeMap<u32, (SegmentUse, Fate)>>);
+pub struct Segments {
+    all: Mutex<BTreeMap<u32, (SegmentUse, Fate)>>,
+    /// While there is one, no segment goes.
+    holds: AtomicU32,
+}
 
 impl Segments {
     /// Those that a generation's catalogue lists, and others that are there: the generation before
@@ -43,11 +50,11 @@ impl Segments {
         let others = there.iter().map(|n| SegmentUse { number: *n, bytes: 0, dead: 0 });
         let mut all: BTreeMap<_, _> = others.map(|s| (s.number, (s, Fate::Left))).collect();
         all.extend(listed.iter().map(|s| (s.number, (*s, Fate::Live))));
-        Segments(Mutex::new(all))
+        Segments { all: Mutex::new(all), holds: AtomicU32::new(0) }
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<u32, (SegmentUse, Fate)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that a segment has `bytes` bytes.
@@ -102,7 +109,8 @@ impl Segments {
     pub fn settle(&self) -> Vec<u32> {
         let mut all = self.all();
         let left = all.values().filter(|(_, fate)| *fate == Fate::Left);
-        let gone = left.map(|(segment, _)| segment.number).collect();
+        let held = self.holds.load(Ordering::Relaxed) > 0;
+        let gone = left.filter(|_| !held).map(|(segment, _)| segment.number).collect();
         for (_, fate) in all.values_mut().filter(|(_, fate)| *fate == Fate::Leaving) {
             *fate = Fate::Left;
         }
@@ -114,6 +122,16 @@ impl Segments {
         for (_, fate) in self.all().values_mut().filter(|(_, fate)| *fate == Fate::Leaving) {
             *fate = Fate::Collected;
         }
+    }
+
+    /// Keeps every segment until [`Segments::let_go`] was called as often.
+    pub fn hold(&self) {
+        self.holds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// See [`Segments::hold`].
+    pub fn let_go(&self) {
+        self.holds.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A segment is not there any more.
@@ -153,6 +171,9 @@ mod tests {
         segments.begin();
         assert!(segments.settle().is_empty(), "the generation before has it");
         segments.begin();
+        segments.hold();
+        assert!(segments.settle().is_empty(), "somebody holds them");
+        segments.let_go();
         assert_eq!(segments.settle(), [1]);
         assert_eq!(segments.settle(), [1], "until it is gone");
         segments.gone(1);

@@ -7,7 +7,10 @@ use orloj_sim::{
 };
 
 use super::*;
-use crate::{Lsn, Verdict, page::PAGE_HEAD, pager::Bits};
+use crate::{
+    KeyspaceId, Lsn, Verdict,
+    page::{PAGE_HEAD, PageType},
+};
 
 const ME: DatabaseId = DatabaseId(7);
 
@@ -35,13 +38,8 @@ fn image(units: usize, fill: u8) -> Vec<u8> {
     image
 }
 
-fn wanted(page: PagePtr) -> Wanted {
-    Wanted { page, kind: PageType::Leaf, level: 0, keyspace: KeyspaceId(16) }
-}
-
 async fn pager(cx: Context) -> Pager {
-    let space = Space::new(Bits::default(), Bits::default(), 0);
-    Pager::open(cx, "", ME, space).await.expect("a disk that works")
+    Pager::open(cx, "", ME).await.expect("a disk that works")
 }
 
 /// Pages of these sizes, written and synced.
@@ -84,7 +82,7 @@ fn runs_are_cut_where_pages_do_not_adjoin_and_at_a_mebibyte() {
         let pages = write(&pager, &[2, 1, 200, 100, 1]).await;
         assert_eq!([pages[0].unit, pages[1].unit, pages[2].unit], [2, 4, 6]);
         for (n, page) in pages.iter().enumerate() {
-            let (header, image) = pager.read(wanted(*page)).await.expect("it was written");
+            let (header, image) = pager.read(*page).await.expect("it was written");
             assert_eq!((header.unit, header.generation), (page.unit, 9));
             assert!(image[PAGE_HEAD..].iter().all(|b| *b == n as u8), "page {n}");
         }
@@ -92,27 +90,20 @@ fn runs_are_cut_where_pages_do_not_adjoin_and_at_a_mebibyte() {
 }
 
 #[test]
-fn a_page_of_another_kind_place_or_keyspace_is_refused() {
+fn a_page_of_another_place_or_time_is_refused() {
     in_sim(2, |cx| async move {
         let pager = pager(cx).await;
         let page = write(&pager, &[2, 1]).await[0];
-        let good = wanted(page);
         for (wrong, fault) in [
-            (Wanted { kind: PageType::Inner, ..good }, PageFault::Senseless),
-            (Wanted { level: 1, ..good }, PageFault::Senseless),
-            (Wanted { keyspace: KeyspaceId(17), ..good }, PageFault::Senseless),
-            (wanted(PagePtr { sum: page.sum ^ 1, ..page }), PageFault::Stale),
-            (wanted(PagePtr { generation: 8, ..page }), PageFault::Senseless),
-            (wanted(PagePtr { unit: 2, ..page }), PageFault::Sum),
-            (wanted(PagePtr { unit: 3, ..page }), PageFault::Short),
+            (PagePtr { sum: page.sum ^ 1, ..page }, PageFault::Stale),
+            (PagePtr { generation: 8, ..page }, PageFault::Senseless),
+            (PagePtr { unit: 2, ..page }, PageFault::Sum),
+            (PagePtr { unit: 3, ..page }, PageFault::Short),
         ] {
             let error = pager.read(wrong).await.expect_err("it is another page");
             let Error::Corrupt(corrupt) = &error else { panic!("{error}") };
             assert_eq!(corrupt.what, fault.into(), "{wrong:?}");
-            assert_eq!(
-                (corrupt.file.as_str(), corrupt.offset),
-                ("/data.pages", wrong.page.offset())
-            );
+            assert_eq!((corrupt.file.as_str(), corrupt.offset), ("/data.pages", wrong.offset()));
             assert_eq!(error.verdict(), Verdict::Repair);
         }
     });
@@ -140,7 +131,7 @@ fn damage_is_refused_and_what_passes_is_not_noticed() {
             }
             let pager = pager(cx).await;
             for (n, page) in pages.iter().enumerate() {
-                match pager.read(wanted(*page)).await {
+                match pager.read(*page).await {
                     Ok((_, image)) => {
                         assert!(image[PAGE_HEAD..].iter().all(|b| *b == n as u8), "page {n}");
                     }
@@ -184,7 +175,7 @@ fn what_was_synced_survives_a_power_cut_while_more_is_written() {
             Control.restart("node");
             let pager = pager(Control.context("node")).await;
             for page in pages {
-                pager.read(wanted(page)).await.expect("it was synced");
+                pager.read(page).await.expect("it was synced");
             }
         })
         .expect("no property is broken");
@@ -199,7 +190,7 @@ fn the_end_of_the_file_is_cut_off() {
         assert_eq!(pager.shrink().await, Ok(0));
         release(&pager, &pages[1..]);
         assert_eq!(pager.shrink().await, Ok(6 * UNIT as u64));
-        pager.read(wanted(pages[0])).await.expect("it is in use");
+        pager.read(pages[0]).await.expect("it is in use");
         assert_eq!(write(&pager, &[9]).await[0].unit, 2);
     });
 }

@@ -1,0 +1,228 @@
+//! Checkpoints: the state at exactly one version, written while writers go on.
+//!
+//! Everything goes to free places and is synced before the superblock that refers to it is written.
+//! Until then the generation before is what a recovery finds, and whatever fails, it still is.
+
+use orloj_kernel::{DiskError, DiskErrorKind, sometimes};
+
+use crate::{
+    Error, Lsn,
+    catalogue::{Catalogue, encode_space},
+    engine::Engine,
+    page::{PAGE_HEAD, PagePtr, UNIT},
+    pager::Run,
+    superblock::{self, FlipError, Superblock},
+    tree::Capture,
+    vlog::{Appender, LogEnd, Record},
+};
+
+/// Units by which `data.pages` may grow while the page that counts them is given its place.
+const SLACK: u64 = 2048;
+
+/// A checkpoint that has begun. One at a time; dropped, it is abandoned.
+#[derive(Debug)]
+pub struct Checkpoint<'a> {
+    engine: &'a Engine,
+    /// `None` once it is over.
+    capture: Option<Capture>,
+    previous: Option<Superblock>,
+    generation: u64,
+}
+
+/// A checkpoint that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpointed {
+    /// Its number.
+    pub generation: u64,
+    /// The version whose state it holds.
+    pub lsn: Lsn,
+    /// Both generations can do without the journal before this.
+    pub keep: Lsn,
+    /// Bytes of pages that were written.
+    pub page_bytes: u64,
+    /// Where the value log ends.
+    pub values: LogEnd,
+    /// Value segments that were removed.
+    pub segments_removed: usize,
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Begins one of all that has been assigned so far.
+    ///
+    /// # Panics
+    /// If another one runs.
+    pub fn begin(engine: &'a Engine) -> Checkpoint<'a> {
+        let (previous, generation) = {
+            let roots = engine.roots();
+            (roots.newest, roots.next)
+        };
+        engine.pager.space.begin();
+        engine.segments.begin();
+        let capture = Some(Capture::begin(&engine.tree));
+        Checkpoint { engine, capture, previous, generation }
+    }
+
+    /// The version whose state it is.
+    pub fn version(&self) -> Lsn {
+        self.capture.as_ref().expect("it is not over").version()
+    }
+
+    /// Writes it. To be called once the journal is durable up to [`Checkpoint::version`].
+    ///
+    /// # Errors
+    /// It is abandoned, the generation before is what it was, and it may be tried again:
+    /// [`Error::ReadOnly`] if the disk is full. If the error's verdict is to halt, a sync failed,
+    /// and nothing may be built on what the disk holds.
+    ///
+    /// # Panics
+    /// If the journal is not durable that far (invariant 6).
+    pub async fn write(mut self, values: &mut Appender) -> Result<Checkpointed, Error> {
+        let engine = self.engine;
+        let mut run = Run::new(&engine.pager, self.generation);
+        self.walk(&mut run, values).await?;
+
+        let capture = self.capture.as_ref().expect("it is not over");
+        let roots = *engine.roots();
+        for page in capture.outdated().into_iter().chain(roots.pages()) {
+            engine.pager.space.release(page);
+        }
+        let lsn = capture.version();
+        let segments = engine.segments.listed();
+        let catalogue = Catalogue { keyspaces: capture.catalogue(), segments }.encode(lsn);
+        let catalogue = run.add(catalogue).await.map_err(refused)?;
+        let (space, units) = self.write_space(&mut run, lsn).await.map_err(refused)?;
+        let page_bytes = run.finish().await.map_err(refused)?;
+
+        let values = values.sync().await.map_err(refused)?;
+        engine.pager.sync().await?;
+        let (durable, block) = (
+            engine.tree.tail().last_durable(),
+            self.superblock(lsn, catalogue, space, units, values),
+        );
+        assert!(durable >= lsn, "the journal is durable up to {durable} only, not {lsn}");
+        self.capture.as_ref().expect("it is not over").check()?;
+        match superblock::write(engine.cx, &engine.options.dir, &block).await {
+            Ok(()) => {}
+            Err(FlipError::Refused(e)) => return Err(refused(e)),
+            Err(FlipError::Fatal(e)) => {
+                let fatal = DiskError { op: "sync", ..e };
+                return Err(Error::Disk(fatal));
+            }
+        }
+        let segments_removed = self.settle(block).await;
+        let (generation, keep) = (block.generation, block.previous_lsn.next());
+        Ok(Checkpointed { generation, lsn, keep, page_bytes, values, segments_removed })
+    }
+
+    /// Writes every node that differs from its page.
+    async fn walk(&mut self, run: &mut Run<'_>, values: &mut Appender) -> Result<(), Error> {
+        let engine = self.engine;
+        let capture = self.capture.as_mut().expect("it is not over");
+        while let Some(mut dirty) = capture.next() {
+            let mut placed = Vec::new();
+            for long in dirty.long_values() {
+                let (key, keyspace) = (dirty.key_of(&long), dirty.keyspace());
+                let (version, value) = (long.version, &long.bytes[..]);
+                let record = Record { keyspace, version, key: &key, value };
+                let at = values.append(&record).await.map_err(refused)?;
+                engine.segments.grow(at.segment, values.end());
+                placed.push((long.number, at));
+            }
+            if !placed.is_empty() {
+                // The leaf in memory is about to learn where its values lie: they must be there,
+                // even if this checkpoint comes to nothing.
+                values.flush().await.map_err(refused)?;
+            }
+            for (number, at) in placed {
+                dirty.place(number, at);
+            }
+            let page = run.add(dirty.image()).await.map_err(refused)?;
+            dirty.saved(page);
+        }
+        Ok(())
+    }
+
+    /// Writes the page of used units, itself among them.
+    async fn write_space(&self, run: &mut Run<'_>, lsn: Lsn) -> Result<(PagePtr, u64), DiskError> {
+        let space = &self.engine.pager.space;
+        let (_, units) = space.next();
+        let size = PAGE_HEAD + ((units + SLACK) / 8) as usize;
+        let own = u16::try_from(size.div_ceil(UNIT)).expect("a page is below 65,536 units");
+        let unit = space.allocate(own);
+        let (used, units) = space.next();
+        let image = encode_space(&used, units, usize::from(own) * UNIT, lsn);
+        Ok((run.add_at(unit, image).await?, units))
+    }
+
+    fn superblock(
+        &self,
+        lsn: Lsn,
+        catalogue: PagePtr,
+        space: PagePtr,
+        units: u64,
+        values: LogEnd,
+    ) -> Superblock {
+        let (cx, tree) = (self.engine.cx, &self.engine.tree);
+        let clock = self.previous.map_or(0, |block| block.clock).max(tree.moments().now());
+        Superblock {
+            database: self.engine.manifest.database,
+            generation: self.generation,
+            lsn,
+            previous_lsn: self.previous.map_or(Lsn(0), |block| block.lsn),
+            applied: tree.applied(),
+            wall_base: cx.wall().millis(),
+            mono_base: cx.now().0,
+            clock,
+            catalogue,
+            space,
+            units,
+            value_segment: values.segment,
+            value_end: values.bytes,
+        }
+    }
+
+    /// It is what a recovery will find: frees what nobody needs any more.
+    async fn settle(&mut self, block: Superblock) -> usize {
+        let engine = self.engine;
+        self.capture.take().expect("it is not over").finish();
+        engine.pager.space.settle();
+        let gone = engine.segments.settle();
+        let newest = Some(block);
+        *engine.roots() = crate::engine::Roots { newest, next: block.generation + 1 };
+        sometimes!(engine.cx, !gone.is_empty(), "checkpoint: value segments were removed");
+        let mut removed = 0;
+        for number in gone {
+            engine.cache.forget_segment(number);
+            // One that cannot be removed is tried again by the next checkpoint.
+            if engine.values.remove(number).await.is_ok() {
+                engine.segments.gone(number);
+                removed += 1;
+            }
+        }
+        removed
+    }
+}
+
+impl Drop for Checkpoint<'_> {
+    fn drop(&mut self) {
+        if let Some(capture) = self.capture.take() {
+            sometimes!(self.engine.cx, true, "checkpoint: one was abandoned");
+            capture.abandon();
+            self.engine.pager.space.abandon();
+            self.engine.segments.abandon();
+        }
+    }
+}
+
+/// The disk took no write.
+fn refused(cause: DiskError) -> Error {
+    match cause.kind {
+        DiskErrorKind::Full | DiskErrorKind::ReadOnly if cause.op != "sync" => {
+            Error::ReadOnly { cause }
+        }
+        _ => Error::Disk(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests;
