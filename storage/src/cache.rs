@@ -7,8 +7,8 @@
 //! to main at once: a set that is asked for in turns, and is larger than probation, would never get
 //! there else.
 //!
-//! Nobody asks for the cache's mutex while holding a latch; under it latches are only tried, but for
-//! the moment that measuring a leaf takes.
+//! Nobody asks for the cache's mutex while holding a latch; under it latches are only tried, but
+//! for the moment that measuring a leaf takes.
 
 mod counters;
 

