@@ -21,7 +21,7 @@ use std::{
 
 use crate::{
     page::ValuePointer,
-    tree::{Evicted, Resident},
+    tree::{Evicted, Resident, Tree},
 };
 
 /// A tenth of the budget is for what was asked for once.
@@ -35,6 +35,7 @@ pub struct Cache {
 
 #[derive(Debug)]
 struct State {
+    tree: Arc<Tree>,
     budget: u64,
     probation: Ring,
     main: Ring,
@@ -94,14 +95,25 @@ impl Ring {
 }
 
 impl Cache {
-    /// An empty cache for `budget` bytes.
-    pub fn new(budget: u64) -> Cache {
+    /// An empty cache for `budget` bytes of `tree` and of what its pointers lead to.
+    pub fn new(budget: u64, tree: Arc<Tree>) -> Cache {
         let (probation, main) = (Ring::default(), Ring::default());
         let (blocks, counters) = (BTreeMap::new(), Counters::default());
         let (moment, left, leaving) = (0, BTreeMap::new(), VecDeque::new());
         let (loads, pins) = (0, BTreeMap::new());
-        let state =
-            State { budget, probation, main, blocks, moment, left, leaving, loads, pins, counters };
+        let state = State {
+            tree,
+            budget,
+            probation,
+            main,
+            blocks,
+            moment,
+            left,
+            leaving,
+            loads,
+            pins,
+            counters,
+        };
         Cache { state: Mutex::new(state) }
     }
 
@@ -292,7 +304,7 @@ impl State {
                 heat == Some(true)
             }
             Item::Node(node) if node.take_heat() => true,
-            Item::Node(node) => match node.evict() {
+            Item::Node(node) => match self.tree.evict(node) {
                 Evicted::Yes(_) => {
                     self.counters.of(kind(node)).evictions += 1;
                     false

@@ -12,7 +12,7 @@ use crate::{
     page::{PAGE_HEAD, PagePtr, UNIT},
     pager::Run,
     superblock::{self, FlipError, Superblock},
-    tree::Capture,
+    tree::{Capture, Pause},
     vlog::{Appender, LogEnd, Record},
 };
 
@@ -80,6 +80,7 @@ impl<'a> Checkpoint<'a> {
         let engine = self.engine;
         let mut run = Run::new(&engine.pager, self.generation);
         self.walk(&mut run, values).await?;
+        self.retire().await?;
 
         let capture = self.capture.as_ref().expect("it is not over");
         let roots = *engine.roots();
@@ -120,10 +121,10 @@ impl<'a> Checkpoint<'a> {
         let capture = self.capture.as_mut().expect("it is not over");
         while let Some(mut dirty) = capture.next() {
             let mut placed = Vec::new();
+            let keyspace = dirty.keyspace();
             for long in dirty.long_values() {
-                let (key, keyspace) = (dirty.key_of(&long), dirty.keyspace());
-                let (version, value) = (long.version, &long.bytes[..]);
-                let record = Record { keyspace, version, key: &key, value };
+                let (version, key, value) = (long.version, &long.key[..], &long.bytes[..]);
+                let record = Record { keyspace, version, key, value };
                 let at = values.append(&record).await.map_err(refused)?;
                 engine.segments.grow(at.segment, values.end());
                 placed.push((long.number, at));
@@ -140,6 +141,23 @@ impl<'a> Checkpoint<'a> {
             dirty.saved(page);
         }
         Ok(())
+    }
+
+    /// Finds the places of trees that were cleared away. Where that fails they stay in use, for no
+    /// checkpoint shall depend on pages that nobody needs.
+    async fn retire(&mut self) -> Result<(), Error> {
+        let capture = self.capture.as_mut().expect("it is not over");
+        loop {
+            match capture.retire() {
+                Ok(()) => return Ok(()),
+                Err(Pause::Miss(miss)) => match self.engine.load(miss).await {
+                    Ok(_) => {}
+                    Err(Error::Corrupt(_) | Error::Disk(_)) => return Ok(()),
+                    Err(error) => return Err(error),
+                },
+                Err(_) => return Ok(()),
+            }
+        }
     }
 
     /// Writes the page of used units, itself among them.

@@ -8,6 +8,8 @@
 
 mod replay;
 
+use std::sync::Arc;
+
 use orloj_kernel::{Context, DiskErrorKind, RawLock, clock_bound, sometimes};
 
 use crate::{
@@ -278,13 +280,14 @@ impl Files<'_> {
         let segment_bytes = self.options.segment_bytes;
         let appender = Appender::new(self.cx, self.dir, self.database, segment_bytes, newest);
         let lsn = block.map_or(Lsn(0), |block| block.lsn);
+        let tree: Arc<Tree> = Tree::open(self.options, lsn, &catalogue.keyspaces).into();
         let engine = Engine {
             cx: self.cx,
-            tree: Tree::open(self.options, lsn, &catalogue.keyspaces).into(),
+            cache: Cache::new(self.options.cache_bytes, tree.clone()),
+            tree,
             pager,
             values,
             segments: Segments::new(&catalogue.segments, &there),
-            cache: Cache::new(self.options.cache_bytes),
             roots: Roots { newest: block, next }.into(),
             manifest: manifest.clone(),
             options: self.options.clone(),

@@ -6,12 +6,15 @@
 //! Lock order: leaf latches by (keyspace, key) < structure < tail < snapshots < a node's book.
 
 mod capture;
+mod clean;
 mod commit;
 mod cursor;
 mod descend;
 mod keyspace;
 mod load;
+mod merge;
 mod node;
+mod outgoing;
 mod read;
 mod replay;
 mod slot;
@@ -28,14 +31,16 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
-pub use capture::{Capture, Catalogued, Dirty, LongValue};
+pub use capture::{Capture, Catalogued, Dirty};
+pub use clean::Cleaning;
 pub use commit::Check;
 pub use cursor::{Cursor, Item};
 pub use keyspace::Keyspace;
 pub use load::{Evicted, Miss, Resident};
+pub use outgoing::{LongValue, Outgoing};
 pub use read::{At, Found};
 
-use self::{keyspace::Roots, slot::InnerSlot};
+use self::{keyspace::Roots, node::Child, slot::InnerSlot};
 use crate::{
     Durability, Error, KeyspaceId, Lsn, Options,
     page::PagePtr,
@@ -100,8 +105,10 @@ pub struct Tree {
     applied: AtomicU64,
     /// Nodes that came into being since the cache last asked; none is noted without files.
     born: Option<Mutex<Vec<Resident>>>,
-    /// Keyspaces that were dropped by what may still be taken back, with the version of that.
+    /// Keyspaces that were dropped, with the version of that, as long as it may be taken back.
     dropped: Mutex<Vec<(Lsn, Arc<Keyspace>)>>,
+    /// Roots that nobody can read any more.
+    retired: Mutex<Vec<Child>>,
     /// Places of pages that the tree has no use for any more.
     released: Mutex<Vec<PagePtr>>,
     /// Bytes of the value log that pruning has made dead, by segment.
@@ -149,6 +156,7 @@ impl Tree {
             applied: AtomicU64::new(0),
             born: (mode != Durability::InMemory).then(Mutex::default),
             dropped: Mutex::default(),
+            retired: Mutex::default(),
             released: Mutex::default(),
             dead_values: Mutex::default(),
         }
@@ -213,6 +221,14 @@ impl Tree {
     /// Bytes of the value log that pruning has made dead since this was last called, by segment.
     pub fn take_dead_values(&self) -> std::collections::BTreeMap<u32, u64> {
         std::mem::take(&mut *self.dead_values.lock().expect(NOBODY_PANICS))
+    }
+
+    fn take_retired(&self) -> Vec<Child> {
+        std::mem::take(&mut *self.retired.lock().expect(NOBODY_PANICS))
+    }
+
+    fn put_back_retired(&self, mut nodes: Vec<Child>) {
+        self.retired.lock().expect(NOBODY_PANICS).append(&mut nodes);
     }
 
     /// Places that fell out of use since the last capture began.

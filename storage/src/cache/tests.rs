@@ -2,6 +2,11 @@
 //! for once. Nodes are put to the test where there are pages to load them from, in `checkpoint`.
 
 use super::*;
+use crate::{Durability, Options};
+
+fn cache(budget: u64) -> Cache {
+    Cache::new(budget, Tree::new(&Options::new("", Durability::InMemory)).into())
+}
 
 fn at(n: u64) -> ValuePointer {
     ValuePointer { segment: 1 + (n % 3) as u32, key_len: 0, offset: n, len: 0, sum: 0 }
@@ -20,7 +25,7 @@ fn ask(cache: &Cache, n: u64, bytes: usize) -> bool {
 
 #[test]
 fn what_is_asked_for_often_outlives_a_scan() {
-    let cache = Cache::new(100 * 1000);
+    let cache = cache(100 * 1000);
     for _ in 0..4 {
         for n in 0..60 {
             ask(&cache, n, 1000);
@@ -36,7 +41,7 @@ fn what_is_asked_for_often_outlives_a_scan() {
 
 #[test]
 fn what_is_no_longer_asked_for_leaves_in_the_end() {
-    let cache = Cache::new(50 * 1000);
+    let cache = cache(50 * 1000);
     let hot = |from: u64| {
         for _ in 0..30 {
             for n in from..from + 40 {
@@ -51,7 +56,7 @@ fn what_is_no_longer_asked_for_leaves_in_the_end() {
 
 #[test]
 fn a_budget_can_shrink_and_a_value_larger_than_it_is_not_kept() {
-    let cache = Cache::new(10_000);
+    let cache = cache(10_000);
     for n in 0..10 {
         ask(&cache, n, 1000);
     }
@@ -65,7 +70,7 @@ fn a_budget_can_shrink_and_a_value_larger_than_it_is_not_kept() {
 
 #[test]
 fn a_segment_that_is_gone_is_forgotten() {
-    let cache = Cache::new(100_000);
+    let cache = cache(100_000);
     for n in 0..9 {
         ask(&cache, n, 1000);
     }

@@ -37,7 +37,8 @@ impl ValuePointer {
         bytes
     }
 
-    fn read(bytes: &[u8]) -> Option<ValuePointer> {
+    /// Reads an encoding back.
+    pub(crate) fn read(bytes: &[u8]) -> Option<ValuePointer> {
         let mut from = Reader(bytes);
         let (segment, key_len, zero) = (from.u32()?, from.u16()?, from.u16()?);
         let (offset, len, sum) = (from.u64()?, from.u32()?, from.u32()?);
@@ -77,6 +78,17 @@ impl<'a> Entry<'a> {
     #[inline]
     pub(super) fn has_deadline(flags: u8) -> bool {
         flags & HAS_DEADLINE != 0
+    }
+
+    /// Bytes of the entry that `bytes` begin with.
+    ///
+    /// # Panics
+    /// If they end within its head.
+    #[inline]
+    pub(super) fn size_of(bytes: &[u8]) -> usize {
+        let half = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+        let deadline = if Entry::has_deadline(bytes[0]) { 8 } else { 0 };
+        ENTRY_HEAD + deadline + half(9) + half(11)
     }
 
     /// Bytes of its encoding.

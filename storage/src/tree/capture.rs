@@ -4,18 +4,22 @@
 //! aside what it was. The walk takes what was put aside, or what is there if nothing was; so each
 //! node is copied once at most, and only if it is changed before the walk comes by.
 
-use std::sync::Arc;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use super::{
-    Keyspace, Tree,
+    Attempt, Keyspace, Pause, Tree,
     keyspace::Roots,
-    load::sum_of,
+    load::{Miss, sum_of},
     node::{Child, Inner},
+    outgoing::{Node, Outgoing},
     slot::{Body, Content, InnerSlot, LeafSlot},
 };
 use crate::{
     Error, KeyspaceId, Lsn, Retention,
-    page::{Held, PagePtr, ValuePointer},
+    page::{Fence, PagePtr},
 };
 
 /// A keyspace as a catalogue remembers it.
@@ -49,6 +53,8 @@ pub struct Capture {
     saved: Vec<Saved>,
     /// Places that the tree had no use for any more when it began.
     released: Vec<PagePtr>,
+    /// Nodes of trees that were cleared away or dropped, whose places join `released`.
+    retiring: Vec<Child>,
     is_over: bool,
 }
 
@@ -83,6 +89,7 @@ impl Capture {
     /// If another one is going on.
     pub fn begin(tree: &Arc<Tree>) -> Capture {
         let structure = tree.structure();
+        tree.retire();
         let (at, epoch) = tree.tail.begin_capture();
         let keyspaces: Vec<_> = tree
             .keyspaces()
@@ -107,6 +114,7 @@ impl Capture {
             way: Vec::new(),
             saved: Vec::new(),
             released: tree.take_released(),
+            retiring: tree.take_retired(),
             is_over: false,
             tree: tree.clone(),
         }
@@ -130,12 +138,16 @@ impl Capture {
     ///
     /// # Panics
     /// If the node before was not [`Dirty::saved`].
+    #[expect(clippy::should_implement_trait, reason = "a node is saved before the next is taken")]
     pub fn next(&mut self) -> Option<Dirty<'_>> {
-        let what = self.walk()?;
-        Some(Dirty { capture: self, what })
+        let durable = self.tree.tail.last_durable();
+        assert!(self.at <= durable, "pages of {} before a journal of {durable}", self.at);
+        let node = self.walk()?;
+        let keyspace = self.root_slots[self.roots.len()].0.id();
+        Some(Dirty { capture: self, page: Outgoing { keyspace, node } })
     }
 
-    fn walk(&mut self) -> Option<What> {
+    fn walk(&mut self) -> Option<Node> {
         loop {
             let Some(frame) = self.way.last_mut() else {
                 let (_, root) = self.root_slots.get(self.roots.len())?;
@@ -148,7 +160,7 @@ impl Capture {
                     Child::Inner(slot, _) => self.enter(slot),
                     Child::Leaf(slot, _) => match self.take(&slot) {
                         Taken::Clean(ptr) => self.arrived(ptr),
-                        Taken::Dirty(content) => return Some(What::Leaf(slot, content)),
+                        Taken::Dirty(content) => return Some(Node::Leaf(slot, content)),
                     },
                 }
                 continue;
@@ -164,7 +176,7 @@ impl Capture {
                 }
                 None => {
                     let image = frame.node.image(&frame.refs, self.at);
-                    return Some(What::Inner(image, refs));
+                    return Some(Node::Inner(image, refs));
                 }
             }
         }
@@ -214,7 +226,9 @@ impl Capture {
         let frozen = frozen.expect("what was changed since the beginning was put aside");
         match frozen.content {
             Some(mut content) => {
-                state.pending = true;
+                // The cleaner may have written it since. Its place will be that of what is taken
+                // here, so it differs from that again.
+                (state.pending, state.dirty, state.touched) = (true, true, true);
                 drop(state);
                 self.tree.prune(keyspace, &mut content);
                 Taken::Dirty(content)
@@ -229,6 +243,35 @@ impl Capture {
             Some(frame) => frame.refs.push(ptr),
             None => self.roots.push(ptr),
         }
+    }
+
+    /// Finds the places of trees that were cleared away or dropped, so that [`Capture::finish`]
+    /// returns them. To be called until it succeeds, at any time before.
+    ///
+    /// # Errors
+    /// [`Pause::Miss`]: the inner nodes of such a tree know where its leaves are.
+    pub fn retire(&mut self) -> Attempt<()> {
+        while let Some(child) = self.retiring.pop() {
+            match &child {
+                Child::Leaf(slot, _) => {
+                    let mut state = slot.write();
+                    state.body = Body::Gone;
+                    self.released.extend(state.ptr.take());
+                }
+                Child::Inner(slot, _) => {
+                    let Some(node) = slot.node.load_full() else {
+                        if let Some(miss) = Miss::of_inner(slot, None, Fence::FIRST, None) {
+                            self.retiring.push(child);
+                            return Err(Pause::Miss(miss.of_any_keys()));
+                        }
+                        continue;
+                    };
+                    self.retiring.extend((0..node.count()).map(|at| node.child(at).clone()));
+                    self.released.extend(slot.book().ptr.take());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What the catalogue of this version says. To be called when nothing is left to write.
@@ -266,6 +309,7 @@ impl Capture {
         assert_eq!(self.roots.len(), self.root_slots.len(), "nodes are left to write");
         self.is_over = true;
         self.tree.tail.end_capture();
+        self.tree.put_back_retired(std::mem::take(&mut self.retiring));
         let mut released = std::mem::take(&mut self.released);
         for saved in self.saved.drain(..) {
             match saved {
@@ -303,143 +347,45 @@ impl Drop for Capture {
             }
         }
         self.tree.release(&mut self.released);
+        self.tree.put_back_retired(std::mem::take(&mut self.retiring));
     }
 }
 
-/// A node that must be written.
+/// A node of a capture that must be written.
 #[derive(Debug)]
 pub struct Dirty<'a> {
     capture: &'a mut Capture,
-    what: What,
+    page: Outgoing,
 }
 
-#[derive(Debug)]
-enum What {
-    Leaf(Arc<LeafSlot>, Content),
-    /// Its image and the checksum of its references.
-    Inner(Vec<u8>, u32),
+impl Deref for Dirty<'_> {
+    type Target = Outgoing;
+
+    fn deref(&self) -> &Outgoing {
+        &self.page
+    }
 }
 
-/// A value that must go to the value log before the leaf that has it can be written.
-#[derive(Clone, Copy, Debug)]
-pub struct LongValue<'a> {
-    /// To be named to [`Dirty::place`].
-    pub number: u32,
-    /// The key behind the leaf's prefix; see [`Dirty::key_of`].
-    pub suffix: &'a [u8],
-    /// What wrote it.
-    pub version: Lsn,
-    /// The value.
-    pub bytes: &'a Arc<[u8]>,
+impl DerefMut for Dirty<'_> {
+    fn deref_mut(&mut self) -> &mut Outgoing {
+        &mut self.page
+    }
 }
 
 impl Dirty<'_> {
-    /// The keyspace it belongs to.
-    pub fn keyspace(&self) -> KeyspaceId {
-        let place = self.capture.roots.len();
-        self.capture.root_slots[place].0.id()
-    }
-
-    /// Whether it is a leaf.
-    pub fn is_leaf(&self) -> bool {
-        matches!(self.what, What::Leaf(..))
-    }
-
-    /// The values that must go to the value log first.
-    pub fn long_values(&self) -> Vec<LongValue<'_>> {
-        match &self.what {
-            What::Leaf(_, content) => long_values(content),
-            What::Inner(..) => Vec::new(),
-        }
-    }
-
-    /// The whole key of a long value.
-    pub fn key_of(&self, value: &LongValue<'_>) -> Vec<u8> {
-        match &self.what {
-            What::Leaf(_, content) => [content.leaf.prefix(), value.suffix].concat(),
-            What::Inner(..) => Vec::new(),
-        }
-    }
-
-    /// The long value of this number lies `at`.
-    pub fn place(&mut self, number: u32, at: ValuePointer) {
-        if let What::Leaf(_, content) = &mut self.what {
-            let long = content.longs[number as usize].as_mut().expect("one of its long values");
-            long.at = Some(at);
-        }
-    }
-
-    /// Its image in whole units, to be sealed. It has no address yet.
-    ///
-    /// # Panics
-    /// If a long value has no place.
-    pub fn image(&self) -> Vec<u8> {
-        match &self.what {
-            What::Leaf(_, content) => image(content),
-            What::Inner(image, _) => image.clone(),
-        }
-    }
-
     /// It is to lie at `ptr`, and will be before [`Capture::finish`].
     pub fn saved(self, ptr: PagePtr) {
-        let Dirty { capture, what } = self;
-        match what {
-            What::Leaf(slot, content) => {
-                tell_places(&mut slot.write().body, &content);
+        let Dirty { capture, page } = self;
+        match page.node {
+            Node::Leaf(slot, content) => {
+                content.tell_places(&mut slot.write().body);
                 capture.saved.push(Saved::Leaf(slot, ptr));
             }
-            What::Inner(_, refs) => {
+            Node::Inner(_, refs) => {
                 let frame = capture.way.pop().expect("it was walked");
                 capture.saved.push(Saved::Inner(frame.slot, ptr, refs));
             }
         }
         capture.arrived(ptr);
-    }
-}
-
-/// The long values of a leaf that have no place in the value log.
-fn long_values(content: &Content) -> Vec<LongValue<'_>> {
-    if content.longs.is_empty() {
-        return Vec::new();
-    }
-    let leaf = &content.leaf;
-    let long = |entry: crate::page::Entry<'_>| match entry.held {
-        Held::Memory(number) => Some((number, entry.version)),
-        _ => None,
-    };
-    (0..leaf.count())
-        .filter_map(|at| {
-            let (number, version) = long(leaf.entry(at))?;
-            let long = content.long(number);
-            let value = LongValue { number, suffix: leaf.suffix(at), version, bytes: &long.bytes };
-            long.at.is_none().then_some(value)
-        })
-        .collect()
-}
-
-/// The image of a leaf, pointers in the place of what is in memory only.
-fn image(content: &Content) -> Vec<u8> {
-    if content.longs.is_empty() {
-        return content.leaf.encode();
-    }
-    let leaf = &content.leaf;
-    let (lower, upper, all) = (leaf.lower_fence(), leaf.upper_fence(), 0..leaf.count());
-    let on_disk = leaf.rebuilt(lower, upper, all, 0, |_, mut entry| {
-        if let Held::Memory(number) = entry.held {
-            entry.held = Held::Pointer(content.long(number).at.expect("it was given a place"));
-        }
-        Some(entry)
-    });
-    on_disk.encode()
-}
-
-/// Notes in a leaf where those of its long values lie that `content` knows the places of.
-fn tell_places(body: &mut Body, content: &Content) {
-    let Body::Resident(now) = body else { return };
-    for known in content.longs.iter().flatten().filter(|long| long.at.is_some()) {
-        let same = now.longs.iter_mut().flatten();
-        for long in same.filter(|long| Arc::ptr_eq(&long.bytes, &known.bytes)) {
-            long.at = known.at;
-        }
     }
 }

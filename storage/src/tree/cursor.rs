@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Lsn,
-    page::{Fence, FenceBuf, Held, ValuePointer},
+    page::{Fence, FenceBuf, Held, NEWEST, ValuePointer},
 };
 
 /// A key of a range, with what it held.
@@ -46,7 +46,7 @@ pub struct Cursor {
 }
 
 /// What was copied from one leaf.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Batch {
     bytes: Vec<u8>,
     items: Vec<Copied>,
@@ -54,16 +54,31 @@ struct Batch {
     left: Range<usize>,
     /// Whether the first may be an older version than the one that counts.
     in_doubt: bool,
+    /// How many keys are copied at most the next time.
+    limit: usize,
 }
 
 #[derive(Debug)]
 struct Copied {
     start: usize,
-    key: usize,
-    value: usize,
+    key: u32,
+    /// Bytes of the value, or of the pointer to it.
+    value: u32,
+    is_pointer: bool,
     version: Lsn,
     deadline: Option<u64>,
-    pointer: Option<ValuePointer>,
+}
+
+/// How many keys are copied at first.
+const FIRST: usize = if cfg!(test) { 3 } else { 32 };
+/// Bytes after which no more are copied from a leaf, long values included.
+const ENOUGH: usize = 1 << 20;
+
+impl Default for Batch {
+    fn default() -> Batch {
+        let (bytes, items) = (Vec::new(), Vec::new());
+        Batch { bytes, items, left: 0..0, in_doubt: false, limit: FIRST }
+    }
 }
 
 impl Batch {
@@ -76,14 +91,13 @@ impl Batch {
 
     fn item(&self, at: usize) -> Item<'_> {
         let copied = &self.items[at];
-        let (key, value) = self.bytes[copied.start..].split_at(copied.key);
-        Item {
-            key,
-            value: &value[..copied.value],
-            version: copied.version,
-            deadline: copied.deadline,
-            pointer: copied.pointer,
-        }
+        let (key, rest) = self.bytes[copied.start..].split_at(copied.key as usize);
+        let (value, pointer) = match copied.is_pointer {
+            true => (&rest[..0], ValuePointer::read(&rest[..copied.value as usize])),
+            false => (&rest[..copied.value as usize], None),
+        };
+        let Copied { version, deadline, .. } = *copied;
+        Item { key, value, version, deadline, pointer }
     }
 }
 
@@ -132,10 +146,7 @@ impl Cursor {
     ///
     /// # Errors
     /// [`Pause`]; ask again, nothing is skipped.
-    #[allow(
-        clippy::should_implement_trait,
-        reason = "what it lends does not outlive the next call"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "what it lends ends with the next call")]
     pub fn next(&mut self) -> Attempt<Option<Item<'_>>> {
         while self.front.left.is_empty() && !self.met {
             let from = std::mem::replace(&mut self.from, Fence::FIRST.to_buf());
@@ -182,7 +193,8 @@ impl Cursor {
         let mut batch = std::mem::take(if is_front { &mut self.front } else { &mut self.back });
         let result = loop {
             batch.clear();
-            let step = descend(&root, way, |arrival| self.copy(arrival, from, to, &mut batch));
+            let step =
+                descend(&root, way, |arrival| self.copy(arrival, from, to, is_front, &mut batch));
             match step {
                 Ok(visited) => break self.clear_doubt(&root, &mut batch).map(|()| visited),
                 Err(Step::Restart | Step::Load | Step::Further(_)) => {}
@@ -234,6 +246,7 @@ impl Cursor {
         arrival: Arrival<'_>,
         from: &FenceBuf,
         to: Option<&FenceBuf>,
+        is_front: bool,
         batch: &mut Batch,
     ) -> Result<Visited, Step> {
         let state = arrival.slot.read();
@@ -241,26 +254,42 @@ impl Cursor {
         self.check().map_err(Pause::from)?;
         let leaf = &content.leaf;
         let lower = leaf.lower_fence();
-        let start = match from.get() > lower {
+        let first = match from.get() > lower {
             true => leaf.seek(&from.key, from.version).0,
             false => 0,
         };
-        let end = match to {
+        let last = match to {
             Some(to) if leaf.upper_fence().is_none_or(|upper| to.get() < upper) => {
                 leaf.seek(&to.key, to.version).0
             }
             _ => leaf.count(),
         };
         let prefix = leaf.prefix();
-        let mut decided: Option<usize> = None;
+        let (mut start, mut end) = (first, last);
+        // What may not be asked for is not copied: a cursor begins with a few keys at a time.
+        let limit = batch.limit;
+        if !is_front && end - start > limit {
+            start = end - limit;
+            while start > first && leaf.is_same_key(start) {
+                start -= 1;
+            }
+        }
+        let average = leaf.used() / leaf.count().max(1) + prefix.len();
+        batch.bytes.reserve(limit.min(end - start) * average);
+        let mut decided = false;
         for at in start..end {
+            let is_same = at > start && leaf.is_same_key(at);
+            let is_enough = batch.items.len() >= limit || batch.bytes.len() >= ENOUGH;
+            if is_front && is_enough && !is_same {
+                end = at;
+                break;
+            }
             let entry = leaf.entry(at);
-            if decided.is_some_and(|decided| leaf.suffix(decided) == entry.suffix)
-                || entry.version > self.at
-            {
+            decided &= is_same;
+            if decided || entry.version > self.at {
                 continue;
             }
-            decided = Some(at);
+            decided = true;
             if matches!(entry.held, Held::Tombstone) {
                 continue;
             }
@@ -272,16 +301,30 @@ impl Cursor {
             batch.bytes.extend_from_slice(entry.suffix);
             let key = batch.bytes.len() - start;
             let pointer = content.copy_value(&entry, &mut batch.bytes);
+            if let Some(pointer) = pointer {
+                batch.bytes.extend_from_slice(&pointer.encode());
+            }
             batch.items.push(Copied {
                 start,
-                key,
-                value: batch.bytes.len() - start - key,
+                key: key as u32,
+                value: (batch.bytes.len() - start - key) as u32,
+                is_pointer: pointer.is_some(),
                 version: entry.version,
                 deadline: entry.deadline,
-                pointer,
             });
         }
         batch.left = 0..batch.items.len();
-        Ok(Visited { lower: lower.to_buf(), upper: leaf.upper_fence().map(Fence::to_buf) })
+        batch.limit = limit.saturating_mul(2);
+        let before = |at: usize| {
+            let key = [prefix, leaf.suffix(at)].concat();
+            FenceBuf { key: key.into(), version: NEWEST }
+        };
+        Ok(Visited {
+            lower: if start > first { before(start) } else { lower.to_buf() },
+            upper: match end < last {
+                true => Some(before(end)),
+                false => leaf.upper_fence().map(Fence::to_buf),
+            },
+        })
     }
 }

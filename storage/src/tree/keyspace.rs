@@ -134,6 +134,32 @@ impl Keyspace {
     }
 }
 
+impl Keyspace {
+    /// Moves the roots to `retired` that count for no version from `floor` on.
+    pub(crate) fn retire(&self, floor: Lsn, retired: &mut Vec<Arc<InnerSlot>>) {
+        let mut successor = self.roots().since;
+        let mut keeps = 0;
+        for (since, _) in &self.roots().older {
+            if successor <= floor {
+                break;
+            }
+            (successor, keeps) = (*since, keeps + 1);
+        }
+        if keeps < self.roots().older.len() {
+            self.replace_roots(|roots| {
+                retired.extend(roots.older.drain(keeps..).map(|(_, root)| root));
+            });
+        }
+    }
+
+    /// Copies all roots to `retired`: it was dropped, and nobody can read it any more.
+    pub(crate) fn retire_all(&self, retired: &mut Vec<Arc<InnerSlot>>) {
+        let roots = self.roots();
+        retired.push(roots.top.clone());
+        retired.extend(roots.older.iter().map(|(_, root)| root.clone()));
+    }
+}
+
 /// A root with one empty leaf below it, of `size` bytes.
 pub(crate) fn empty_root(
     keyspace: KeyspaceId,

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Weak};
 
 use super::{
+    Tree,
     node::{Child, Inner},
     slot::{Body, Content, InnerSlot, LeafSlot},
 };
 use crate::{
-    KeyspaceId, Range,
+    KeyspaceId, Lsn, Range,
     page::{Fence, InnerPage, Leaf, PageFault, PagePtr},
 };
 
@@ -19,6 +20,8 @@ pub struct Miss {
     into: Into,
     lower: Vec<u8>,
     upper: Option<Vec<u8>>,
+    /// Whether the fences are known.
+    is_placed: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +46,7 @@ impl Miss {
             into: Into::Leaf(slot.clone()),
             lower: lower.key.to_vec(),
             upper: upper.map(|upper| upper.key.to_vec()),
+            is_placed: true,
         })
     }
 
@@ -63,7 +67,28 @@ impl Miss {
             into: Into::Inner(slot.clone()),
             lower: lower.key.to_vec(),
             upper: upper.map(|upper| upper.key.to_vec()),
+            is_placed: true,
         })
+    }
+
+    /// The same, of a node of which nobody knows which keys are in it.
+    pub(super) fn of_any_keys(self) -> Miss {
+        Miss { is_placed: false, ..self }
+    }
+
+    /// Whether the page is still needed. If not, its place may have been used again: an image that
+    /// is damaged then means nothing but that the same is to be asked again.
+    pub fn is_current(&self) -> bool {
+        match &self.into {
+            Into::Leaf(slot) => {
+                let state = slot.read();
+                matches!(state.body, Body::OnDisk) && state.ptr == Some(self.ptr)
+            }
+            Into::Inner(slot) => {
+                let book = slot.book();
+                !book.gone && book.ptr == Some(self.ptr) && slot.node.load().is_none()
+            }
+        }
     }
 
     /// Which page is needed.
@@ -82,20 +107,6 @@ impl Miss {
         Some((self.keyspace?, self.lower.clone(), self.upper.clone()))
     }
 
-    /// Whether it still is missed at that place.
-    pub(crate) fn is_current(&self) -> bool {
-        match &self.into {
-            Into::Leaf(slot) => {
-                let state = slot.read();
-                matches!(state.body, Body::OnDisk) && state.ptr == Some(self.ptr)
-            }
-            Into::Inner(slot) => {
-                let book = slot.book();
-                !book.gone && book.ptr == Some(self.ptr) && slot.node.load().is_none()
-            }
-        }
-    }
-
     /// Puts the page into its place. `image` is what [`crate::page::open`] has vouched for.
     ///
     /// Returns what the cache needs to know of it, or `None` if somebody else was faster.
@@ -104,7 +115,9 @@ impl Miss {
     /// [`PageFault::Senseless`] if it is not what the tree expects there.
     pub fn install(self, image: Vec<u8>) -> Result<Option<Resident>, PageFault> {
         let fits = |lower: Fence<'_>, upper: Option<Fence<'_>>| {
-            lower.key == self.lower && upper.map(|upper| upper.key) == self.upper.as_deref()
+            let fits =
+                lower.key == self.lower && upper.map(|upper| upper.key) == self.upper.as_deref();
+            fits || !self.is_placed
         };
         match &self.into {
             Into::Leaf(slot) => {
@@ -130,8 +143,7 @@ impl Miss {
                 }
                 let turn = book.turn;
                 let node = InnerPage::read(&image, |page| {
-                    let known = self.keyspace.is_none_or(|keyspace| keyspace == page.keyspace);
-                    (known && fits(page.children[0].0, page.upper)).then(|| inner(page, turn))
+                    fits(page.children[0].0, page.upper).then(|| inner(page, turn))
                 });
                 let (node, refs) = node.flatten().ok_or(PageFault::Senseless)?;
                 book.refs = refs;
@@ -189,6 +201,14 @@ impl Resident {
         Resident(Place::Inner(Arc::downgrade(slot)))
     }
 
+    /// The place of a leaf that still is there.
+    pub(super) fn leaf_slot(&self) -> Option<Arc<LeafSlot>> {
+        match &self.0 {
+            Place::Leaf(slot) => slot.upgrade(),
+            Place::Inner(_) => None,
+        }
+    }
+
     /// Whether it is a leaf.
     pub fn is_leaf(&self) -> bool {
         matches!(self.0, Place::Leaf(_))
@@ -231,72 +251,87 @@ impl Resident {
             }
         }
     }
-
-    /// Drops it from memory if it is clean and nobody uses it.
-    pub fn evict(&self) -> Evicted {
-        match &self.0 {
-            Place::Leaf(slot) => slot.upgrade().map_or(Evicted::Gone, |slot| evict_leaf(&slot)),
-            Place::Inner(slot) => slot.upgrade().map_or(Evicted::Gone, |slot| evict_inner(&slot)),
-        }
-    }
 }
 
-fn evict_leaf(slot: &LeafSlot) -> Evicted {
-    let Some(mut state) = slot.try_write() else { return Evicted::Busy };
-    let Body::Resident(content) = &state.body else { return Evicted::Gone };
-    // A clean leaf is what its page says; what is newer than the durable version is never clean.
-    if state.dirty || state.pending || state.frozen.is_some() {
-        return Evicted::Dirty;
-    }
-    let size = content.size();
-    state.body = Body::OnDisk;
-    Evicted::Yes(size)
-}
-
-fn evict_inner(slot: &InnerSlot) -> Evicted {
-    let Some(node) = slot.node.load_full() else { return Evicted::Gone };
-    // Leaf latches first, left to right, then the book: as everybody does.
-    let mut latches = Vec::new();
-    let mut books = Vec::new();
-    for at in 0..node.count() {
-        match node.child(at) {
-            Child::Leaf(leaf, _) => match leaf.try_write() {
-                Some(state) if matches!(state.body, Body::OnDisk) && state.frozen.is_none() => {
-                    latches.push(state);
-                }
-                _ => return Evicted::Busy,
-            },
-            Child::Inner(below, _) => {
-                let book = below.book();
-                if below.node.load().is_some() || book.frozen.is_some() {
-                    return Evicted::Busy;
-                }
-                books.push(book);
+impl Tree {
+    /// Drops a node from memory if it is clean and nobody uses it.
+    pub fn evict(&self, node: &Resident) -> Evicted {
+        match &node.0 {
+            Place::Leaf(slot) => {
+                slot.upgrade().map_or(Evicted::Gone, |slot| self.evict_leaf(&slot))
+            }
+            Place::Inner(slot) => {
+                slot.upgrade().map_or(Evicted::Gone, |slot| self.evict_inner(&slot))
             }
         }
     }
-    let book = slot.book();
-    let is_same = slot.node.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, &node));
-    if !is_same {
-        return Evicted::Busy;
+
+    fn evict_leaf(&self, slot: &LeafSlot) -> Evicted {
+        let Some(mut state) = slot.try_write() else { return Evicted::Busy };
+        if state.frozen.is_some() && !self.tail.replayed(Lsn(0)).capturing {
+            // Put aside for a capture that is over.
+            state.frozen = None;
+        }
+        let Body::Resident(content) = &state.body else { return Evicted::Gone };
+        // A clean leaf is what its page says; what is newer than the durable version never is.
+        if state.dirty || state.pending || state.frozen.is_some() {
+            return Evicted::Dirty;
+        }
+        let size = content.size();
+        state.body = Body::OnDisk;
+        Evicted::Yes(size)
     }
-    if book.dirty || book.frozen.is_some() || book.ptr.is_none() {
-        return Evicted::Dirty;
+
+    fn evict_inner(&self, slot: &InnerSlot) -> Evicted {
+        let Some(node) = slot.node.load_full() else { return Evicted::Gone };
+        // Leaf latches, then structure, then books: as everybody does.
+        let mut latches = Vec::new();
+        for at in 0..node.count() {
+            if let Child::Leaf(leaf, _) = node.child(at) {
+                match leaf.try_write() {
+                    Some(state) if matches!(state.body, Body::OnDisk) => latches.push(state),
+                    _ => return Evicted::Busy,
+                }
+            }
+        }
+        let _structure = self.structure();
+        let mut books = Vec::new();
+        for at in 0..node.count() {
+            if let Child::Inner(below, _) = node.child(at) {
+                if below.node.load().is_some() {
+                    return Evicted::Busy;
+                }
+                books.push(below.book());
+            }
+        }
+        let mut book = slot.book();
+        let is_same = slot.node.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, &node));
+        if !is_same || book.gone {
+            return Evicted::Gone;
+        }
+        // Put aside for a capture that is over.
+        let capturing = self.tail.replayed(Lsn(0)).capturing;
+        let frozen = capturing
+            && (book.frozen.is_some()
+                || latches.iter().any(|state| state.frozen.is_some())
+                || books.iter().any(|book| book.frozen.is_some()));
+        if book.dirty || frozen || book.ptr.is_none() {
+            return Evicted::Dirty;
+        }
+        let refs: Vec<PagePtr> = latches
+            .iter()
+            .map(|state| state.ptr)
+            .chain(books.iter().map(|book| book.ptr))
+            .map(|ptr| ptr.expect("what is on disk has a place"))
+            .collect();
+        // The cleaner has written children elsewhere: the page still refers to their old places.
+        if sum_of(&refs) != book.refs {
+            return Evicted::Dirty;
+        }
+        latches.iter_mut().for_each(|state| state.body = Body::Gone);
+        books.iter_mut().for_each(|book| book.gone = true);
+        book.frozen = None;
+        slot.node.store(None);
+        Evicted::Yes(node.size())
     }
-    let refs: Vec<PagePtr> = latches
-        .iter()
-        .map(|state| state.ptr)
-        .chain(books.iter().map(|book| book.ptr))
-        .map(|ptr| ptr.expect("what is on disk has a place"))
-        .collect();
-    // The cleaner has written children elsewhere: the page still refers to their old places.
-    if sum_of(&refs) != book.refs {
-        return Evicted::Dirty;
-    }
-    latches.iter_mut().for_each(|state| state.body = Body::Gone);
-    books.iter_mut().for_each(|book| book.gone = true);
-    let size = node.size();
-    slot.node.store(None);
-    drop(book);
-    Evicted::Yes(size)
 }

@@ -26,9 +26,10 @@ pub(crate) struct Inner {
     pub(crate) level: u8,
     /// How many times its fences have moved.
     pub(crate) turn: u32,
-    /// Bytes that all its separators share.
-    prefix: u16,
-    /// The eight bytes of each separator behind the prefix, as numbers.
+    /// How many bytes all separators but the first share. The first one is never looked at: what
+    /// is before the second belongs to the first child.
+    prefix: usize,
+    /// The eight bytes of each separator behind the prefix, as numbers; the first is 0.
     heads: Box<[u64]>,
     children: Box<[Child]>,
     /// Whole keys of the separators in a row, where each ends, and their versions.
@@ -60,11 +61,18 @@ impl Inner {
         children: &[(Fence<'_>, Child)],
         upper: Option<Fence<'_>>,
     ) -> Inner {
-        let prefix = prefix_between(children[0].0, upper);
+        let key = |at: usize| children[at].0.key;
+        let prefix = match children.len() {
+            1 => 0,
+            count => common(key(1), key(count - 1)),
+        };
+        let heads = children.iter().enumerate().map(|(at, (fence, _))| match at {
+            0 => 0,
+            _ => head_of(&fence.key[prefix..]),
+        });
         let mut keys = Vec::with_capacity(children.iter().map(|(at, _)| at.key.len()).sum());
         let mut ends = Vec::with_capacity(children.len());
         for (at, _) in children {
-            debug_assert_eq!(common(at.key, children[0].0.key).min(prefix), prefix);
             keys.extend_from_slice(at.key);
             ends.push(keys.len() as u32);
         }
@@ -72,8 +80,8 @@ impl Inner {
             keyspace,
             level,
             turn,
-            prefix: prefix as u16,
-            heads: children.iter().map(|(at, _)| head_of(&at.key[prefix..])).collect(),
+            prefix,
+            heads: heads.collect(),
             children: children.iter().map(|(_, child)| child.clone()).collect(),
             keys: keys.into(),
             ends: ends.into(),
@@ -117,7 +125,7 @@ impl Inner {
 
     /// Bytes of its image on disk.
     pub(crate) fn image_size(&self) -> usize {
-        let prefix = usize::from(self.prefix);
+        let prefix = prefix_between(self.lower(0), self.upper_fence());
         let separators = (0..self.count()).map(|at| self.lower(at).key.len() - prefix);
         let upper = self.upper.as_ref().map_or(0, |upper| upper.key.len());
         InnerPage::size(separators, self.lower(0).key.len() + upper)
@@ -148,16 +156,31 @@ impl Inner {
     /// The last child that begins before `target`, or at it if equal counts as `Greater`.
     #[inline]
     fn search(&self, target: Fence<'_>, equal: Ordering) -> usize {
-        // A key that was asked for elsewhere cannot be cut here; the turn below will tell.
-        let head = head_of(target.key.get(self.prefix.into()..).unwrap_or_default());
-        let mut at = heads_below(&self.heads, head);
+        if self.count() == 1 {
+            return 0;
+        }
+        let prefix = &self.lower(1).key[..self.prefix];
+        let Some(suffix) = target.key.strip_prefix(prefix) else {
+            return if target.key < prefix { 0 } else { self.count() - 1 };
+        };
+        let head = head_of(suffix);
+        let mut at = 1 + heads_below(&self.heads[1..], head);
         while at < self.heads.len()
             && self.heads[at] == head
-            && target.cmp(&self.lower(at)).then(equal).is_gt()
+            && self.behind_head(target, at).then(equal).is_gt()
         {
             at += 1;
         }
-        at.saturating_sub(1)
+        at - 1
+    }
+
+    /// How `target` compares to the separator at `at`, the head of which is the same.
+    fn behind_head(&self, target: Fence<'_>, at: usize) -> Ordering {
+        let same = self.prefix + size_of::<u64>();
+        let separator = self.lower(at);
+        let (a, b) = (target.key.len().min(same), separator.key.len().min(same));
+        let by_key = target.key[a..].cmp(&separator.key[b..]).then(a.cmp(&b));
+        by_key.then(separator.version.cmp(&target.version))
     }
 
     /// What it is on disk if its children are where `refs` says.
@@ -214,6 +237,8 @@ mod tests {
             (at(b"abcdefghij", 4), 4),
             (at(b"az", 1), 4),
             (at(b"b", 1), 5),
+            (at(b"\0", 1), 0),
+            (at(b"zz", 1), 5),
         ] {
             assert_eq!(node.find(target), expected, "{target:?}");
             let is_border = node.lower(expected) == target;

@@ -97,7 +97,7 @@ impl Tree {
     ) -> Result<Option<Found>, Step> {
         let state = arrival.slot.read();
         let content = state.content(arrival.turn)?;
-        arrival.slot.warm();
+        state.warm();
         let version = match at {
             At::Version(version) => version,
             At::Visible => self.tail.visible(),

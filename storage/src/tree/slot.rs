@@ -15,29 +15,33 @@ use crate::{
 };
 
 /// The place of a leaf.
+///
+/// What every visit needs, up to the number of entries, shares one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct LeafSlot {
-    /// Whether it was asked for since the cache last looked.
-    heat: AtomicBool,
+    latch: RwLock<LeafState>,
     /// When it last left memory, in a count that the cache keeps; 0 for never.
     left: AtomicU32,
-    latch: RwLock<LeafState>,
 }
 
 /// What a leaf's latch guards.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct LeafState {
-    pub(crate) body: Body,
     /// How many times its fences have moved. Its lower one never does.
     pub(crate) turn: u32,
-    /// The newest capture for which its image is safe: taken, put aside, or not part of it.
-    pub(crate) epoch: u32,
+    /// Whether it was asked for since the cache last looked.
+    heat: AtomicBool,
     /// Whether it differs from the page at `ptr`.
     pub(crate) dirty: bool,
     /// Whether it was changed since it was last copied to be written.
     pub(crate) touched: bool,
     /// Whether a capture has taken it and is not over.
     pub(crate) pending: bool,
+    pub(crate) body: Body,
+    /// The newest capture for which its image is safe: taken, put aside, or not part of it.
+    pub(crate) epoch: u32,
     /// The newest version that was ever in it, also while it is not resident.
     pub(crate) lsn: Lsn,
     /// Where it lies on disk as far as this tree is concerned.
@@ -58,6 +62,7 @@ pub(crate) enum Body {
 /// A leaf in memory, with those of its long values that are not on disk yet or were not taken off
 /// memory since.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Content {
     pub(crate) leaf: Leaf,
     /// By the numbers in [`Held::Memory`].
@@ -87,6 +92,7 @@ impl LeafSlot {
         LeafSlot::holding(LeafState {
             body: Body::Resident(content),
             turn: 0,
+            heat: AtomicBool::new(true),
             epoch,
             dirty: true,
             touched: true,
@@ -102,6 +108,7 @@ impl LeafSlot {
         LeafSlot::holding(LeafState {
             body: Body::OnDisk,
             turn: 0,
+            heat: AtomicBool::new(true),
             epoch: 0,
             dirty: false,
             touched: false,
@@ -117,6 +124,7 @@ impl LeafSlot {
         LeafSlot::holding(LeafState {
             body: Body::Gone,
             turn: 0,
+            heat: AtomicBool::new(true),
             epoch: 0,
             dirty: false,
             touched: false,
@@ -128,7 +136,7 @@ impl LeafSlot {
     }
 
     fn holding(state: LeafState) -> LeafSlot {
-        LeafSlot { heat: AtomicBool::new(true), left: AtomicU32::new(0), latch: RwLock::new(state) }
+        LeafSlot { latch: RwLock::new(state), left: AtomicU32::new(0) }
     }
 
     #[inline]
@@ -146,17 +154,9 @@ impl LeafSlot {
         self.latch.try_write().ok()
     }
 
-    /// Notes that it was asked for. Writes only if that is news, so that readers share the line.
-    #[inline]
-    pub(crate) fn warm(&self) {
-        if !self.heat.load(Relaxed) {
-            self.heat.store(true, Relaxed);
-        }
-    }
-
     /// Whether it was asked for since the last time this was called.
     pub(crate) fn take_heat(&self) -> bool {
-        self.heat.swap(false, Relaxed)
+        self.read().heat.swap(false, Relaxed)
     }
 
     /// Notes that it leaves memory at `moment`.
@@ -171,6 +171,14 @@ impl LeafSlot {
 }
 
 impl LeafState {
+    /// Notes that it was asked for. Writes only if that is news, so that readers share the line.
+    #[inline]
+    pub(crate) fn warm(&self) {
+        if !self.heat.load(Relaxed) {
+            self.heat.store(true, Relaxed);
+        }
+    }
+
     /// What is in it, if its fences are what the way here said.
     #[inline]
     pub(crate) fn content(&self, turn: u32) -> Result<&Content, Step> {
@@ -294,7 +302,7 @@ impl Content {
 #[derive(Debug)]
 pub(crate) struct InnerSlot {
     heat: AtomicBool,
-    /// When it last left memory, in a count that the cache keeps; 0 for never.
+    /// As that of a leaf.
     left: AtomicU32,
     /// `None` while it is on disk.
     pub(crate) node: ArcSwapOption<Inner>,

@@ -40,7 +40,9 @@ pub(super) fn tree(page: usize, mode: Durability) -> Tree {
 
 /// Every version ever written, newest of a key first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model(BTreeMap<(KeyspaceId, Vec<u8>, Reverse<Lsn>), Option<Vec<u8>>>);
+pub(super) struct Model(BTreeMap<Place, Option<Vec<u8>>>);
+
+type Place = (KeyspaceId, Vec<u8>, Reverse<Lsn>);
 
 impl Model {
     pub(super) fn write(&mut self, of: KeyspaceId, key: &[u8], at: Lsn, value: Option<&[u8]>) {

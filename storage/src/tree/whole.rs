@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Attempt, Keyspace, Pause, Tree,
     keyspace::{Roots, empty_root},
+    node::Child,
     slot::{InnerSlot, LeafSlot},
 };
 use crate::{Error, KeyspaceId, Lsn, Retention, record::Op};
@@ -66,12 +67,35 @@ impl Tree {
             Change::Drop => {
                 keyspace.replace_roots(|roots| roots.dropped = true);
                 all.retain(|known| known.id() != keyspace.id());
-                let mut dropped = self.dropped();
-                dropped.retain(|(since, _)| *since > self.tail.last_written());
-                dropped.push((version, keyspace.clone()));
+                self.dropped().push((version, keyspace.clone()));
             }
         }
         self.keyspaces.store(Arc::new(all));
+    }
+
+    /// Gives up roots that nobody can read any more: what counts since came at or below the floor.
+    /// The caller holds the structure mutex.
+    pub(super) fn retire(&self) {
+        let mut retired = Vec::new();
+        for keyspace in self.keyspaces().iter() {
+            let older = &keyspace.roots().older;
+            if older.is_empty() {
+                continue;
+            }
+            let floor = self.keep(keyspace).floor;
+            keyspace.retire(floor, &mut retired);
+        }
+        let floor = self.snapshots.floor(&self.tail);
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            self.dropped().drain(..).partition(|(version, _)| *version <= floor);
+        *self.dropped() = kept;
+        for (_, keyspace) in gone {
+            keyspace.retire_all(&mut retired);
+        }
+        // Without files there are no places to be had back.
+        if self.born.is_some() {
+            self.put_back_retired(retired.into_iter().map(|root| Child::Inner(root, 0)).collect());
+        }
     }
 
     /// Applies what history says of a keyspace or of the database as a whole, unless it has been.

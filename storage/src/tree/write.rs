@@ -13,7 +13,8 @@ use crate::{
 };
 
 impl Tree {
-    /// Gives `key` a value, until `deadline` (Unix ms) if there is one. It is assigned, not durable.
+    /// Gives `key` a value, until `deadline` (Unix ms) if there is one. It is assigned, and not
+    /// durable.
     ///
     /// # Errors
     /// [`super::Pause`]; nothing happened then.
@@ -67,8 +68,8 @@ impl Tree {
         write: &Write<'_>,
     ) -> Result<Lsn, Step> {
         let mut state = arrival.slot.write();
+        state.warm();
         let content = state.content_mut(arrival.turn)?;
-        arrival.slot.warm();
         let need = write.size(&content.leaf, self.sizes.inline);
         let fits = content.leaf.fits(1, need)
             || self.make_room(to, content, need + Slot::SIZE) && content.leaf.fits(1, need);

@@ -4,3 +4,4 @@ mod ports;
 mod process;
 mod raft;
 mod signals;
+mod tree;

@@ -176,6 +176,11 @@ const CROSSINGS: &[Crossing] = &[
         ],
         reason: "each function is a planted leak that the determinism check must catch",
     },
+    Crossing {
+        path: "storage/examples/tree_cost.rs",
+        names: &["std::env", "std::fs", "std::thread", "clippy::disallowed_methods"],
+        reason: "it measures CPU time, on one thread and on two",
+    },
     Crossing { path: "fuzz/", names: &[], reason: "no actor runs there; a workspace of its own" },
 ];
 

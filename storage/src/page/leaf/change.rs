@@ -128,17 +128,32 @@ impl Leaf {
         if goes == 0 && self.dead == 0 {
             return false;
         }
-        let (lower, upper) = (self.lower_fence(), self.upper_fence());
-        let size = size.max(self.used());
         let appended = if goes == 0 { self.appended } else { 0 };
-        *self = self.rebuilt(lower, upper, 0..self.count(), size, |at, entry| {
-            if !keeps[at] {
-                dropped(&entry);
+        let mut new =
+            Leaf::new(self.keyspace, self.lower_fence(), self.upper_fence(), size.max(self.used()));
+        for (at, keep) in keeps.into_iter().enumerate() {
+            match keep {
+                true => new.append_from(self, at),
+                false => dropped(&self.entry(at)),
             }
-            keeps[at].then_some(entry)
-        });
-        self.appended = appended;
+        }
+        (new.lsn, new.appended) = (self.lsn, appended);
+        *self = new;
         true
+    }
+
+    /// Appends the entry of a leaf with the same prefix as it stands. There is room for it.
+    fn append_from(&mut self, from: &Leaf, at: usize) {
+        let slot = from.slot(at);
+        let start = from.bytes.len() - slot.back as usize;
+        let size = Entry::size_of(&from.bytes[start..]);
+        self.heap += size as u32;
+        let to = self.bytes.len() - self.heap as usize;
+        self.bytes[to..to + size].copy_from_slice(&from.bytes[start..start + size]);
+        let slot = Slot { back: self.heap, ..slot };
+        let place = PAGE_HEAD + self.count() * Slot::SIZE;
+        self.bytes[place..place + Slot::SIZE].copy_from_slice(&slot.encode());
+        self.count += 1;
     }
 
     /// Which entries [`Leaf::prune`] keeps.
@@ -217,8 +232,7 @@ impl Leaf {
             middle += 1;
         }
         let middle = middle.clamp(1, self.count() - 1);
-        let is_border =
-            |at: usize| at > 0 && at < self.count() && self.suffix(at - 1) != self.suffix(at);
+        let is_border = |at: usize| at > 0 && at < self.count() && !self.is_same_key(at);
         (0..self.count())
             .flat_map(|away| [middle.wrapping_sub(away), middle + away])
             .find(|at| is_border(*at))
@@ -236,14 +250,20 @@ impl Leaf {
         right
     }
 
-    /// This leaf and its right neighbour in one, of `size` bytes or as many as it needs.
-    pub fn merged(&self, right: &Leaf, size: usize) -> Leaf {
+    /// This leaf and its right neighbour in one, of `size` bytes or as many as it needs. The entries
+    /// of the right one are what `change` makes of them.
+    pub fn merged<'a>(
+        &'a self,
+        right: &'a Leaf,
+        size: usize,
+        change: impl Fn(Entry<'a>) -> Entry<'a>,
+    ) -> Leaf {
         let (lower, upper) = (self.lower_fence(), right.upper_fence());
         debug_assert_eq!(self.upper_fence(), Some(right.lower_fence()), "not neighbours");
         debug_assert!(prefix_between(lower, upper) <= self.prefix_len().min(right.prefix_len()));
         let all = self.count();
         let mut new = self.rebuilt(lower, upper, 0..all, size, |_, entry| Some(entry));
-        new.take_from(right, 0..right.count(), &mut |_, entry| Some(entry));
+        new.take_from(right, 0..right.count(), &mut |_, entry| Some(change(entry)));
         new
     }
 }

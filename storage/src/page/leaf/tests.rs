@@ -55,7 +55,10 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_leaf_is_a_sorted_map(model in model(), probes in prop::collection::vec((key(), 0_u64..21), 8)) {
+    fn a_leaf_is_a_sorted_map(
+        model in model(),
+        probes in prop::collection::vec((key(), 0_u64..21), 8),
+    ) {
         for (lower, upper) in
             [(Fence::FIRST, None), (Fence::before(b"k"), Some(Fence::before(b"l")))]
         {
@@ -82,7 +85,10 @@ proptest! {
     }
 
     #[test]
-    fn any_split_and_the_merge_behind_it_keep_everything(model in model(), at in any::<prop::sample::Index>()) {
+    fn any_split_and_the_merge_behind_it_keep_everything(
+        model in model(),
+        at in any::<prop::sample::Index>(),
+    ) {
         prop_assume!(model.len() > 1);
         let whole = fill(&model, Fence::before(b"k"), Some(Fence::before(b"l")));
         let chosen = 1 + at.index(model.len() - 1);
@@ -90,7 +96,9 @@ proptest! {
             let mut left = whole.clone();
             let before = model.keys().nth(at - 1).expect("it is there").clone();
             let behind = model.keys().nth(at).expect("it is there").clone();
-            let place = |(key, version): &(Vec<u8>, Reverse<u64>)| Fence { key, version: Lsn(version.0) }.to_buf();
+            let place = |(key, version): &(Vec<u8>, Reverse<u64>)| {
+                Fence { key, version: Lsn(version.0) }.to_buf()
+            };
             let (before, behind): (FenceBuf, FenceBuf) = (place(&before), place(&behind));
             let fence = behind.get().shortest_after(before.get());
             let right = left.split(at, fence, SIZE);
@@ -101,14 +109,18 @@ proptest! {
             prop_assert_eq!(both.len(), at);
             both.extend(contents(&right));
             prop_assert_eq!(&both, &model);
-            let merged = left.merged(&right, SIZE);
+            let merged = left.merged(&right, SIZE, |entry| entry);
             prop_assert!(merged.is_sane());
             prop_assert_eq!(contents(&merged), both);
         }
     }
 
     #[test]
-    fn pruning_changes_no_read_at_or_above_the_floor(model in model(), floor in 0_u64..21, last in 0_u32..4) {
+    fn pruning_changes_no_read_at_or_above_the_floor(
+        model in model(),
+        floor in 0_u64..21,
+        last in 0_u32..4,
+    ) {
         let mut leaf = fill(&model, Fence::FIRST, None);
         let mut dropped = 0;
         leaf.prune(Lsn(floor), last, SIZE, &mut |_| dropped += 1);
@@ -121,19 +133,27 @@ proptest! {
         };
         for (key, _) in model.keys() {
             for at in floor..21 {
-                prop_assert_eq!(read(&pruned, key, at), read(&model, key, at), "{:?} at {}", key, at);
+                let (now, before) = (read(&pruned, key, at), read(&model, key, at));
+                prop_assert_eq!(now, before, "{:?} at {}", key, at);
             }
-            let of_key = |of: &Model| of.keys().filter(|k| k.0 == *key).cloned().collect::<Vec<_>>();
+            let of_key =
+                |of: &Model| of.keys().filter(|k| k.0 == *key).cloned().collect::<Vec<_>>();
             let (kept, all) = (of_key(&pruned), of_key(&model));
             prop_assert_eq!(&kept[..], &all[..kept.len()], "a newest part without a gap");
             let wanted = all.len().min(last as usize);
-            let tombstone = wanted > 0 && model[&all[wanted - 1]].is_none() && all[wanted - 1].1.0 <= floor;
+            let tombstone = wanted > 0
+                && model[&all[wanted - 1]].is_none()
+                && all[wanted - 1].1.0 <= floor;
             prop_assert!(kept.len() + usize::from(tombstone) >= wanted);
         }
     }
 
     #[test]
-    fn no_damage_makes_a_leaf_panic(model in model(), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+    fn no_damage_makes_a_leaf_panic(
+        model in model(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u8,
+    ) {
         let mut image = fill(&model, Fence::before(b"k"), Some(Fence::before(b"l"))).encode();
         let at = at.index(image.len());
         image[at] ^= 1 << bit;

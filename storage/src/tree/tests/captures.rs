@@ -6,6 +6,7 @@ use super::{
     disk::{Disk, reopen},
     *,
 };
+use crate::page::PagePtr;
 
 const PAGE: usize = 512;
 
@@ -13,6 +14,8 @@ const PAGE: usize = 512;
 enum Act {
     Put(u8, usize),
     Delete(u8),
+    /// Deletes many in a row.
+    Sweep(u8, u8),
     Read(u8),
     Begin,
     /// Writes so many nodes of the capture.
@@ -20,6 +23,9 @@ enum Act {
     Finish,
     Abandon,
     Evict,
+    /// Writes single leaves.
+    Clean,
+    Merge,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -33,6 +39,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Finish),
         1 => Just(Act::Abandon),
         2 => Just(Act::Evict),
+        1 => Just(Act::Clean),
+        1 => Just(Act::Merge),
+        1 => (any::<u8>(), 10..40_u8).prop_map(|(first, count)| Act::Sweep(first, count)),
     ]
 }
 
@@ -45,15 +54,28 @@ struct World {
     model: Model,
     disk: Disk,
     capture: Option<Capture>,
-    /// Pages when the capture began, by count, to be had again if it is abandoned.
-    written: Vec<Lsn>,
+    /// Nodes in memory that the cache would know of.
+    watched: Vec<Resident>,
+    /// Places that the cleaner has given up.
+    released: Vec<PagePtr>,
+    /// Those of them that the capture which is going on does not refer to.
+    freeable: Vec<PagePtr>,
 }
 
 impl World {
     fn new() -> World {
         let tree = Arc::new(tree(PAGE, Durability::Buffered));
+        tree.tail().durable(tree.tail().assigned());
         let (model, disk) = (Model::default(), Disk::default());
-        World { tree, model, disk, capture: None, written: Vec::new() }
+        World {
+            tree,
+            model,
+            disk,
+            capture: None,
+            watched: Vec::new(),
+            released: Vec::new(),
+            freeable: Vec::new(),
+        }
     }
 
     fn write(&mut self, key: &[u8], value: Option<&[u8]>) {
@@ -93,6 +115,7 @@ impl World {
                 }
             }
             Act::Begin if self.capture.is_none() => {
+                self.freeable.append(&mut self.released);
                 self.capture = Some(Capture::begin(&self.tree));
             }
             Act::Step(count) => {
@@ -105,18 +128,38 @@ impl World {
                 while self.disk.step(&mut capture) {}
                 let at = capture.version();
                 let catalogue = self.disk.finish(capture);
+                self.disk.free(&std::mem::take(&mut self.freeable));
                 self.compare(at, &catalogue);
-                self.written.push(at);
             }
             Act::Abandon => drop(self.capture.take()),
             Act::Evict => {
                 let mut all = std::mem::take(&mut self.disk.loaded);
+                all.append(&mut self.watched);
                 all.extend(self.tree.take_born());
                 // Children come before their parents if it is done often enough.
                 for _ in 0..4 {
-                    all.retain(|node| !matches!(node.evict(), super::super::Evicted::Yes(_)));
+                    all.retain(|node| !matches!(self.tree.evict(node), Evicted::Yes(_)));
                 }
-                self.disk.loaded = all;
+                self.watched = all;
+            }
+            Act::Clean => {
+                self.watched.extend(self.tree.take_born());
+                self.watched.append(&mut self.disk.loaded);
+                for node in &self.watched {
+                    if let Some(mut leaf) = self.tree.clean(node) {
+                        let ptr = self.disk.write_page(&mut leaf);
+                        // What a capture may refer to stays until it is over.
+                        self.released.extend(leaf.saved(ptr));
+                    }
+                }
+            }
+            Act::Merge => {
+                self.tree.merge_small();
+            }
+            Act::Sweep(first, count) => {
+                for n in *first..first.saturating_add(*count) {
+                    self.write(&key(n), None);
+                }
             }
             Act::Begin => {}
         }
@@ -124,6 +167,7 @@ impl World {
 
     /// What was captured is the model at that version, whatever has been written since.
     fn compare(&mut self, at: Lsn, catalogue: &[Catalogued]) {
+        let mine = std::mem::take(&mut self.disk.loaded);
         let reopened = reopen(PAGE, at, catalogue);
         assert_eq!(reopened.tail().assigned(), at);
         for keyspace in reopened.keyspaces().iter() {
@@ -144,7 +188,7 @@ impl World {
                 assert_eq!(found.map(|found| found.version), expected);
             }
         }
-        self.disk.loaded.clear();
+        self.disk.loaded = mine;
     }
 }
 
@@ -213,12 +257,78 @@ fn what_is_clean_leaves_memory_and_comes_back() {
     let mut world = World::new();
     (0..=255).for_each(|n| world.act(&Act::Put(n, 30)));
     let nodes = world.tree.take_born();
-    assert!(nodes.iter().all(|node| node.evict() != super::super::Evicted::Gone));
-    assert!(nodes.iter().all(|node| !matches!(node.evict(), super::super::Evicted::Yes(_))));
+    let evicted = nodes.iter().map(|node| world.tree.evict(node)).collect::<Vec<_>>();
+    assert!(evicted.iter().all(|evicted| matches!(evicted, Evicted::Dirty | Evicted::Busy)));
     world.act(&Act::Begin);
     world.act(&Act::Finish);
     world.disk.loaded = nodes;
     world.act(&Act::Evict);
     (0..=255).for_each(|n| world.act(&Act::Read(n)));
     assert!(!world.disk.loaded.is_empty());
+}
+
+impl World {
+    /// A whole checkpoint, with everything that fell out of use.
+    fn checkpoint(&mut self) {
+        let mut capture = Capture::begin(&self.tree);
+        while self.disk.step(&mut capture) {}
+        self.disk.resolve(|| capture.retire()).expect("every page is there");
+        let at = capture.version();
+        let catalogue = self.disk.finish(capture);
+        self.compare(at, &catalogue);
+    }
+
+    fn evict_all(&mut self) {
+        self.act(&Act::Evict);
+        self.act(&Act::Evict);
+    }
+}
+
+#[test]
+fn what_has_been_emptied_is_merged_and_its_places_come_back() {
+    let mut world = World::new();
+    (0..=255).for_each(|n| world.act(&Act::Put(n, 30)));
+    world.checkpoint();
+    let full = world.disk.pages();
+    let newest = world.tree.keyspace(NEWEST_ONLY).expect("it is there");
+    let (leaves, levels) = audit(&newest);
+    assert!(leaves > 8 && levels > 1, "{leaves} leaves, {levels} levels");
+    (0..250).for_each(|n| world.act(&Act::Delete(n)));
+    // Leaves are pruned when they are written.
+    world.checkpoint();
+    assert!(world.tree.merge_small() > 0);
+    while world.tree.merge_small() > 0 {}
+    world.checkpoint();
+    assert_eq!(audit(&newest), (1, 1), "a root and a leaf are left");
+    assert!(world.disk.pages() < full, "{} of {full} pages", world.disk.pages());
+    (0..=255).for_each(|n| world.act(&Act::Read(n)));
+}
+
+#[test]
+fn the_places_of_a_cleared_tree_come_back_when_nobody_can_read_it() {
+    let mut world = World::new();
+    world.checkpoint();
+    let empty = world.disk.pages();
+    (0..=255).for_each(|n| world.act(&Act::Put(n, 30)));
+    world.checkpoint();
+    world.evict_all();
+    let snapshot = world.tree.snapshot();
+    for id in [NEWEST_ONLY, LAST_3] {
+        world.tree.commit(&[], &[Op::Clear(id)]).expect("no checks");
+    }
+    let last = world.tree.commit(&[], &[Op::Drop(ALL)]).expect("it is there");
+    world.tree.tail().durable(last);
+    world.model = Model::default();
+    let mut capture = Capture::begin(&world.tree);
+    while world.disk.step(&mut capture) {}
+    let roots: Vec<_> = capture.catalogue().iter().map(|of| of.roots.len()).collect();
+    assert_eq!(roots, [2, 2], "the snapshot sees what was there before");
+    world.disk.resolve(|| capture.retire()).expect("every page is there");
+    world.disk.finish(capture);
+    drop(snapshot);
+    let mut capture = Capture::begin(&world.tree);
+    while world.disk.step(&mut capture) {}
+    world.disk.resolve(|| capture.retire()).expect("every page is there");
+    world.disk.finish(capture);
+    assert_eq!(world.disk.pages(), empty - 2, "a root and a leaf of each that is left");
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     journal::DatabaseId,
     page::{PagePtr, UNIT, ValuePointer, open, seal},
-    tree::Resident,
+    tree::{Outgoing, Resident},
 };
 
 const DATABASE: DatabaseId = DatabaseId(5);
@@ -41,18 +41,18 @@ impl Disk {
     /// Writes the next node of a capture; whether there was one.
     pub(super) fn step(&mut self, capture: &mut Capture) -> bool {
         let Some(mut dirty) = capture.next() else { return false };
-        let longs: Vec<_> = dirty
-            .long_values()
-            .iter()
-            .map(|long| (long.number, dirty.key_of(long), long.bytes.to_vec()))
-            .collect();
-        for (number, key, value) in longs {
-            let at = self.keep(&key, &value);
-            dirty.place(number, at);
-        }
-        let ptr = self.write(dirty.image());
+        let ptr = self.write_page(&mut dirty);
         dirty.saved(ptr);
         true
+    }
+
+    /// Writes a node, its long values first.
+    pub(super) fn write_page(&mut self, page: &mut Outgoing) -> PagePtr {
+        for long in page.long_values() {
+            let at = self.keep(&long.key, &long.bytes);
+            page.place(long.number, at);
+        }
+        self.write(page.image())
     }
 
     /// Frees places, each of which was in use.

@@ -53,7 +53,10 @@ proptest! {
     })]
 
     #[test]
-    fn replaying_the_journal_gives_the_same_tree(script in script(), cut in any::<prop::sample::Index>()) {
+    fn replaying_the_journal_gives_the_same_tree(
+        script in script(),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let (origin, mut model) = (tree(PAGE, Durability::Buffered), Model::default());
         let first = origin.tail().assigned().next();
         let mut records = Records::new();
@@ -66,7 +69,8 @@ proptest! {
             history.extend(ops.map(|op| (first.plus(at as u64), op)));
         }
         let place = |op: &Op<'_>| match *op {
-            Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => (keyspace, key.to_vec()),
+            Op::Put { keyspace, key, .. } => (keyspace, key.to_vec()),
+            Op::Delete { keyspace, key } => (keyspace, key.to_vec()),
             _ => unreachable!("the script writes keys only"),
         };
         let copy = tree(PAGE, Durability::Buffered);
@@ -84,7 +88,12 @@ proptest! {
     }
 
     #[test]
-    fn what_is_taken_back_never_was(before in script(), drained in script(), waiting in script(), after in script()) {
+    fn what_is_taken_back_never_was(
+        before in script(),
+        drained in script(),
+        waiting in script(),
+        after in script(),
+    ) {
         let (tree, mut model) = (tree(PAGE, Durability::Buffered), Model::default());
         let mut records = Records::new();
         run(&tree, &mut model, &before);
