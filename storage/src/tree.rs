@@ -17,6 +17,7 @@ mod node;
 mod outgoing;
 mod read;
 mod replay;
+mod repoint;
 mod slot;
 mod split;
 #[cfg(test)]

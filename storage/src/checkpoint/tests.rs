@@ -237,3 +237,38 @@ fn a_hold_keeps_its_pages_until_it_is_let_go() {
         assert!(pager.space.counts().2 > free, "what only the hold used is free");
     });
 }
+
+#[test]
+fn segments_are_collected_and_nothing_is_lost_by_it() {
+    in_sim(11, |cx| async move {
+        let (mut model, mut chance) = (Model::default(), Chance(11));
+        let mut trial = Trial::open(cx).await.expect("a disk that works");
+        let (mut collected, mut moved, mut removed) = (0, 0, 0);
+        for round in 0..40 {
+            for _ in 0..60 {
+                trial.commit(&mut model, chance.change(60)).await.expect("there is room");
+            }
+            if let Some(done) =
+                crate::vlog::collect(&trial.engine, &mut trial.values).await.expect("it is whole")
+            {
+                collected += 1;
+                moved += done.moved;
+            }
+            if round % 3 == 0 {
+                trial.compare(&model, round * 50).await.expect("it is whole");
+            }
+            let done = trial.checkpoint(&mut model).await.expect("there is room");
+            removed += done.segments_removed;
+            if round % 10 == 9 {
+                drop(trial);
+                trial = Trial::open(cx).await.expect("a disk that works");
+                trial.recovered(&mut model);
+                trial.compare(&model, round * 40).await.expect("it is whole");
+            }
+        }
+        assert!(collected > 2 && moved > 20 && removed > 2, "{collected} {moved} {removed}");
+        let there = trial.engine.values().list().await.expect("a disk that works");
+        let (bytes, dead) = trial.engine.segments().totals();
+        assert!(dead < bytes, "{dead} of {bytes} in {there:?}");
+    });
+}
