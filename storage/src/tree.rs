@@ -21,6 +21,7 @@ mod slot;
 mod split;
 #[cfg(test)]
 mod tests;
+mod values;
 mod whole;
 mod write;
 
