@@ -14,15 +14,20 @@ use crate::{Durability, Error, Lsn, journal::Records, tree::Pause};
 /// The end of history: what has been given a version, and how far it is safe.
 ///
 /// Invariant: `durable <= written <= assigned`.
+///
+/// What every commit changes shares one cache line: between two threads one line goes to and fro.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Tail {
-    mode: Durability,
-    batch_bytes: usize,
     open: Mutex<Open>,
     assigned: AtomicU64,
     written: AtomicU64,
     durable: AtomicU64,
+    mode: Durability,
+    batch_bytes: usize,
 }
+
+const _: () = assert!(size_of::<Mutex<Open>>() + size_of::<AtomicU64>() <= 64);
 
 #[derive(Debug)]
 struct Open {
@@ -32,8 +37,10 @@ struct Open {
     epoch: u32,
     /// Whether the last of them is still going on.
     capturing: bool,
+    /// Whether writers have to wait until there is room in memory.
+    is_held: bool,
     /// Why no more versions are given.
-    closed: Option<Error>,
+    closed: Option<Box<Error>>,
 }
 
 /// What a commit was given.
@@ -49,7 +56,13 @@ pub(crate) struct Ticket {
 impl Tail {
     /// The tail behind `last`, which is durable. `batch_bytes` of records may wait at most.
     pub(crate) fn new(mode: Durability, batch_bytes: u32, last: Lsn) -> Tail {
-        let open = Open { records: Records::new(), epoch: 0, capturing: false, closed: None };
+        let open = Open {
+            records: Records::new(),
+            epoch: 0,
+            capturing: false,
+            is_held: false,
+            closed: None,
+        };
         Tail {
             mode,
             batch_bytes: batch_bytes as usize,
@@ -125,7 +138,12 @@ impl Tail {
 
     /// Gives no more versions until [`Tail::reopen`]: whoever asks is told `why`.
     pub fn close(&self, why: Error) {
-        self.open().closed = Some(why);
+        self.open().closed = Some(Box::new(why));
+    }
+
+    /// Has writers wait, or lets them go on: memory is full of what is not on disk yet, or no more.
+    pub fn hold(&self, hold: bool) {
+        self.open().is_held = hold;
     }
 
     /// Gives versions again.
@@ -162,9 +180,9 @@ impl Tail {
     pub(crate) fn next(&self) -> Result<Next<'_>, Pause> {
         let open = self.open();
         if let Some(why) = &open.closed {
-            return Err(Pause::Failed(why.clone()));
+            return Err(Pause::Failed(Error::clone(why)));
         }
-        if open.records.len() >= self.batch_bytes {
+        if open.is_held || open.records.len() >= self.batch_bytes {
             return Err(Pause::Room);
         }
         Ok(Next { tail: self, open })
@@ -245,6 +263,9 @@ mod tests {
         assert!(matches!(tail.next(), Err(Pause::Room)));
         tail.drain(&mut Records::new());
         assert_eq!(assign(&tail, b""), Lsn(6));
+        tail.hold(true);
+        assert!(matches!(tail.next(), Err(Pause::Room)));
+        tail.hold(false);
         tail.close(Error::Closed);
         assert!(matches!(tail.next(), Err(Pause::Failed(Error::Closed))));
         let mut waiting = Records::new();

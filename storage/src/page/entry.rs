@@ -80,6 +80,12 @@ impl<'a> Entry<'a> {
         flags & HAS_DEADLINE != 0
     }
 
+    /// Whether an entry that begins with `flags` is a tombstone.
+    #[inline]
+    pub(super) fn is_tombstone(flags: u8) -> bool {
+        flags & KIND == 1
+    }
+
     /// Bytes of the entry that `bytes` begin with.
     ///
     /// # Panics

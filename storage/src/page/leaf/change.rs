@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::Leaf;
 use crate::{
     Lsn,
-    page::{Entry, Fence, Held, NEWEST, PAGE_HEAD, Slot, fence::prefix_between},
+    page::{
+        Entry, Fence, NEWEST, PAGE_HEAD, Slot, VALUE_POINTER, ValuePointer, fence::prefix_between,
+    },
 };
 
 impl Leaf {
@@ -42,6 +44,13 @@ impl Leaf {
         let (from, to) = (PAGE_HEAD + at * Slot::SIZE, PAGE_HEAD + self.count() * Slot::SIZE);
         self.bytes.copy_within(from + Slot::SIZE..to, from);
         self.count -= 1;
+    }
+
+    /// Has the entry at `at`, which holds a pointer, point elsewhere.
+    pub fn repoint(&mut self, at: usize, to: ValuePointer) {
+        let start = self.bytes.len() - self.slot(at).back as usize;
+        let end = start + Entry::size_of(&self.bytes[start..]);
+        self.bytes[end - VALUE_POINTER..end].copy_from_slice(&to.encode());
     }
 
     /// Opens the gap until the image has `size` bytes. No slot changes: they count from the end.
@@ -161,9 +170,8 @@ impl Leaf {
         let mut keeps = vec![true; self.count()];
         let mut start = 0;
         while start < self.count() {
-            let first = self.place(self.slot(start).back);
             let mut end = start + 1;
-            while end < self.count() && self.suffix(end) == first.key {
+            while end < self.count() && self.is_same_key(end) {
                 end += 1;
             }
             self.keeps_of(start..end, floor, last, &mut keeps);
@@ -175,6 +183,10 @@ impl Leaf {
     /// As [`Leaf::keeps`], for the versions of one key.
     fn keeps_of(&self, chain: Range<usize>, floor: Lsn, last: u32, keeps: &mut [bool]) {
         let (start, end) = (chain.start, chain.end);
+        // Of most keys there is one version, and it is none that could go.
+        if end - start == 1 && !self.is_tombstone(start) {
+            return;
+        }
         // The newest at or below the floor is what the floor sees; it stays, what is older goes.
         let seen = chain.clone().find(|at| self.version(*at) <= floor);
         let mut kept = match seen {
@@ -183,13 +195,15 @@ impl Leaf {
         };
         let oldest = kept - 1;
         let goes_on = end == self.count() && self.goes_on(end - 1);
-        if self.version(oldest) <= floor
-            && matches!(self.entry(oldest).held, Held::Tombstone)
-            && !goes_on
-        {
+        if self.version(oldest) <= floor && self.is_tombstone(oldest) && !goes_on {
             kept = oldest;
         }
         keeps[kept..end].fill(false);
+    }
+
+    fn is_tombstone(&self, at: usize) -> bool {
+        let back = self.slot(at).back as usize;
+        Entry::is_tombstone(self.bytes[self.bytes.len() - back])
     }
 
     /// Whether the versions of the key at `at`, the last here, go on in the next leaf.
@@ -250,8 +264,8 @@ impl Leaf {
         right
     }
 
-    /// This leaf and its right neighbour in one, of `size` bytes or as many as it needs. The entries
-    /// of the right one are what `change` makes of them.
+    /// This leaf and its right neighbour in one, of `size` bytes or as many as it needs. Entries of
+    /// the right one are what `change` makes of them.
     pub fn merged<'a>(
         &'a self,
         right: &'a Leaf,
