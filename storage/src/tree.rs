@@ -17,7 +17,6 @@ mod node;
 mod outgoing;
 mod read;
 mod replay;
-mod repoint;
 mod slot;
 mod split;
 #[cfg(test)]

@@ -3,14 +3,16 @@
 //! Nothing is logged. The pages of both generations go on referring to the old segment, which stays
 //! until neither is left; the leaves in memory refer to the new one, and are dirty.
 
-use orloj_kernel::{DiskError, sometimes};
+use std::sync::Arc;
+
+use orloj_kernel::sometimes;
 
 use super::{Appender, Record, record_size};
 use crate::{
-    Error, KeyspaceId, Lsn,
+    Error, Lsn,
     engine::Engine,
     page::ValuePointer,
-    tree::{Attempt, Pause},
+    tree::{Attempt, Keyspace, Pause},
 };
 
 /// Bytes of values that are moved together.
@@ -29,7 +31,7 @@ pub struct Collected {
 
 /// A value that has moved, and the entry that is to be told.
 struct Move {
-    keyspace: KeyspaceId,
+    keyspace: Arc<Keyspace>,
     key: Vec<u8>,
     version: Lsn,
     from: ValuePointer,
@@ -54,14 +56,15 @@ pub async fn collect(engine: &Engine, values: &mut Appender) -> Result<Option<Co
     let (mut moves, mut waiting) = (Vec::new(), 0);
     while let Some((record, from)) = scan.next().await? {
         let Record { keyspace, version, key, .. } = record;
-        let tree = &engine.tree;
-        if !ask(engine, || tree.repoint(keyspace, key, version, from, None)).await? {
+        // One that was dropped needs its values no more.
+        let Ok(space) = engine.tree.keyspace(keyspace) else { continue };
+        if ask(engine, || engine.tree.pointer(&space, key, version)).await? != Some(from) {
             continue;
         }
         let to = values.append(&record).await?;
         engine.segments.grow(to.segment, values.end());
         waiting += record.value.len();
-        moves.push(Move { keyspace, key: key.to_vec(), version, from, to });
+        moves.push(Move { keyspace: space, key: key.to_vec(), version, from, to });
         if waiting >= BATCH {
             done.moved += tell(engine, values, std::mem::take(&mut moves)).await?;
             waiting = 0;
@@ -75,12 +78,11 @@ pub async fn collect(engine: &Engine, values: &mut Appender) -> Result<Option<Co
 
 /// Tells the entries of `moves` where their values lie now; how many still wanted to know.
 async fn tell(engine: &Engine, values: &mut Appender, moves: Vec<Move>) -> Result<u64, Error> {
-    let flushed: Result<(), DiskError> = values.flush().await;
-    flushed?;
+    values.flush().await?;
     let mut told = 0;
     for Move { keyspace, key, version, from, to } in moves {
         let tree = &engine.tree;
-        if ask(engine, || tree.repoint(keyspace, &key, version, from, Some(to))).await? {
+        if ask(engine, || tree.repoint(&keyspace, &key, version, from, to)).await? {
             told += 1;
         } else {
             engine.segments.die(to.segment, record_size(key.len(), to.len as usize) as u64);
@@ -89,7 +91,7 @@ async fn tell(engine: &Engine, values: &mut Appender, moves: Vec<Move>) -> Resul
     Ok(told)
 }
 
-async fn ask(engine: &Engine, ask: impl FnMut() -> Attempt<bool>) -> Result<bool, Error> {
+async fn ask<T>(engine: &Engine, ask: impl FnMut() -> Attempt<T>) -> Result<T, Error> {
     match engine.answer(ask).await {
         Ok(answer) => Ok(answer),
         Err(Pause::Failed(error)) => Err(error),
