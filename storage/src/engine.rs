@@ -167,25 +167,26 @@ impl Engine {
 
     /// Keeps what the newest generation consists of until the hold is let go: its pages, its value
     /// segments, and the journal behind it. `None` before the first checkpoint.
-    pub fn hold(&self) -> Option<Hold<'_>> {
+    pub fn hold(self: &Arc<Engine>) -> Option<Hold> {
         let roots = self.roots();
         let superblock = roots.newest?;
         let (number, units) = self.pager.space.hold();
         self.segments.hold();
-        Some(Hold { engine: self, superblock, number, units })
+        drop(roots);
+        Some(Hold { engine: self.clone(), superblock, number, units })
     }
 }
 
 /// A generation that stays, for a backup or an export.
 #[derive(Debug)]
-pub struct Hold<'a> {
-    engine: &'a Engine,
+pub struct Hold {
+    engine: Arc<Engine>,
     superblock: Superblock,
     number: u64,
     units: Bits,
 }
 
-impl Hold<'_> {
+impl Hold {
     /// Its superblock. The journal must be kept from the version after its own.
     pub fn superblock(&self) -> &Superblock {
         &self.superblock
@@ -197,7 +198,7 @@ impl Hold<'_> {
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Hold {
     fn drop(&mut self) {
         self.engine.pager.space.let_go(self.number);
         self.engine.segments.let_go();

@@ -38,7 +38,7 @@ const FIRST_SEGMENT: u64 = 4 << 20;
 /// An open database, and what belongs to one owner each.
 pub struct Opened {
     /// Everything that can be shared.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// The journal.
     pub log: Log,
     /// The writing end of the value log.
@@ -271,7 +271,7 @@ impl Files<'_> {
         base: Base,
         pager: Pager,
         next: u64,
-    ) -> Result<(Engine, Appender), Error> {
+    ) -> Result<(Arc<Engine>, Appender), Error> {
         let Base { block, catalogue } = base;
         let values = ValueLog::new(self.cx, self.dir, self.database);
         let there = values.list().await?;
@@ -292,7 +292,7 @@ impl Files<'_> {
             manifest: manifest.clone(),
             options: self.options.clone(),
         };
-        Ok((engine, appender))
+        Ok((engine.into(), appender))
     }
 }
 

@@ -37,6 +37,8 @@ struct Open {
     epoch: u32,
     /// Whether the last of them is still going on.
     capturing: bool,
+    /// Whether writers have to wait until there is room in memory.
+    is_held: bool,
     /// Why no more versions are given.
     closed: Option<Box<Error>>,
 }
@@ -54,7 +56,13 @@ pub(crate) struct Ticket {
 impl Tail {
     /// The tail behind `last`, which is durable. `batch_bytes` of records may wait at most.
     pub(crate) fn new(mode: Durability, batch_bytes: u32, last: Lsn) -> Tail {
-        let open = Open { records: Records::new(), epoch: 0, capturing: false, closed: None };
+        let open = Open {
+            records: Records::new(),
+            epoch: 0,
+            capturing: false,
+            is_held: false,
+            closed: None,
+        };
         Tail {
             mode,
             batch_bytes: batch_bytes as usize,
@@ -133,6 +141,11 @@ impl Tail {
         self.open().closed = Some(Box::new(why));
     }
 
+    /// Has writers wait, or lets them go on: memory is full of what is not on disk yet, or no more.
+    pub fn hold(&self, hold: bool) {
+        self.open().is_held = hold;
+    }
+
     /// Gives versions again.
     pub fn reopen(&self) {
         self.open().closed = None;
@@ -169,7 +182,7 @@ impl Tail {
         if let Some(why) = &open.closed {
             return Err(Pause::Failed(Error::clone(why)));
         }
-        if open.records.len() >= self.batch_bytes {
+        if open.is_held || open.records.len() >= self.batch_bytes {
             return Err(Pause::Room);
         }
         Ok(Next { tail: self, open })
@@ -250,6 +263,9 @@ mod tests {
         assert!(matches!(tail.next(), Err(Pause::Room)));
         tail.drain(&mut Records::new());
         assert_eq!(assign(&tail, b""), Lsn(6));
+        tail.hold(true);
+        assert!(matches!(tail.next(), Err(Pause::Room)));
+        tail.hold(false);
         tail.close(Error::Closed);
         assert!(matches!(tail.next(), Err(Pause::Failed(Error::Closed))));
         let mut waiting = Records::new();

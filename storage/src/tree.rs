@@ -22,6 +22,7 @@ mod slot;
 mod split;
 #[cfg(test)]
 mod tests;
+mod values;
 mod whole;
 mod write;
 

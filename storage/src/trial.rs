@@ -1,7 +1,7 @@
 //! A small database over the engine, for its tests: one writer that waits for everything, and a
 //! model that knows what any recovery may find.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use orloj_kernel::Context;
 
@@ -69,7 +69,7 @@ impl From<Error> for End {
 
 /// A database of a trial.
 pub(crate) struct Trial {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) log: Log,
     pub(crate) values: Appender,
     pub(crate) report: Report,

@@ -6,11 +6,13 @@
 
 mod append;
 mod format;
+mod gc;
 mod read;
 mod segments;
 
 pub use append::{Appender, LogEnd};
 pub use format::{RECORD_HEAD, Record, RecordFault, SegmentHead, decode, encode, record_size};
+pub use gc::{Collected, collect};
 pub use read::{Scan, ValueLog};
 pub use segments::{SegmentUse, Segments};
 

@@ -173,3 +173,102 @@ fn a_long_replay_makes_room_as_it_goes() {
         trial.compare(&model, 1500).await.expect("it is whole");
     });
 }
+
+#[test]
+fn the_places_of_a_dropped_keyspace_are_free_again() {
+    in_sim(9, |cx| async move {
+        let (mut model, mut chance) = (Model::default(), Chance(9));
+        let mut trial = Trial::open(cx).await.expect("a disk that works");
+        for _ in 0..300 {
+            trial.commit(&mut model, chance.change(2000)).await.expect("there is room");
+        }
+        trial.checkpoint(&mut model).await.expect("there is room");
+        let used = |trial: &Trial| trial.engine.pager().space.counts().1;
+        // Most of it is on disk only when it goes.
+        drop(trial);
+        let mut trial = Trial::open(cx).await.expect("a disk that works");
+        let before = used(&trial);
+        for keyspace in [crate::trial::NEWEST, crate::trial::ALL] {
+            let drop = [crate::record::Op::Drop(keyspace)];
+            trial.resolve(|| trial.engine.tree().commit(&[], &drop)).await.expect("it is there");
+        }
+        for _ in 0..5 {
+            trial.checkpoint(&mut model).await.expect("there is room");
+        }
+        assert!(before > 20 && used(&trial) < 8, "{before} units before, {} after", used(&trial));
+        let bytes = trial.engine.pager().shrink().await.expect("a disk that works");
+        assert!(bytes > 15 * UNIT as u64, "{bytes} bytes cut off");
+        drop(trial);
+        let trial = Trial::open(cx).await.expect("a disk that works");
+        assert!(trial.engine.tree().keyspaces().is_empty());
+    });
+}
+
+#[test]
+fn a_hold_keeps_its_pages_until_it_is_let_go() {
+    in_sim(10, |cx| async move {
+        let (mut model, mut chance) = (Model::default(), Chance(10));
+        let mut trial = Trial::open(cx).await.expect("a disk that works");
+        assert!(trial.engine.hold().is_none(), "there is no generation");
+        for _ in 0..100 {
+            trial.commit(&mut model, chance.change(300)).await.expect("there is room");
+        }
+        trial.checkpoint(&mut model).await.expect("there is room");
+        let hold = trial.engine.hold().expect("there is one");
+        let (block, units) = (*hold.superblock(), hold.units().clone());
+        for _ in 0..4 {
+            for _ in 0..100 {
+                trial.commit(&mut model, chance.change(300)).await.expect("there is room");
+            }
+            // As `Trial::checkpoint`, with the journal kept.
+            trial.flush(&mut model).await.expect("there is room");
+            let begun = Checkpoint::begin(&trial.engine);
+            begun.write(&mut trial.values).await.expect("there is room");
+        }
+        let pager = trial.engine.pager();
+        let read = crate::recover::read_generation(pager, &block).await;
+        let (catalogue, used) = read.expect("nothing was written over it");
+        assert_eq!(used, units);
+        for root in catalogue.keyspaces.iter().flat_map(|keyspace| &keyspace.roots) {
+            pager.read(root.1).await.expect("nothing was written over it");
+        }
+        let free = pager.space.counts().2;
+        drop(hold);
+        assert!(pager.space.counts().2 > free, "what only the hold used is free");
+    });
+}
+
+#[test]
+fn segments_are_collected_and_nothing_is_lost_by_it() {
+    in_sim(11, |cx| async move {
+        let (mut model, mut chance) = (Model::default(), Chance(11));
+        let mut trial = Trial::open(cx).await.expect("a disk that works");
+        let (mut collected, mut moved, mut removed) = (0, 0, 0);
+        for round in 0..40 {
+            for _ in 0..60 {
+                trial.commit(&mut model, chance.change(60)).await.expect("there is room");
+            }
+            if let Some(done) =
+                crate::vlog::collect(&trial.engine, &mut trial.values).await.expect("it is whole")
+            {
+                collected += 1;
+                moved += done.moved;
+            }
+            if round % 3 == 0 {
+                trial.compare(&model, round * 50).await.expect("it is whole");
+            }
+            let done = trial.checkpoint(&mut model).await.expect("there is room");
+            removed += done.segments_removed;
+            if round % 10 == 9 {
+                drop(trial);
+                trial = Trial::open(cx).await.expect("a disk that works");
+                trial.recovered(&mut model);
+                trial.compare(&model, round * 40).await.expect("it is whole");
+            }
+        }
+        assert!(collected > 2 && moved > 20 && removed > 2, "{collected} {moved} {removed}");
+        let there = trial.engine.values().list().await.expect("a disk that works");
+        let (bytes, dead) = trial.engine.segments().totals();
+        assert!(dead < bytes, "{dead} of {bytes} in {there:?}");
+    });
+}

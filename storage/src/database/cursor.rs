@@ -99,7 +99,6 @@ impl Cursor {
     ///
     /// # Errors
     /// [`Error::HistoryTrimmed`], [`Error::RolledBack`].
-    #[expect(clippy::should_implement_trait, reason = "what it lends ends with the next call")]
     pub async fn next(&mut self) -> Result<Option<Item<'_>>, Error> {
         self.wait_for(true).await?;
         Ok(self.taken(true))

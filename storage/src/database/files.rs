@@ -15,7 +15,7 @@ use crate::{
     checkpoint::{Checkpoint, Checkpointed},
     engine::Engine,
     tree::{LongValueMiss, Miss},
-    vlog::Appender,
+    vlog::{self, Appender},
     writer::{Round, Writer},
 };
 
@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The files of an open database.
 #[derive(Debug)]
 pub(super) struct Files {
-    pub(super) engine: Engine,
+    pub(super) engine: Arc<Engine>,
     pub(super) writer: Arc<Writer>,
     /// Everything in memory is dirty or in use: writers wait for a checkpoint.
     full: AtomicBool,
@@ -54,7 +54,7 @@ pub(super) enum Call {
 }
 
 impl Files {
-    pub(super) fn new(cx: Context, engine: Engine, writer: Arc<Writer>) -> Files {
+    pub(super) fn new(cx: Context, engine: Arc<Engine>, writer: Arc<Writer>) -> Files {
         let due = Due { began: cx.now(), ..Due::default() };
         Files { engine, writer, full: false.into(), due: Mutex::new(due) }
     }
@@ -78,7 +78,19 @@ impl Files {
     }
 
     pub(super) async fn value(&self, miss: &LongValueMiss) -> Result<Arc<[u8]>, Error> {
-        self.engine.value(miss.at, miss.keyspace, &miss.key, miss.version).await
+        let LongValueMiss { at, keyspace, key, version } = miss;
+        let engine = &self.engine;
+        let error = match engine.value(*at, *keyspace, key, *version).await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        // It may have moved since somebody was told where it is, and its segment may be gone.
+        let Ok(of) = engine.tree().keyspace(*keyspace) else { return Err(error) };
+        let now = engine.answer(|| engine.tree().pointer(&of, key, *version)).await;
+        match now {
+            Ok(Some(now)) if now != *at => engine.value(now, *keyspace, key, *version).await,
+            _ => Err(error),
+        }
     }
 
     /// A value that is in memory.
@@ -169,6 +181,16 @@ impl Files {
         // A segment that cannot be removed is tried again by the next one.
         let _ = self.writer.act(Round::Trim { keep: done.keep }).await;
         Ok(done)
+    }
+
+    /// Moves what is live out of the value segment that is most worth it, if one is.
+    pub(super) async fn collect(&self, values: &mut Appender) -> Result<(), Error> {
+        let done = vlog::collect(&self.engine, values).await;
+        match &done {
+            Err(error) if error.verdict() == Verdict::Halt => self.writer.halt(error.clone()),
+            _ => {}
+        }
+        done.map(|_| ())
     }
 
     /// Ends everything in order.

@@ -57,6 +57,9 @@ pub(super) async fn checkpoints(cx: Context, of: Weak<Shared>, mut values: Appen
         for reply in asked {
             reply.send(done.clone());
         }
+        if !has_failed && let Err(error) = files.collect(&mut values).await {
+            cx.trace("storage", format_args!("values: {error}"));
+        }
         drop(shared);
         if has_failed {
             cx.sleep(RETRY).await;

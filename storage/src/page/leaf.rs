@@ -11,7 +11,8 @@ mod tests;
 use std::{cmp::Ordering, ops::Range};
 
 use super::{
-    ENTRY_HEAD, Entry, Fence, PAGE_HEAD, PageHeader, PageType, Slot, UNIT, fence::prefix_between,
+    ENTRY_HEAD, Entry, Fence, Held, PAGE_HEAD, PageHeader, PageType, Slot, UNIT,
+    fence::prefix_between,
 };
 use crate::{KeyspaceId, Lsn};
 
@@ -122,7 +123,9 @@ impl Leaf {
                 Some((key, version)) => Fence { key, version: *version } < here,
                 None => lower <= here,
             };
+            // What is in memory only was never written.
             if !in_order
+                || matches!(entry.held, Held::Memory(_))
                 || upper.is_some_and(|upper| here >= upper)
                 || Slot::head_of(entry.suffix) != slot.head
             {

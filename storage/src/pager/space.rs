@@ -59,6 +59,11 @@ impl Space {
         (state.cursor, state.scarce) = (1, u64::MAX);
     }
 
+    /// Whether a checkpoint runs.
+    pub fn is_running(&self) -> bool {
+        self.state().next.is_some()
+    }
+
     /// Takes `units` free units in a row for the running checkpoint, growing the file if there are
     /// none. Returns the first.
     pub fn allocate(&self, units: u16) -> u64 {

@@ -49,7 +49,11 @@ async fn live(cx: Context, notes: Notes) {
     for _ in 0..120 {
         let done = match chance.below(20) {
             0 => trial.checkpoint(&mut model).await.map(|_| ()),
-            1..6 => trial.flush(&mut model).await,
+            1 => crate::vlog::collect(&trial.engine, &mut trial.values)
+                .await
+                .map(|_| ())
+                .map_err(End::Engine),
+            2..6 => trial.flush(&mut model).await,
             _ => {
                 let change = chance.change(150);
                 // It may be found from the moment on in which the journal has it.

@@ -370,6 +370,10 @@ impl Tree {
             state.changed(version);
         }
         self.note_moments(ops, version);
+        if restructures {
+            // Without files no capture ever comes by to do it.
+            self.retire();
+        }
         drop::<Option<MutexGuard<'_, ()>>>(structure);
         Ok(version)
     }

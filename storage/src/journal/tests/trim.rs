@@ -121,8 +121,8 @@ fn lives(seed: u64) -> usize {
             .live(|cx| async move { open(cx, from(kept + 1)).await.map(|(_, _, found)| found) });
         shared.model().recovered(found.expect("nothing is damaged"), seed);
     }
-    let trimmed = shared.model().trimmed;
-    trimmed
+    let model = shared.model();
+    model.trimmed
 }
 
 async fn one_life(cx: Context, shared: Shared, seed: u64) {

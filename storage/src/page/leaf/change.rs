@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::Leaf;
 use crate::{
     Lsn,
-    page::{Entry, Fence, NEWEST, PAGE_HEAD, Slot, fence::prefix_between},
+    page::{
+        Entry, Fence, NEWEST, PAGE_HEAD, Slot, VALUE_POINTER, ValuePointer, fence::prefix_between,
+    },
 };
 
 impl Leaf {
@@ -42,6 +44,13 @@ impl Leaf {
         let (from, to) = (PAGE_HEAD + at * Slot::SIZE, PAGE_HEAD + self.count() * Slot::SIZE);
         self.bytes.copy_within(from + Slot::SIZE..to, from);
         self.count -= 1;
+    }
+
+    /// Has the entry at `at`, which holds a pointer, point elsewhere.
+    pub fn repoint(&mut self, at: usize, to: ValuePointer) {
+        let start = self.bytes.len() - self.slot(at).back as usize;
+        let end = start + Entry::size_of(&self.bytes[start..]);
+        self.bytes[end - VALUE_POINTER..end].copy_from_slice(&to.encode());
     }
 
     /// Opens the gap until the image has `size` bytes. No slot changes: they count from the end.

@@ -6,7 +6,7 @@ use super::{
     disk::{Disk, reopen},
     *,
 };
-use crate::page::PagePtr;
+use crate::page::{PagePtr, ValuePointer};
 
 const PAGE: usize = 512;
 
@@ -81,7 +81,13 @@ impl World {
     fn write(&mut self, key: &[u8], value: Option<&[u8]>) {
         for keyspace in self.tree.keyspaces().iter() {
             let tree = &self.tree;
+            let of = keyspace.id();
             let at = self.disk.resolve(|| match value {
+                Some(value) if key.ends_with(b"7") => {
+                    let put = Op::Put { keyspace: of, key, value, deadline: None };
+                    let since = tree.tail().assigned();
+                    tree.commit(&[Check::Unchanged { keyspace: of, key, since }], &[put])
+                }
                 Some(value) => tree.put(keyspace, key, value, None),
                 None => tree.delete(keyspace, key),
             });
@@ -331,4 +337,55 @@ fn the_places_of_a_cleared_tree_come_back_when_nobody_can_read_it() {
     world.disk.resolve(|| capture.retire()).expect("every page is there");
     world.disk.finish(capture);
     assert_eq!(world.disk.pages(), empty - 2, "a root and a leaf of each that is left");
+}
+
+#[test]
+fn a_check_of_what_is_on_disk_passes_if_nothing_there_is_newer() {
+    let mut world = World::new();
+    (0..=255).for_each(|n| world.act(&Act::Put(n, 30)));
+    let leaves = world.tree.take_born().into_iter().filter(Resident::is_leaf).collect();
+    world.checkpoint();
+    world.watched = leaves;
+    let snapshot = world.tree.snapshot();
+    let since = snapshot.version();
+    world.act(&Act::Evict);
+    let check = |since| [Check::RangeUnchanged { keyspace: ALL, from: b"", to: None, since }];
+    let at = world.tree.commit(&check(since), &[]);
+    assert_eq!(at.expect("leaves need not be loaded for that"), since);
+    // The last write was one to each of three keyspaces.
+    let before = world.tree.commit(&check(Lsn(since.0 - 3)), &[]);
+    assert!(matches!(before, Err(Pause::Miss(_))), "one may have changed: {before:?}");
+    world.act(&Act::Put(9, 5));
+    let after = world.disk.resolve(|| world.tree.commit(&check(since), &[]));
+    assert!(matches!(after, Err(Pause::Failed(Error::Conflict { .. }))), "{after:?}");
+}
+
+#[test]
+fn a_long_value_is_found_where_it_was_moved_to() {
+    let mut world = World::new();
+    (0..=255).for_each(|n| world.act(&Act::Put(n, 100)));
+    let nodes = world.tree.take_born();
+    world.checkpoint();
+    let of = world.tree.keyspace(ALL).expect("it is there");
+    let mut out = Vec::new();
+    for n in [3, 5] {
+        let key = key(n);
+        if n == 5 {
+            world.watched = nodes.clone();
+            world.act(&Act::Evict);
+        }
+        let tree = world.tree.clone();
+        let found = world.disk.resolve(|| tree.get(&of, &key, At::Visible, &mut out));
+        let version = found.expect("all is there").expect("it was put").version;
+        let from = world.disk.resolve(|| tree.pointer(&of, &key, version)).expect("all is there");
+        let from = from.expect("it was written to the value log");
+        let to = ValuePointer { segment: 2, ..from };
+        for expected in [true, false] {
+            let moved = world.disk.resolve(|| tree.repoint(&of, &key, version, from, to));
+            assert_eq!(moved.expect("all is there"), expected);
+        }
+        let now = world.disk.resolve(|| tree.pointer(&of, &key, version)).expect("all is there");
+        assert_eq!(now, Some(to));
+        world.checkpoint();
+    }
 }

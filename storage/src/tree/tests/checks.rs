@@ -108,6 +108,12 @@ fn a_cleared_keyspace_is_empty_and_old_snapshots_still_see_it() {
     assert_eq!(tree.get(&keyspace, &[7], At::Visible, &mut out).expect("in memory"), None);
     let range = Check::RangeUnchanged { keyspace: NEWEST_ONLY, from: b"", to: None, since };
     assert_eq!(conflict(tree.commit(&[range], &[])), b"");
+    assert_eq!(keyspace.roots().older.len(), 1);
+    drop(snapshot);
+    tree.commit(&[], &[Op::Clear(NEWEST_ONLY)]).expect("no checks");
+    assert_eq!(keyspace.roots().older.len(), 0, "nobody can read what was there before");
+    let gone = tree.get(&keyspace, &[7], At::Version(since), &mut out);
+    assert!(matches!(gone, Err(Pause::Failed(Error::HistoryTrimmed { .. }))), "{gone:?}");
 }
 
 #[test]
