@@ -23,7 +23,8 @@ struct Fjall {
 
 impl Fjall {
     fn batch(&self) -> OwnedWriteBatch {
-        self.database.batch().durability(self.strict.then_some(PersistMode::SyncData))
+        let mode = if self.strict { PersistMode::SyncData } else { PersistMode::Buffer };
+        self.database.batch().durability(Some(mode))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The rows on LMDB. Buffered is its `MDB_NOSYNC`: a commit writes its pages to the operating
-//! system and syncs nothing.
+//! The rows on LMDB. Buffered is its `MDB_NOSYNC` with `MDB_WRITEMAP`: a commit has changed pages
+//! of the mapped file, which are the operating system's, and syncs nothing.
 
 use std::fs;
 use std::path::Path;
@@ -44,13 +44,15 @@ impl Engine for Lmdb {
     fn open(dir: &Path, setup: &Setup) -> Result<Option<Lmdb>> {
         let flags = match setup.durability {
             Durability::Memory => return Ok(None),
-            Durability::Buffered => EnvFlags::NO_SYNC,
+            Durability::Buffered => EnvFlags::NO_SYNC | EnvFlags::WRITE_MAP,
             Durability::Strict => EnvFlags::empty(),
         };
         let mut options = EnvOpenOptions::new();
         options.map_size(MAP).max_readers(64);
-        // SAFETY: NO_SYNC gives up durability at a power cut and nothing else; the program that
-        // uses this file is the only one that knows of it, and it opens it once at a time.
+        // SAFETY: memory is unsafe only where somebody else changes the mapped file, and this
+        // program is alone with it and opens it once at a time. NO_SYNC gives up what a power cut
+        // leaves of the file, which is never opened after one; with WRITE_MAP a stray pointer
+        // could change the file, and the program around has none: it is safe Rust.
         let env = unsafe { options.flags(flags).open(dir)? };
         let transaction = env.write_txn()?;
         env.create_databases_and_commit(transaction, |opener, transaction| {

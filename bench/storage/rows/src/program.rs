@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::data::distinct;
 use crate::sizes::{SMALL_KEYS, Sizes};
 use crate::{Durability, Engine, Setup, cost, reopen, space, threads};
 
@@ -89,8 +90,8 @@ impl<E: Engine> Program<E> {
         let seed = self.runs << 32;
         use Kept::*;
         match row {
-            "load-random" => self.load_main().map(Some),
-            "load-sorted" => self.load_sorted().map(Some),
+            "load-random" => self.load_main(),
+            "load-sorted" => self.load_sorted(),
             "get-cached" => self.on(Main, |db| cost::get(db, keys, gets, seed)),
             "get-snapshot-cached" => self.on(Main, |db| cost::get_snapshot(db, keys, gets, seed)),
             "scan-100" => self.on(Main, |db| cost::scan(db, keys, scans, seed)),
@@ -177,23 +178,23 @@ impl<E: Engine> Program<E> {
         }
     }
 
-    fn load_main(&mut self) -> Result<f64> {
-        let database = self.create(Kept::Main)?.context("an engine without files")?;
+    fn load_main(&mut self) -> Result<Option<f64>> {
+        let Some(database) = self.create(Kept::Main)? else { return Ok(None) };
         let figure = cost::load_random(&database, self.sizes.keys, self.runs)?;
         finish_load(&database, self.sizes.keys)?;
         self.databases.push((Kept::Main, database));
-        Ok(figure)
+        Ok(Some(figure))
     }
 
-    fn load_sorted(&mut self) -> Result<f64> {
+    fn load_sorted(&mut self) -> Result<Option<f64>> {
         let dir = self.dir.join("sorted");
         fs::create_dir_all(&dir)?;
-        let database = E::open(&dir, &Kept::Main.setup())?.context("an engine without files")?;
+        let Some(database) = E::open(&dir, &Kept::Main.setup())? else { return Ok(None) };
         let figure = cost::load_sorted(&database, self.sizes.keys, self.runs)?;
         finish_load(&database, self.sizes.keys)?;
         drop(database);
         fs::remove_dir_all(&dir)?;
-        Ok(figure)
+        Ok(Some(figure))
     }
 
     /// How many times what an operation costs in the small database it costs in the large one.
@@ -214,18 +215,22 @@ impl<E: Engine> Program<E> {
     /// Writes half of the keys again, in no order, and says what the database takes then.
     fn space_churned(&mut self, seed: u64) -> Result<Option<f64>> {
         let keys = self.sizes.keys;
-        let churn = crate::data::distinct(seed, keys, keys / 2);
-        self.on(Kept::Main, |database| {
+        let churn = distinct(seed, keys, keys / 2);
+        let churned = self.on(Kept::Main, |database| {
             cost::write_all(database, churn, seed)?;
             Ok(0.0)
         })?;
+        if churned.is_none() {
+            return Ok(None);
+        }
         space::amplification(&self.path(Kept::Main), keys).map(Some)
     }
 
     fn space_compacted(&mut self) -> Result<Option<f64>> {
         self.database(Kept::Main)?;
         let at = self.databases.iter().position(|(name, _)| *name == Kept::Main);
-        let (_, database) = self.databases.swap_remove(at.context("it was just loaded")?);
+        let Some(at) = at else { return Ok(None) };
+        let (_, database) = self.databases.swap_remove(at);
         let dir = self.path(Kept::Main);
         let database = database.compact(&dir, &Kept::Main.setup())?;
         database.settle()?;

@@ -1,5 +1,6 @@
 //! Rows whose figure is wall time, because they are about waiting: for the device, or for others.
 
+use std::fs;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -82,10 +83,20 @@ fn scaling(operations: u64, work: impl Fn(u64, u64) -> Result<f64> + Sync) -> Re
     Ok(best[1] / best[0])
 }
 
+/// Seconds that `work` takes on this thread, less those it was ready to run and had no core: two
+/// threads need two cores, and on a shared machine the neighbours often have one of them.
 fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let start = Instant::now();
+    let (start, delayed) = (Instant::now(), run_delay()?);
     work()?;
-    Ok(start.elapsed().as_secs_f64())
+    let delayed = run_delay()? - delayed;
+    Ok(start.elapsed().saturating_sub(delayed).as_secs_f64())
+}
+
+/// How long this thread has waited for a core so far: the second field of its `schedstat`.
+fn run_delay() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let field = text.split_whitespace().nth(1).context("a schedstat of one field")?;
+    Ok(Duration::from_nanos(field.parse()?))
 }
 
 /// Runs `work` on as many threads, all of which begin at once.
