@@ -5,7 +5,9 @@
 use std::path::Path;
 
 use anyhow::Result;
-use orloj_bench_storage_rows::{Durability, Engine, Key, Reader, Session, Setup, Value};
+use orloj_bench_storage_rows::{
+    Durability, Engine, Key, Reader, Session, Setup, Value, wait_until_idle,
+};
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DB, DBPinnableSlice, Env,
     IngestExternalFileOptions, Options, SstFileWriter, WaitForCompactOptions, WriteBatch,
@@ -72,7 +74,10 @@ impl Engine for Rocks {
     }
 
     fn settle(&self) -> Result<()> {
-        Ok(self.db.wait_for_compact(&WaitForCompactOptions::default())?)
+        self.db.wait_for_compact(&WaitForCompactOptions::default())?;
+        // Files that were compacted away are removed after that.
+        wait_until_idle();
+        Ok(())
     }
 
     fn compact(self, _dir: &Path, _setup: &Setup) -> Result<Rocks> {

@@ -1,6 +1,7 @@
 //! Rows whose figure is CPU time: what one operation costs the process, all its threads included.
 
 use std::hint::black_box;
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -151,6 +152,17 @@ pub(crate) fn write_all<E: Engine>(
         }
         if batch.is_empty() { Ok(()) } else { session.write(&batch) }
     })
+}
+
+/// Waits until this process has used next to no CPU for a tenth of a second, which is how one sees
+/// from outside that an engine's own threads have nothing left to do.
+pub fn wait_until_idle() {
+    let mut idle = 0;
+    while idle < 4 {
+        let before = cpu_time();
+        sleep(Duration::from_millis(25));
+        idle = if cpu_time() - before < Duration::from_millis(1) { idle + 1 } else { 0 };
+    }
 }
 
 fn put_each<E: Engine>(engine: &E, numbers: &[u64], round: u64) -> Result<f64> {

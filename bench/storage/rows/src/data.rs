@@ -42,10 +42,15 @@ pub(crate) fn check(number: u64, value: &[u8]) {
     assert_eq!(value[..8], number.to_le_bytes(), "value of key {number}");
 }
 
-/// `count` numbers below `keys`, each as likely as the others.
-pub(crate) fn uniform(seed: u64, keys: u64, count: u64) -> Vec<u64> {
+/// Numbers below `keys` without end, each as likely as the others.
+pub(crate) fn numbers(seed: u64, keys: u64) -> impl Iterator<Item = u64> {
     let mut random = Random::new(seed);
-    (0..count).map(|_| random.below(keys)).collect()
+    std::iter::repeat_with(move || random.below(keys))
+}
+
+/// The first `count` of [`numbers`].
+pub(crate) fn uniform(seed: u64, keys: u64, count: u64) -> Vec<u64> {
+    numbers(seed, keys).take(count as usize).collect()
 }
 
 /// `count` numbers below `keys`, no two of them the same.

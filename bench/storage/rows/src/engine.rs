@@ -59,7 +59,7 @@ pub trait Engine: Sync + Sized {
     /// The engine's own.
     fn load_sorted(&self, entries: impl Iterator<Item = (Key, Value)>) -> Result<()>;
 
-    /// Waits until no background work is left.
+    /// Waits until no background work is left; an engine without threads of its own has none.
     ///
     /// # Errors
     ///

@@ -11,10 +11,12 @@ mod data;
 mod engine;
 mod program;
 mod reopen;
+mod scaling;
 mod sizes;
 mod space;
-mod threads;
+mod strict;
 
+pub use cost::wait_until_idle;
 pub use data::{Key, Value};
 pub use engine::{Durability, Engine, Reader, Session, Setup};
 pub use program::main;

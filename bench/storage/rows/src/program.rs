@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::data::distinct;
 use crate::sizes::{SMALL_KEYS, Sizes};
-use crate::{Durability, Engine, Setup, cost, reopen, space, threads};
+use crate::{Durability, Engine, Setup, cost, reopen, scaling, space, strict};
 
 /// More than any database here takes.
 const CACHE: u64 = 4 << 30;
@@ -100,21 +100,15 @@ impl<E: Engine> Program<E> {
             "delete-buffered" => self.on(Main, |db| cost::delete(db, keys, writes, seed)),
             "ycsb_a-buffered" => self.on(Main, |db| cost::mixed(db, keys, mixed, 50, seed)),
             "ycsb_b-buffered" => self.on(Main, |db| cost::mixed(db, keys, mixed, 5, seed)),
-            "threads2-get" => self.on(Main, |db| threads::get_scaling(db, keys, gets, seed)),
-            "threads2-put" => self.on(Main, |db| threads::put_scaling(db, keys, writes, seed)),
+            "threads2-get" => self.on(Main, |db| scaling::get(db, keys, seed)),
+            "threads2-put" => self.on(Main, |db| scaling::put(db, keys, seed)),
             "get-memory" => self.on(Memory, |db| cost::get(db, keys, gets, seed)),
             "put-memory" => self.on(Memory, |db| cost::put_update(db, keys, writes, seed)),
-            "threads2-get-memory" => {
-                self.on(Memory, |db| threads::get_scaling(db, keys, gets, seed))
-            }
-            "threads2-put-memory" => {
-                self.on(Memory, |db| threads::put_scaling(db, keys, writes, seed))
-            }
-            "strict1-p50" => {
-                self.on(Strict, |db| threads::strict1(db, SMALL_KEYS, strict_time, seed))
-            }
+            "threads2-get-memory" => self.on(Memory, |db| scaling::get(db, keys, seed)),
+            "threads2-put-memory" => self.on(Memory, |db| scaling::put(db, keys, seed)),
+            "strict1-p50" => self.on(Strict, |db| strict::one(db, SMALL_KEYS, strict_time, seed)),
             "strict16-rate" => {
-                self.on(Strict, |db| threads::strict16(db, SMALL_KEYS, strict_time, seed))
+                self.on(Strict, |db| strict::sixteen(db, SMALL_KEYS, strict_time, seed))
             }
             "growth-get" => self.growth(|db, keys| cost::get(db, keys, gets, seed)),
             "growth-put" => self.growth(|db, keys| cost::put_update(db, keys, writes, seed)),

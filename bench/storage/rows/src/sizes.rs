@@ -30,7 +30,7 @@ pub(crate) const BATCH: usize = 1000;
 /// Entries of a scan.
 pub(crate) const SCAN: usize = 100;
 /// Writers of `strict16`.
-pub(crate) const WRITERS: usize = 16;
+pub(crate) const WRITERS: u64 = 16;
 
 impl Sizes {
     /// What RESULTS.md is measured with.
