@@ -13,15 +13,17 @@ use orloj_sim::{
 
 use crate::{
     client,
-    node::{self, JOURNAL, NODE},
+    node::{self, ADDRESS, JOURNAL, NODE},
     recorder::Recorder,
-    scenario::{CrashKind, LinkKind, Part, Plan, Span, Strike, StrikeKind, Time},
+    scenario::{Count, CrashKind, LinkKind, Part, Plan, Span, Strike, StrikeKind, Time},
 };
 
 /// Polls of the node within which a death at an await point comes.
 const POLLS_MAX: u64 = 400;
 /// How long such a death is waited for.
 const AWAIT_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a stranger tries to connect.
+const CROWD_PATIENCE: Duration = Duration::from_millis(50);
 
 /// One source of strikes.
 struct Nemesis {
@@ -55,6 +57,8 @@ pub(crate) fn enable(plan: &Plan) {
             StrikeKind::Pause(_) => vec![FaultClass::HostPause],
             StrikeKind::Link(ways, _) => ways.iter().map(|way| link_class(*way)).collect(),
             StrikeKind::Reset => vec![FaultClass::NetReset],
+            // To connect is no fault.
+            StrikeKind::Crowd(..) => Vec::new(),
             StrikeKind::ClockJump(_) => vec![FaultClass::ClockJump],
             StrikeKind::DiskFull(..) => vec![FaultClass::DiskFull],
             StrikeKind::DiskStall(_) => vec![FaultClass::DiskStall],
@@ -119,6 +123,7 @@ impl Nemesis {
                 StrikeKind::Reset => {
                     Control.reset_connections(NODE, &self.some_client());
                 }
+                StrikeKind::Crowd(count, last) => self.crowd(*count, *last).await,
                 StrikeKind::ClockJump(by) => {
                     let by = i64::try_from(self.draw(*by, "jump") / 1_000).unwrap_or(i64::MAX);
                     let back = Control.between("back", 0, 1) == 1;
@@ -229,6 +234,16 @@ impl Nemesis {
         }
         self.cx.sleep(lasts).await;
         both(None);
+    }
+
+    async fn crowd(&self, count: Span<Count>, last: Span<Time>) {
+        let count = Control.between("crowd", count.low, count.high);
+        let mut strangers = Vec::new();
+        for _ in 0..count {
+            let connecting = self.cx.timeout(CROWD_PATIENCE, self.cx.connect(ADDRESS)).await;
+            strangers.extend(connecting.ok().and_then(Result::ok));
+        }
+        self.rest(last, "crowd-for").await;
     }
 
     async fn rot(&self, part: Part, bits: u64) {

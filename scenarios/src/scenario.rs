@@ -217,6 +217,8 @@ pub struct Disk {
     pub write_error: Span<Share>,
     /// A read fails.
     pub read_error: Span<Share>,
+    /// A bit flips on the way from the disk, once; the next reading is right.
+    pub read_flip: Span<Share>,
     /// An operation takes many times as long.
     pub slow: Span<Share>,
     /// How many times slower than a solid-state disk it is throughout; absent means no slower.
@@ -266,6 +268,15 @@ pub enum Nemesis {
     Reset {
         /// Time between two strikes.
         every: Span<Time>,
+    },
+    /// Strangers connect, say nothing, and leave.
+    Crowd {
+        /// Time between two strikes.
+        every: Span<Time>,
+        /// How long they stay.
+        last: Span<Time>,
+        /// How many.
+        count: Span<Count>,
     },
     /// A host's wall clock jumps.
     ClockJump {
@@ -426,6 +437,7 @@ impl Nemesis {
             | Nemesis::Pause { every, .. }
             | Nemesis::Link { every, .. }
             | Nemesis::Reset { every }
+            | Nemesis::Crowd { every, .. }
             | Nemesis::ClockJump { every, .. }
             | Nemesis::DiskFull { every, .. }
             | Nemesis::DiskStall { every, .. }

@@ -21,7 +21,7 @@ mod recover;
 mod scan;
 mod segment;
 
-pub use error::{AppendError, Damage, JournalError, Verdict};
+pub use error::{AppendError, Damage, JournalError};
 pub use frame::{FrameHead, Kind, Records, SECTOR};
 pub use log::{JournalConfig, Log};
 pub use recover::{Cut, Recovery};

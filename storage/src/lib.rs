@@ -1,11 +1,23 @@
-//! Bytes that survive a crash: journal records, segments, recovery.
+//! Bytes that survive a crash: the journal, and the formats of the engine above it.
 //!
 //! [`journal`] is the one log of the database. Its format and every judgement about damage are pure
-//! functions over bytes; around them stands a thin writer over the disk port.
+//! functions over bytes; around them stands a thin writer over the disk port. [`record`], [`page`]
+//! and [`superblock`] are what the engine keeps in the journal and beside it, as bytes;
+//! `docs/src/engine.md` is its design.
 //!
 //! Invariant: nothing that a sync has covered is ever dropped silently. Recovery gives it back or
 //! refuses to open.
 
+mod encoding;
+mod error;
 pub mod journal;
+pub mod keyspace;
+pub mod options;
+pub mod page;
+pub mod record;
+pub mod superblock;
 
+pub use error::{Corrupt, Error, Verdict};
 pub use journal::{JournalError, Lsn};
+pub use keyspace::{KeyspaceId, Retention};
+pub use options::{Durability, Options};

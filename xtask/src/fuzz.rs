@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 
 /// What `cargo xtask fuzz` accepts.
@@ -21,6 +22,10 @@ pub(crate) struct Options {
     /// Print the targets and their budgets, and stop.
     #[arg(long)]
     list: bool,
+    /// Fuzz nothing: keep in the corpus, as `cover-*`, the smallest inputs that reach every branch
+    /// that it reaches.
+    #[arg(long)]
+    minimise: bool,
     /// Passed to libFuzzer as they are.
     #[arg(last = true)]
     args: Vec<String>,
@@ -44,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if !process::has_subcommand("fuzz") {
         eprintln!("installing cargo-fuzz");
         let mut install = process::cargo();
-        install.args(["install", "--quiet", "--locked", "--debug", "cargo-fuzz"]);
+        install.args(["install", "--quiet", "--locked", "--debug", "cargo-fuzz@0.13.2"]);
         ensure!(process::run(install)?.success(), "cargo-fuzz cannot be installed");
     }
     let listed = cargo_fuzz("list").stderr(Stdio::inherit()).output()?;
@@ -62,6 +67,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             println!("{target:<24} {seconds} s");
             continue;
         }
+        // Apart, so that a target which does not build is not taken for one that found something.
+        let mut build = cargo_fuzz("build");
+        build.arg(target);
+        ensure!(process::run(build)?.success(), "the target {target} does not build");
+        if options.minimise {
+            minimise(target)?;
+            continue;
+        }
         println!("fuzz {target}: {seconds} s");
         let mut command = cargo_fuzz("run");
         command.arg(target).arg("--").arg(format!("-max_total_time={seconds}")).args(&options.args);
@@ -73,6 +86,38 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Replaces the `cover-*` files of a corpus. What libFuzzer left beside them stays.
+fn minimise(target: &str) -> Result<()> {
+    let corpus = process::root().join("fuzz/corpus").join(target);
+    let fresh = process::root().join("target/xtask/fuzz").join(target);
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh)?;
+    }
+    fs::create_dir_all(&fresh)?;
+    let mut command = cargo_fuzz("run");
+    command.arg(target).args([&fresh, &corpus]);
+    // Branches alone: how often each was taken would keep ten times as many inputs.
+    command.args(["--", "-use_counters=0", "-set_cover_merge=1"]);
+    ensure!(process::run(command)?.success(), "libFuzzer cannot merge the corpus of {target}");
+    let mut inputs = Vec::new();
+    for entry in fs::read_dir(&fresh)? {
+        inputs.push(fs::read(entry?.path())?);
+    }
+    inputs.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    for entry in fs::read_dir(&corpus)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cover-")) {
+            fs::remove_file(path)?;
+        }
+    }
+    let bytes: usize = inputs.iter().map(Vec::len).sum();
+    println!("{target}: {} inputs, {bytes} bytes", inputs.len());
+    for (index, input) in inputs.iter().enumerate() {
+        fs::write(corpus.join(format!("cover-{index:03}")), input)?;
+    }
+    Ok(())
+}
+
 fn cargo_fuzz(subcommand: &str) -> Command {
     let mut command = process::cargo();
     command.args(["fuzz", subcommand]).env("RUSTC_BOOTSTRAP", "1");
@@ -81,7 +126,7 @@ fn cargo_fuzz(subcommand: &str) -> Command {
 
 fn budgets() -> Result<Budgets> {
     let path = process::root().join("ci/fuzz.toml");
-    match std::fs::read_to_string(&path) {
+    match fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text).with_context(|| format!("{}", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Budgets::default()),
         Err(error) => Err(error).with_context(|| format!("{}", path.display())),

@@ -2,7 +2,10 @@
 //!
 //! Unit and integration tests run under nextest where it is installed (each test in its own
 //! process, in parallel) and under `cargo test` where it is not; documentation tests follow. The
+//! clients of other projects that some tests run are installed first. The
 //! last line is the sum over both, also left in `target/xtask/tests.txt` for whoever prints later.
+
+mod clients;
 
 use crate::process;
 use anyhow::{Context, Result};
@@ -24,6 +27,7 @@ pub(crate) struct Options {
 
 /// Runs the tests. Documentation tests are skipped when a filter was given or a test failed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    clients::install();
     let mut total = Counts::default();
     let nextest = process::has_subcommand("nextest");
     let mut command = process::cargo();
@@ -110,8 +114,8 @@ fn pass_on(from: impl Read, mut to: impl Write) -> Counts {
 /// Reads the closing line of nextest or of libtest; any other line is `None`.
 fn closing_line(line: &str) -> Option<Counts> {
     let line = without_colour(line);
-    let line = line.trim();
-    let is_nextest = line.starts_with("Summary [");
+    let is_nextest = line.trim_start().starts_with("Summary [");
+    // nextest shows what a failed test printed, indented: libtest's own closing line among it.
     if !is_nextest && !line.starts_with("test result: ") {
         return None;
     }
@@ -163,6 +167,7 @@ mod tests {
         assert_eq!(closing_line(coloured), counts(2, 0, 0));
         let libtest = "test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 4 filtered";
         assert_eq!(closing_line(libtest), counts(3, 1, 2));
+        assert_eq!(closing_line(&format!("    {libtest}")), None, "shown by nextest");
         assert_eq!(closing_line("test lint::tests::x ... ok"), None);
         assert_eq!(closing_line("running 3 tests"), None);
     }

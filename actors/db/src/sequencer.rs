@@ -136,7 +136,7 @@ impl Sequencer {
             board,
             durability,
             observer,
-            state: State::default(),
+            state: State::new(0),
             next: Lsn(1),
             clock: None,
             unwritten: VecDeque::new(),
@@ -307,9 +307,12 @@ impl Actor for Sequencer {
     const NAME: &'static str = "sequencer";
 
     async fn start(&mut self, cx: &Context) -> Result<(), Stop> {
-        if let Some(journal) = self.journal.clone() {
-            let Recovered { state, version, opening } = self.take_over(cx, &journal).await?;
-            (self.state, self.next, self.opening) = (state, version.next(), opening);
+        match self.journal.clone() {
+            Some(journal) => {
+                let Recovered { state, version, opening } = self.take_over(cx, &journal).await?;
+                (self.state, self.next, self.opening) = (state, version.next(), opening);
+            }
+            None => self.state = State::new(cx.entropy()),
         }
         self.first = self.next;
         self.settled = self.state.clock();

@@ -204,7 +204,7 @@ impl Opening {
             segment_bytes: self.config.segment_bytes,
             ..JournalConfig::new(self.config.wal())
         };
-        let mut state = State::default();
+        let mut state = State::new(cx.entropy());
         let mut replay = |_: Lsn, record: &[u8]| state.replay(record);
         let opened = Log::open(*cx, config, &mut replay).await;
         let (log, journal) = opened.map_err(|e| StartError::of_journal(&self.config.data, e))?;

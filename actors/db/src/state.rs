@@ -1,4 +1,4 @@
-//! The store: an ordered map in memory, and every change of it in one place.
+//! The store: an ordered table in memory, and every change of it in one place.
 //!
 //! Commands and recovery go through the same few changes, so what a command did and what its record
 //! does are the same code. Each change leaves a [`Trail`]: its effect for the journal, and what
@@ -15,49 +15,40 @@
 mod effect;
 mod execute;
 mod key;
+mod table;
+mod value;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use bytes::{Bytes, BytesMut};
 use orloj_net::UnixMs;
 
 pub(crate) use effect::Effect;
 use effect::effects;
-use key::{INLINE, MapKey};
+use key::MapKey;
+use table::Table;
+use value::Stored;
 
 /// What one key holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
-    value: Bytes,
+    value: Stored,
     deadline: Option<UnixMs>,
 }
 
-/// Memory a key takes beside its bytes and its value's, roughly: its place in the map, and the
-/// allocations' own.
-const KEY_COST: usize = size_of::<(MapKey, Entry)>() * 3 / 2 + 32;
+/// Memory a key takes beside its bytes and its value's, roughly: its places in the table and in the
+/// order, which are full to two thirds.
+const KEY_COST: usize = (size_of::<(MapKey, Entry)>() + size_of::<MapKey>()) * 3 / 2;
 
 /// The store.
 #[derive(Debug)]
 pub(crate) struct State {
-    map: BTreeMap<MapKey, Entry>,
+    map: Table,
     due: BTreeSet<(UnixMs, MapKey)>,
     /// Keys with a deadline up to here are gone.
     clock: UnixMs,
     /// No deadline is after the clock and before this.
     next_due: UnixMs,
     memory: usize,
-}
-
-impl Default for State {
-    fn default() -> State {
-        State {
-            map: BTreeMap::new(),
-            due: BTreeSet::new(),
-            clock: UnixMs(0),
-            next_due: NEVER,
-            memory: 0,
-        }
-    }
 }
 
 const NEVER: UnixMs = UnixMs(u64::MAX);
@@ -122,6 +113,15 @@ impl<'a> Trail<'a> {
 }
 
 impl State {
+    /// An empty store. Whoever does not know `seed` cannot choose keys that are slow to find.
+    pub(crate) fn new(seed: u64) -> State {
+        State::with(Table::new(seed), UnixMs(0))
+    }
+
+    fn with(map: Table, clock: UnixMs) -> State {
+        State { map, due: BTreeSet::new(), clock, next_due: NEVER, memory: 0 }
+    }
+
     /// Keys with a deadline up to here are gone.
     pub(crate) fn clock(&self) -> UnixMs {
         self.clock
@@ -162,7 +162,7 @@ impl State {
             match effect {
                 None => return false,
                 Some(Effect::Put { key, value, deadline }) => {
-                    self.put(key, Bytes::copy_from_slice(value), deadline, trail);
+                    self.put(key, value, deadline, trail);
                 }
                 Some(Effect::Remove { key }) => self.remove(key, trail),
                 Some(Effect::Append { key, value }) => self.append_to(key, value, trail),
@@ -182,10 +182,10 @@ impl State {
         for undo in undos.into_iter().rev() {
             match undo {
                 Undo::Entry(key, before) => {
-                    self.replace(key, before.map(|b| b.0));
+                    self.replace(key.as_bytes(), before.map(|b| b.0));
                 }
                 Undo::Shorten(key, len) => {
-                    if let Some(entry) = self.map.get_mut(&key) {
+                    if let Some(entry) = self.map.get_mut(key.as_bytes()) {
                         self.memory -= entry.value.len() - len;
                         entry.value.truncate(len);
                     }
@@ -204,7 +204,7 @@ impl State {
             match self.due.first() {
                 Some((deadline, key)) if *deadline <= upto => {
                     let key = key.clone();
-                    self.replace(key, None);
+                    self.replace(key.as_bytes(), None);
                 }
                 _ => return false,
             }
@@ -214,43 +214,34 @@ impl State {
 
     #[inline]
     fn live(&self, key: &[u8]) -> Option<&Entry> {
-        let entry = match key.len() <= INLINE {
-            true => self.map.get(&MapKey::new(key)),
-            false => self.map.get(key),
-        };
-        entry.filter(|e| e.deadline.is_none_or(|deadline| deadline > self.clock))
+        self.map.get(key).filter(|e| e.deadline.is_none_or(|deadline| deadline > self.clock))
     }
 
     #[inline]
-    fn put(&mut self, key: &[u8], value: Bytes, deadline: Option<UnixMs>, trail: &mut Trail<'_>) {
-        trail.effect(Effect::Put { key, value: &value, deadline });
-        let before = self.replace(MapKey::new(key), Some(Entry { value, deadline }));
+    fn put(&mut self, key: &[u8], value: &[u8], deadline: Option<UnixMs>, trail: &mut Trail<'_>) {
+        trail.effect(Effect::Put { key, value, deadline });
+        let entry = Entry { value: Stored::new(value), deadline };
+        let before = self.replace(key, Some(entry));
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
     }
 
     fn remove(&mut self, key: &[u8], trail: &mut Trail<'_>) {
         trail.effect(Effect::Remove { key });
-        let before = self.replace(MapKey::new(key), None);
+        let before = self.replace(key, None);
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
     }
 
     /// Makes a key's value longer, a key that is not there being empty.
     fn append_to(&mut self, key: &[u8], value: &[u8], trail: &mut Trail<'_>) {
         if self.live(key).is_none() {
-            return self.put(key, Bytes::copy_from_slice(value), None, trail);
+            return self.put(key, value, None, trail);
         }
-        let map_key = MapKey::new(key);
-        let entry = self.map.get_mut(&map_key).expect("a key that lives is in the map");
+        let entry = self.map.get_mut(key).expect("a key that lives is in the map");
         let len = entry.value.len();
-        // In place, unless somebody still reads the value.
-        let mut longer = std::mem::take(&mut entry.value)
-            .try_into_mut()
-            .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        longer.extend_from_slice(value);
-        entry.value = longer.freeze();
+        entry.value.append(value);
         self.memory += value.len();
         trail.effect(Effect::Append { key, value });
-        trail.undo(|| Undo::Shorten(map_key, len));
+        trail.undo(|| Undo::Shorten(MapKey::new(key), len));
     }
 
     /// Adds to a key's number, a key that is not there being 0.
@@ -263,16 +254,16 @@ impl State {
         let (number, deadline) = match self.live(key) {
             None => (0, None),
             Some(entry) => {
-                let number = orloj_net::parse_i64(&entry.value);
+                let number = orloj_net::parse_i64(entry.value.as_bytes());
                 (number.ok_or(orloj_net::Refusal::NotAnInteger)?, entry.deadline)
             }
         };
         let sum = number.checked_add(by).ok_or(orloj_net::Refusal::Overflow)?;
         let mut digits = Vec::with_capacity(20);
         orloj_net::write_i64(&mut digits, sum);
-        let value = Bytes::copy_from_slice(&digits);
+        let value = Stored::new(&digits);
         trail.effect(Effect::Add { key, by });
-        let before = self.replace(MapKey::new(key), Some(Entry { value, deadline }));
+        let before = self.replace(key, Some(Entry { value, deadline }));
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
         Ok(sum)
     }
@@ -287,13 +278,13 @@ impl State {
         let Some(entry) = self.live(key) else { return false };
         let entry = Entry { value: entry.value.clone(), deadline };
         trail.effect(Effect::Deadline { key, deadline });
-        let before = self.replace(MapKey::new(key), Some(entry));
+        let before = self.replace(key, Some(entry));
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
         true
     }
 
     fn clear(&mut self, trail: &mut Trail<'_>) {
-        let empty = State { clock: self.clock, ..State::default() };
+        let empty = State::with(self.map.fresh(), self.clock);
         let before = std::mem::replace(self, empty);
         trail.effect(Effect::Clear);
         trail.undo(|| Undo::All(Box::new(before)));
@@ -329,34 +320,27 @@ impl State {
 
     /// The one place where the map changes, but for a value that grows.
     #[inline]
-    fn replace(&mut self, key: MapKey, entry: Option<Entry>) -> Option<Entry> {
-        let cost = KEY_COST + key.as_bytes().len();
+    fn replace(&mut self, key: &[u8], entry: Option<Entry>) -> Option<Entry> {
+        let cost = KEY_COST + key.len();
         let deadline = entry.as_ref().and_then(|e| e.deadline);
-        let due_key = deadline.map(|at| (at, key.clone()));
-        let (before, old_key) = match entry {
+        let before = match entry {
             Some(entry) => {
                 self.memory += cost + entry.value.len();
-                match self.due.is_empty() {
-                    true => (self.map.insert(key, entry), None),
-                    false => {
-                        let old_key = key.clone();
-                        (self.map.insert(key, entry), Some(old_key))
-                    }
-                }
+                self.map.insert(key, entry)
             }
-            None => (self.map.remove(&key), Some(key)),
+            None => self.map.remove(key),
         };
         if let Some(before) = &before {
             self.memory -= cost + before.value.len();
-            if let (Some(at), Some(key)) = (before.deadline, old_key) {
-                self.due.remove(&(at, key));
+            if let Some(at) = before.deadline {
+                self.due.remove(&(at, MapKey::new(key)));
             }
         }
-        if let Some((at, key)) = due_key {
+        if let Some(at) = deadline {
             if at > self.clock {
                 self.next_due = self.next_due.min(at);
             }
-            self.due.insert((at, key));
+            self.due.insert((at, MapKey::new(key)));
         }
         before
     }

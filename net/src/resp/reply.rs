@@ -144,7 +144,9 @@ impl ReplyDecoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let whole = self.walk(input).and_then(|end| match end {
+        // Nothing beyond the limit is looked at, or what it says would depend on when it came.
+        let allowed = &input[..input.len().min(self.limits.bytes)];
+        let whole = self.walk(allowed).and_then(|end| match end {
             None if input.len() > self.limits.bytes => Err(ReplyError::Bytes),
             None => Ok(None),
             Some(end) => {
@@ -187,9 +189,6 @@ impl ReplyDecoder {
                 b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => 0,
                 mark => return Err(ReplyError::Mark(mark)),
             };
-            if next > self.limits.bytes {
-                return Err(ReplyError::Bytes);
-            }
             self.at = next;
             if matches!(head.mark, b'*' | b'~' | b'>' | b'%' | b'|')
                 && self.open.len() >= self.limits.depth

@@ -10,7 +10,7 @@ use orloj_sim::{
 };
 
 use super::{
-    CrashKind, LinkKind, Mode, Nemesis, Part, Scenario, Share, Size, Span, Time, Workload,
+    Count, CrashKind, LinkKind, Mode, Nemesis, Part, Scenario, Share, Size, Span, Time, Workload,
 };
 
 /// One seed's configuration.
@@ -117,6 +117,8 @@ pub enum StrikeKind {
     Link(Vec<LinkKind>, Span<Time>),
     /// Connections are reset.
     Reset,
+    /// Strangers take connections.
+    Crowd(Span<Count>, Span<Time>),
     /// A wall clock jumps.
     ClockJump(Span<Time>),
     /// The disk has little room, for a while.
@@ -176,7 +178,7 @@ impl Draw<'_> {
         let d = &s.disk;
         // Bits may rot in what was synced only where a scenario is about that.
         let rots = |n: &Nemesis| matches!(n, Nemesis::BitRot { .. });
-        let bit_rot = s.nemesis.iter().any(rots);
+        let bit_rot = s.nemesis.iter().any(rots) || d.read_flip.high > 0;
         DiskFaults {
             lost_write: self.rate(d.lost_write, "lost-write"),
             torn: self.rate(d.torn, "torn"),
@@ -187,6 +189,7 @@ impl Draw<'_> {
             sync_failed: self.rate(d.sync_failed, "sync-failed"),
             write_error: self.rate(d.write_error, "write-error"),
             read_error: self.rate(d.read_error, "read-error"),
+            read_flip: self.rate(d.read_flip, "read-flip"),
             slow: self.rate(d.slow, "slow"),
             on_synced: OnSynced { bit_rot, ..DiskFaults::NONE.on_synced },
             ..DiskFaults::NONE
@@ -242,6 +245,7 @@ impl Draw<'_> {
             Nemesis::Pause { last, .. } => StrikeKind::Pause(*last),
             Nemesis::Link { how, last, .. } => StrikeKind::Link(self.some_of(how), *last),
             Nemesis::Reset { .. } => StrikeKind::Reset,
+            Nemesis::Crowd { count, last, .. } => StrikeKind::Crowd(*count, *last),
             Nemesis::ClockJump { by, .. } => StrikeKind::ClockJump(*by),
             Nemesis::DiskFull { room, last, .. } => StrikeKind::DiskFull(*room, *last),
             Nemesis::DiskStall { last, .. } => StrikeKind::DiskStall(*last),

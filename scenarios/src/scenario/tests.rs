@@ -1,6 +1,6 @@
 //! Goal: a scenario means what it says, and a wrong one says what is wrong with it.
 
-use orloj_sim::choice::Choices;
+use orloj_sim::choice::{Choices, Stream};
 
 use super::*;
 
@@ -79,4 +79,31 @@ fn without_faults_the_workload_stays_the_same() {
         assert_eq!(without.network.reset_ppm, 0);
         assert!(without.strikes.is_empty() && !without.buggify);
     }
+}
+
+/// The reader is linked with the simulator, whose traps and a fuzzer's sanitizer want the same
+/// symbols; so the texts there are stand in for a corpus.
+#[test]
+fn no_damage_to_a_text_makes_its_reader_panic_and_what_is_refused_is_named() {
+    let mut choices = Choices::from_seed(7);
+    let mut below = |bound: usize| choices.draw(Stream::Swarm, "damage", bound as u64) as usize;
+    let words = ["", "..", "%", "9999999999999999999999", "-1", "1e400ms", "\"", "[[", "ž", "\0"];
+    let mut refused = 0;
+    for listing in list() {
+        for _ in 0..500 {
+            let mut text = listing.text.to_owned();
+            for _ in 0..=below(3) {
+                let place = |at: usize| (0..=at).rev().find(|at| text.is_char_boundary(*at));
+                let from = place(below(text.len())).unwrap_or_default();
+                let to = place((from + below(12)).min(text.len())).unwrap_or_default();
+                text.replace_range(from..to.max(from), words[below(words.len())]);
+            }
+            if let Err(error) = Scenario::parse(listing.name, &text) {
+                let named = format!("scenario \"{}\": ", listing.name);
+                assert!(error.to_string().starts_with(&named), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 1_000, "{refused} texts were refused");
 }

@@ -3,6 +3,7 @@
 use orloj_kernel::DiskError;
 
 use super::Lsn;
+use crate::Verdict;
 
 /// How a journal's bytes are damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,15 +82,6 @@ pub enum JournalError {
         /// The first record that was in it.
         lsn: Lsn,
     },
-}
-
-/// Who must act on an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nobody broke a promise: answer the caller and go on.
-    Reject,
-    /// An operator: the promise cannot be kept from here. Stop before anything is built on it.
-    Halt,
 }
 
 impl JournalError {

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use orloj_kernel::{Context, DiskError, DiskErrorKind, File, OpenMode, mutant, sometimes};
+use orloj_kernel::{Context, DiskError, DiskErrorKind, File, OpenMode, buggify, mutant, sometimes};
 
 use super::{
     SegmentHeader,
@@ -101,6 +101,9 @@ pub(super) async fn commit(
         drop(prepared.file);
         let _ = cx.remove(&new).await;
         return Err(CommitError::Refused(e));
+    }
+    if buggify!(cx, "journal: a new name rests a while before it is synced") {
+        cx.sleep(20 * PAUSE).await;
     }
     if !mutant!(cx, "journal.lost_dir_sync") {
         cx.sync_dir(dir).await.map_err(CommitError::Fatal)?;

@@ -3,9 +3,9 @@
 mod crash;
 mod damage;
 mod format;
-mod world;
 
 use orloj_kernel::Context;
+use orloj_sim::{Config, Control, Simulation};
 
 use super::{AppendError, JournalConfig, JournalError, Log, Lsn, Records, Recovery};
 
@@ -20,9 +20,62 @@ fn small() -> JournalConfig {
     }
 }
 
+/// The host whose disk has the journal.
+const NODE: &str = "node";
+
+/// A world of that host alone.
+struct World(Simulation);
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut sim = Simulation::new(Config { buggify: true, ..Config::seed(seed) });
+        sim.idle_host(NODE);
+        World(sim)
+    }
+
+    /// Ends the process that runs on the host, if one does, and starts the next.
+    fn start(&mut self) -> Context {
+        self.control(|world| {
+            world.exit(NODE);
+            world.restart(NODE);
+            world.context(NODE)
+        })
+    }
+
+    /// Runs `life` in the process of `cx` until it ends; `None` if the host dies first.
+    fn run<F>(&mut self, cx: Context, life: F) -> Option<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match self.0.run(cx, life) {
+            Ok(out) => Some(out),
+            Err(_) if !self.control(|world| world.is_up(NODE)) => None,
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+
+    /// As [`World::run`], in a new process on a host that stays up.
+    fn live<F>(&mut self, life: impl FnOnce(Context) -> F) -> F::Output
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let cx = self.start();
+        self.run(cx, life(cx)).expect("power stays on")
+    }
+
+    fn control<T>(&mut self, act: impl FnOnce(Control) -> T) -> T {
+        self.0.control(act)
+    }
+}
+
 type History = Vec<Vec<u8>>;
 
+/// Opens the journal, in a directory that is durable as its owner has to see to.
 async fn open(cx: Context) -> Result<(Log, Recovery, History), JournalError> {
+    cx.create_dir("wal").await.map_err(JournalError::Disk)?;
+    cx.sync_dir("").await.map_err(JournalError::Disk)?;
     let mut history = History::new();
     let mut next = 1;
     let mut on_record = |lsn: Lsn, record: &[u8]| {

@@ -1,6 +1,10 @@
 //! One binary of integration tests: what needs two runtimes, a real machine or a real process.
 
+mod clients;
+mod full_disk;
+mod orlojd;
 mod ports;
 mod process;
 mod raft;
+mod rude_clients;
 mod signals;

@@ -1,7 +1,5 @@
 //! What each command means.
 
-use std::ops::Bound;
-
 use bytes::Bytes;
 use orloj_net::{
     Answer, Command, Condition, ExpireCondition, Expiry, Key, Refusal, TimeForm, UnixMs, Value,
@@ -48,7 +46,7 @@ impl State {
             Command::MGet { keys } => Answer::List(keys.iter().map(|key| self.get(key)).collect()),
             Command::MSet { pairs } => {
                 for (key, value) in pairs {
-                    self.put(key, own(value), None, trail);
+                    self.put(key, value, None, trail);
                 }
                 Answer::Ok
             }
@@ -85,7 +83,7 @@ impl State {
 
     #[inline]
     fn get(&self, key: &[u8]) -> Answer {
-        self.live(key).map_or(Answer::Nil, |entry| Answer::Bulk(entry.value.clone()))
+        self.live(key).map_or(Answer::Nil, |entry| Answer::Bulk(entry.value.to_bytes()))
     }
 
     #[expect(clippy::too_many_arguments, reason = "SET's own arguments, when, and where to")]
@@ -101,7 +99,7 @@ impl State {
         trail: &mut Trail<'_>,
     ) -> Answer {
         if let (Expiry::None, None, false) = (expiry, condition, get) {
-            self.put(key, own(value), None, trail);
+            self.put(key, value, None, trail);
             return Answer::Ok;
         }
         let before = self.live(key).cloned();
@@ -120,11 +118,11 @@ impl State {
                 Some(at) if at <= now => {
                     self.delete(key, trail);
                 }
-                deadline => self.put(key, own(value), deadline, trail),
+                deadline => self.put(key, value, deadline, trail),
             }
         }
         match (get, before) {
-            (true, Some(Entry { value, .. })) => Answer::Bulk(value),
+            (true, Some(Entry { value, .. })) => Answer::Bulk(value.to_bytes()),
             (false, _) if may => Answer::Ok,
             (true, None) | (false, _) => Answer::Nil,
         }
@@ -178,10 +176,9 @@ impl State {
     }
 
     fn scan(&self, after: Option<&Key>, pattern: Option<&Bytes>, wanted: u32) -> Answer {
-        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(MapKey::new(key)));
         let mut rest = self
             .map
-            .range((from, Bound::Unbounded))
+            .walk(after.map(|key| &key[..]))
             .filter(|(_, e)| e.deadline.is_none_or(|deadline| deadline > self.clock));
         let mut last = None;
         let mut keys = Vec::new();
@@ -198,10 +195,4 @@ impl State {
 
 fn count(n: usize) -> Answer {
     Answer::Int(i64::try_from(n).unwrap_or(i64::MAX))
-}
-
-/// A value of its own: one that is a slice of a read buffer would keep all of that alive.
-#[inline]
-fn own(value: &Value) -> Value {
-    Bytes::copy_from_slice(value)
 }

@@ -1,12 +1,12 @@
-//! A key as the map holds it: short ones beside each other, so that comparing them follows no
+//! A key as the table holds it: short ones beside each other, so that comparing them follows no
 //! pointer.
 
-use std::{borrow::Borrow, cmp::Ordering};
+use std::cmp::Ordering;
 
 use bytes::Bytes;
 
 /// The longest key held inline, in bytes.
-pub(super) const INLINE: usize = 22;
+const INLINE: usize = 22;
 
 /// A key, ordered byte by byte like the bytes it holds. 24 bytes in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,13 +64,6 @@ impl Ord for MapKey {
             }
             _ => self.as_bytes().cmp(other.as_bytes()),
         }
-    }
-}
-
-/// Only to look up long keys without a copy: both order alike.
-impl Borrow<[u8]> for MapKey {
-    fn borrow(&self) -> &[u8] {
-        self.as_bytes()
     }
 }
 

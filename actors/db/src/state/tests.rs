@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use orloj_net::{Answer, Command, Condition, Deadline, ExpireCondition, Expiry, TimeForm};
 
 use super::*;
@@ -25,8 +26,8 @@ impl Chance {
     }
 
     fn value(&mut self) -> Bytes {
-        const VALUES: [&str; 4] = ["", "7", "-3", "word"];
-        Bytes::from_static(VALUES[self.below(4) as usize].as_bytes())
+        const VALUES: [&str; 5] = ["", "7", "-3", "word", "a value of a length that just fits"];
+        Bytes::from_static(VALUES[self.below(5) as usize].as_bytes())
     }
 
     fn deadline(&mut self) -> Deadline {
@@ -80,19 +81,22 @@ impl Chance {
 /// Everything a client can see.
 fn visible(state: &State) -> Vec<(Vec<u8>, Entry)> {
     let alive = |e: &&Entry| e.deadline.is_none_or(|deadline| deadline > state.clock);
-    let entries = state.map.iter().filter(|(_, e)| alive(e));
+    let entries = state.map.walk(None).filter(|(_, e)| alive(e));
     entries.map(|(key, entry)| (key.as_bytes().to_vec(), entry.clone())).collect()
 }
 
 fn check(state: &State) {
     let due: Vec<_> =
-        state.map.iter().filter_map(|(k, e)| Some((e.deadline?, k.clone()))).collect();
+        state.map.walk(None).filter_map(|(k, e)| Some((e.deadline?, k.clone()))).collect();
     assert_eq!(state.due, due.into_iter().collect(), "due holds the keys with a deadline");
     let between = |at: UnixMs| at > state.clock && at < state.next_due;
     assert!(!state.due.iter().any(|(at, _)| between(*at)), "a deadline before the next");
     assert_eq!(state.len(), visible(state).len());
-    let memory =
-        state.map.iter().map(|(k, e)| KEY_COST + k.as_bytes().len() + e.value.len()).sum::<usize>();
+    let memory = state
+        .map
+        .walk(None)
+        .map(|(k, e)| KEY_COST + k.as_bytes().len() + e.value.len())
+        .sum::<usize>();
     assert_eq!(state.memory(), memory);
 }
 
@@ -100,7 +104,7 @@ fn check(state: &State) {
 fn records_do_again_what_commands_did_and_undo_takes_it_back() {
     for seed in 1..200 {
         let mut chance = Chance(seed);
-        let (mut state, mut replayed) = (State::default(), State::default());
+        let (mut state, mut replayed) = (State::new(1), State::new(1));
         let mut now = UnixMs(0);
         for _ in 0..300 {
             now.0 += chance.below(4);
@@ -144,7 +148,7 @@ fn run(state: &mut State, now: u64, command: Command) -> (Answer, Vec<u8>) {
 #[test]
 fn an_end_that_was_seen_is_in_the_journal() {
     let key = Bytes::from_static(b"k");
-    let mut state = State::default();
+    let mut state = State::new(1);
     let set = Command::Set {
         key: key.clone(),
         value: key.clone(),
@@ -161,7 +165,7 @@ fn an_end_that_was_seen_is_in_the_journal() {
     assert_eq!(answer, Answer::Nil);
     assert!(!second.is_empty());
 
-    let mut restarted = State::default();
+    let mut restarted = State::new(1);
     assert!(restarted.replay(&first) && restarted.replay(&second));
     let now = restarted.clock().0;
     assert_eq!(now, 1_100);
@@ -176,7 +180,7 @@ fn an_end_that_was_seen_is_in_the_journal() {
 
 #[test]
 fn a_scan_walks_every_key_once() {
-    let mut state = State::default();
+    let mut state = State::new(1);
     let mut keys: Vec<String> = (0..57).map(|n| format!("key:{n}")).collect();
     for key in &keys {
         let pairs = vec![(Bytes::from(key.clone()), Bytes::new())];
@@ -202,7 +206,7 @@ fn a_scan_walks_every_key_once() {
 
 #[test]
 fn records_that_make_no_sense_are_noticed() {
-    let mut state = State::default();
+    let mut state = State::new(1);
     let pairs = vec![(Bytes::from_static(b"k"), Bytes::from_static(b"word"))];
     run(&mut state, 1, Command::MSet { pairs });
     let record = |effect: Effect<'_>| {

@@ -1,4 +1,5 @@
-//! An open file: every operation is one visit of a disk thread.
+//! An open file: an operation is one visit of a disk thread, unless all it does is to copy a little
+//! into memory.
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
@@ -9,8 +10,14 @@ use super::{
     threads::{Done, Threads},
 };
 
+/// A write of at most so many bytes to a file on which nothing else is under way is made by whoever
+/// asks for it. It ends in the system's memory, and copying it there costs less than waking a
+/// thread and being woken by it. While a sync runs a write may have to wait for the device, so then
+/// it goes to a thread.
+const COPIED: usize = 256 << 10;
+
 pub(super) struct HostFile {
-    /// Taken only at the drop.
+    /// Taken only at the drop. Each operation under way on a thread holds it as well.
     file: Option<Arc<File>>,
     writable: bool,
     threads: Arc<Threads>,
@@ -27,6 +34,12 @@ impl HostFile {
     ) -> Done<T> {
         let file = self.file.clone().expect("present until the drop");
         self.threads.run(move || work(&file))
+    }
+
+    /// The file, if no thread works on it.
+    fn idle(&self) -> Option<&File> {
+        let file = self.file.as_ref().expect("present until the drop");
+        (Arc::strong_count(file) == 1).then_some(&**file)
     }
 
     fn may_write(&self) -> Result<(), DiskErrorKind> {
@@ -59,10 +72,15 @@ impl RawFile for HostFile {
         if let Err(kind) = self.may_write() {
             return Box::pin(std::future::ready((buf, Err(kind))));
         }
-        Box::pin(self.on_thread(move |file| {
+        let len = buf.len();
+        let write = move |file: &File| {
             let written = file.write_all_at(&buf, offset).map_err(of_file);
             (buf, written)
-        }))
+        };
+        match self.idle().filter(|_| len <= COPIED) {
+            Some(file) => Box::pin(std::future::ready(write(file))),
+            None => Box::pin(self.on_thread(write)),
+        }
     }
 
     fn sync(&self) -> Io<'_, Result<(), DiskErrorKind>> {

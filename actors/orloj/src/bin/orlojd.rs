@@ -66,6 +66,11 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(e) => return refuse(&e.to_string(), MISCONFIGURED),
     };
+    // A name that is changed on the way would be another directory.
+    if settings.data.to_str().is_none() {
+        let what = format!("--data {:?}: the name is not UTF-8; choose one that is", settings.data);
+        return refuse(&what, MISCONFIGURED);
+    }
     if let Err(what) = log(&settings) {
         return refuse(&what, MISCONFIGURED);
     }

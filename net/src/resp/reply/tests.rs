@@ -130,6 +130,12 @@ fn what_is_not_resp_is_refused_however_it_is_cut() {
            $20\r\n01234567890123456789\r\n$20\r\n",
             ReplyError::Bytes,
         ),
+        // The nonsense lies beyond the limit, where nobody looks.
+        (
+            b"*9\r\n$40\r\n0123456789012345678901234567890123456789\r\n$40\r\n\
+           0123456789012345678901234567890123456789\r\n*x\r\n",
+            ReplyError::Bytes,
+        ),
     ] {
         let wire = [b"+OK\r\n", wire].concat();
         for cut in 0..=wire.len() {

@@ -4,53 +4,80 @@
 
 use std::collections::BTreeMap;
 
-use super::{History, append, open, world::Handle};
-use crate::journal::{Damage, DatabaseId, JournalError, SECTOR, SegmentHeader};
+use orloj_kernel::{Context, DiskError, OpenMode};
 
-/// A journal of three segments or so, and its history. It ends with a mark unless `bare`.
-fn journal(bare: bool) -> (Handle, History) {
-    let world = Handle::new(1);
+use super::{History, World, append, open};
+use crate::journal::{Damage, DatabaseId, JournalError, Recovery, SECTOR, SegmentHeader};
+
+/// The journal's files by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// The files of a journal of three segments or so, and its history. It ends with a mark unless
+/// `bare`.
+fn journal(bare: bool) -> (Files, History) {
+    let mut world = World::new(1);
     let mut history = History::new();
     for life in 0..3 {
-        world
-            .run(async {
-                let (mut log, _, found) = open(world.context()).await.expect("an intact journal");
-                assert_eq!(found, history);
-                for n in 0..6 {
-                    let record = vec![b'a' + n + life; 300 + 40 * usize::from(n)];
-                    append(&mut log, &record).await.expect("room for it");
-                    history.push(record);
-                }
-                if !(bare && life == 2) {
-                    log.mark(life == 1).await.expect("room for it");
-                }
-            })
-            .expect("power stays on");
+        let mut so_far = history;
+        history = world.live(|cx| async move {
+            let (mut log, _, found) = open(cx).await.expect("an intact journal");
+            assert_eq!(found, so_far);
+            for n in 0..6 {
+                let record = vec![b'a' + n + life; 300 + 40 * usize::from(n)];
+                append(&mut log, &record).await.expect("room for it");
+                so_far.push(record);
+            }
+            if !(bare && life == 2) {
+                log.mark(life == 1).await.expect("room for it");
+            }
+            so_far
+        });
     }
-    (world, history)
+    (world.live(read), history)
 }
 
-fn reopen(world: &Handle) -> Result<History, JournalError> {
-    world.run(open(world.context())).expect("power stays on").map(|(_, _, history)| history)
+async fn read(cx: Context) -> Files {
+    let mut files = Files::new();
+    for entry in cx.list("wal").await.expect("there is a journal") {
+        let path = format!("wal/{}", entry.name);
+        let file = cx.open(&path, OpenMode::Read).await.expect("it is there");
+        let bytes = file.read_at(0, entry.len as usize).await.expect("it can be read");
+        files.insert(path, bytes);
+    }
+    files
 }
 
-/// Damages a copy of the world's files and opens it.
+async fn write(cx: Context, files: Files) -> Result<(), DiskError> {
+    cx.create_dir("wal").await?;
+    for (path, bytes) in files {
+        cx.open(&path, OpenMode::CreateNew).await?.write_sync(0, bytes).await?;
+    }
+    cx.sync_dir("wal").await
+}
+
+/// Opens the journal that is in `files`.
+fn reopen(files: Files) -> Result<(Recovery, History), JournalError> {
+    World::new(2).live(|cx| async move {
+        write(cx, files).await.expect("room for it");
+        open(cx).await.map(|(_, recovery, history)| (recovery, history))
+    })
+}
+
+/// Damages a copy of one of the files and opens the journal.
 fn damaged(
-    files: &BTreeMap<String, Vec<u8>>,
+    files: &Files,
     name: &str,
     change: impl FnOnce(&mut Vec<u8>),
 ) -> Result<History, JournalError> {
-    let world = Handle::new(2);
-    world.put(files);
-    world.damage(name, change);
-    reopen(&world)
+    let mut files = files.clone();
+    change(files.get_mut(name).expect("the file is there"));
+    reopen(files).map(|(_, history)| history)
 }
 
 #[test]
 fn every_flipped_bit_is_harmless_or_refused() {
     for bare in [false, true] {
-        let (world, history) = journal(bare);
-        let files = world.files();
+        let (files, history) = journal(bare);
         let mut refused = 0;
         for (name, bytes) in &files {
             // Beyond the last frame there is nothing to damage.
@@ -70,8 +97,7 @@ fn every_flipped_bit_is_harmless_or_refused() {
 
 #[test]
 fn every_lost_sector_is_harmless_or_refused() {
-    let (world, history) = journal(false);
-    let files = world.files();
+    let (files, history) = journal(false);
     for (name, bytes) in &files {
         for sector in 0..bytes.len() / SECTOR {
             for noise in [0, 0x77] {
@@ -88,8 +114,7 @@ fn every_lost_sector_is_harmless_or_refused() {
 
 #[test]
 fn every_cut_file_is_harmless_or_refused() {
-    let (world, history) = journal(false);
-    let files = world.files();
+    let (files, history) = journal(false);
     for (name, bytes) in &files {
         for len in (0..bytes.len()).step_by(97) {
             match damaged(&files, name, |b| b.truncate(len)) {
@@ -104,34 +129,33 @@ fn every_cut_file_is_harmless_or_refused() {
 #[test]
 fn a_lost_file_is_missed() {
     // Within one life segments follow each other, and each tells of its successor.
-    let world = Handle::new(5);
-    let history = world.run(async {
-        let (mut log, _, mut history) = open(world.context()).await.expect("a new journal");
-        for n in 0..40_u8 {
-            history.push(vec![n; 900]);
-            append(&mut log, &[n; 900]).await.expect("room for it");
-        }
-        history
-    });
-    let history = history.expect("power stays on");
-    let files = world.files();
+    let (files, history) = {
+        let mut world = World::new(5);
+        let history = world.live(|cx| async move {
+            let (mut log, _, mut history) = open(cx).await.expect("a new journal");
+            for n in 0..40_u8 {
+                history.push(vec![n; 900]);
+                append(&mut log, &[n; 900]).await.expect("room for it");
+            }
+            history
+        });
+        (world.live(read), history)
+    };
     let segments: Vec<_> = files.keys().filter(|n| n.ends_with(".seg")).collect();
     assert!(segments.len() >= 3, "{segments:?}");
     for name in segments {
-        let world = Handle::new(6);
-        world.put(&files);
-        world.lose(name);
-        let error = reopen(&world).expect_err("a segment is gone");
+        let mut rest = files.clone();
+        rest.remove(name);
+        let error = reopen(rest).expect_err("a segment is gone");
         let JournalError::Missing { file, .. } = &error else { panic!("{error}") };
         assert_eq!(format!("wal/{file}"), *name);
     }
-    assert_eq!(reopen(&world), Ok(history));
+    assert_eq!(reopen(files).map(|(_, found)| found), Ok(history));
 }
 
 #[test]
 fn strangers_are_refused_by_name() {
-    let (world, _) = journal(false);
-    let files = world.files();
+    let (files, _) = journal(false);
     let rewrite = |change: fn(&mut SegmentHeader)| {
         let (name, _) = files.iter().next().expect("there are segments");
         damaged(&files, name, |bytes| {
@@ -152,25 +176,18 @@ fn strangers_are_refused_by_name() {
 
 #[test]
 fn the_report_says_what_was_cut_and_what_was_rewritten() {
-    let (world, history) = journal(true);
-    let (_, recovery, found) =
-        world.run(open(world.context())).expect("power stays on").expect("an intact journal");
+    let (mut files, history) = journal(true);
+    let (recovery, found) = reopen(files.clone()).expect("an intact journal");
     assert_eq!((recovery.records, recovery.rewritten), (18, 1), "the last frame is unproven");
     assert_eq!((recovery.cut, recovery.closed, recovery.created), (None, false, false));
     assert_eq!(found, history);
 
-    let (world, history) = journal(true);
-    let name = world.files().into_keys().rfind(|n| n.ends_with(".seg")).expect("a last segment");
+    let name = files.keys().rfind(|n| n.ends_with(".seg")).expect("a last segment").clone();
     // The last frame loses its second sector, as a power cut may leave it.
-    world.damage(&name, |bytes| {
-        let last = bytes.iter().rposition(|b| *b != 0).expect("it has frames");
-        let start = last / SECTOR * SECTOR;
-        bytes[start..].fill(0);
-    });
-    let (_, recovery, found) = world
-        .run(open(world.context()))
-        .expect("power stays on")
-        .expect("a torn tail is no damage");
+    let bytes = files.get_mut(&name).expect("it is there");
+    let last = bytes.iter().rposition(|b| *b != 0).expect("it has frames");
+    bytes[last / SECTOR * SECTOR..].fill(0);
+    let (recovery, found) = reopen(files).expect("a torn tail is no damage");
     assert_eq!(found, history[..17]);
     let cut = recovery.cut.expect("something was cut");
     assert_eq!((format!("wal/{}", cut.file), cut.bytes), (name, SECTOR as u64));
@@ -178,8 +195,7 @@ fn the_report_says_what_was_cut_and_what_was_rewritten() {
 
 #[test]
 fn damage_names_place_and_cause() {
-    let (world, _) = journal(false);
-    let files = world.files();
+    let (files, _) = journal(false);
     let name = files.keys().next().expect("a first segment");
     let error = damaged(&files, name, |b| b[1024 + 300] ^= 4).expect_err("damage");
     let JournalError::Damaged { file, offset, lsn, damage } = error else { panic!("{error}") };

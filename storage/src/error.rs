@@ -1,0 +1,211 @@
+//! What can go wrong with a database, and who must act.
+
+use orloj_kernel::{DiskError, DiskErrorKind};
+
+use crate::{
+    KeyspaceId, Lsn,
+    journal::JournalError,
+    options::OptionsError,
+    page::PageFault,
+    record::{KEY_MAX, VALUE_MAX},
+    superblock::SuperblockError,
+};
+
+/// Who must act on an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nobody broke a promise: answer the caller and go on.
+    Reject,
+    /// The caller may try the same again and succeed.
+    Retry,
+    /// An operator: something stored is damaged. Everything else can still be served.
+    Repair,
+    /// An operator: the promise cannot be kept from here. Stop before anything is built on it.
+    Halt,
+}
+
+/// Where stored bytes are damaged, and what that costs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: byte {offset}: {what}")]
+pub struct Corrupt {
+    /// The file, as it was opened.
+    pub file: String,
+    /// The first byte that cannot be believed.
+    pub offset: u64,
+    /// How.
+    pub what: PageFault,
+    /// The keys that cannot be served: keyspace, first key, and the first behind them if there is
+    /// one. `None` where everything is concerned.
+    pub keys: Option<(KeyspaceId, Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// Why something was not done.
+///
+/// Unless its verdict is to halt, nothing happened and the database can be used as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A setting is out of its bounds.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// Another process has the directory open.
+    #[error("{dir}: in use by another process")]
+    Locked {
+        /// The directory.
+        dir: String,
+    },
+    /// The directory holds something else.
+    #[error("{dir}: no database and not empty (it holds {found:?})")]
+    NotOurs {
+        /// The directory.
+        dir: String,
+        /// Something in it.
+        found: String,
+    },
+    /// The superblocks cannot be used.
+    #[error("{dir}: {cause}")]
+    Superblock {
+        /// The directory.
+        dir: String,
+        /// Why.
+        cause: SuperblockError,
+    },
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Stored bytes are damaged; keys elsewhere can be served.
+    #[error(transparent)]
+    Corrupt(Box<Corrupt>),
+    /// The disk is full or may not be written. Reads go on; writes do once there is room.
+    #[error("read-only: {cause}")]
+    ReadOnly {
+        /// What the disk said.
+        cause: DiskError,
+    },
+    /// It was closed.
+    #[error("the database is closed")]
+    Closed,
+    /// There is no such keyspace.
+    #[error("no keyspace {name:?}")]
+    NoKeyspace {
+        /// The name asked for.
+        name: String,
+    },
+    /// There is one of that name already.
+    #[error("keyspace {name:?} exists already")]
+    KeyspaceExists {
+        /// The name.
+        name: String,
+    },
+    /// No keyspace can be called that.
+    #[error("{name:?} cannot name a keyspace: 1 to 255 bytes, no control characters")]
+    KeyspaceName {
+        /// The name.
+        name: String,
+    },
+    /// A key is empty or too long.
+    #[error("a key of {len} bytes: 1 to {KEY_MAX} are allowed")]
+    KeyLength {
+        /// Its length.
+        len: usize,
+    },
+    /// A value is too long.
+    #[error("a value of {len} bytes: {VALUE_MAX} are allowed")]
+    ValueLength {
+        /// Its length.
+        len: usize,
+    },
+    /// The version asked for is no longer kept.
+    #[error("version {asked} is no longer kept: the earliest is {earliest_kept}")]
+    HistoryTrimmed {
+        /// The version asked for.
+        asked: Lsn,
+        /// The earliest that can be read.
+        earliest_kept: Lsn,
+    },
+    /// The snapshot showed writes that the disk then refused.
+    #[error("the snapshot at version {at} rests on writes that were taken back")]
+    RolledBack {
+        /// Its version.
+        at: Lsn,
+    },
+    /// Something a transaction rests on was changed by another.
+    #[error("conflict in keyspace {keyspace} at key {:?}", String::from_utf8_lossy(key))]
+    Conflict {
+        /// Where.
+        keyspace: KeyspaceId,
+        /// The key, or the first changed one of a range.
+        key: Vec<u8>,
+    },
+    /// Waiting for a lock would have waited for itself.
+    #[error("deadlock at key {:?}", String::from_utf8_lossy(key))]
+    Deadlock {
+        /// The key of the lock.
+        key: Vec<u8>,
+    },
+    /// A lock was not had in time.
+    #[error("no lock in time on key {:?}", String::from_utf8_lossy(key))]
+    LockTimeout {
+        /// The key of the lock.
+        key: Vec<u8>,
+    },
+}
+
+impl Error {
+    /// Decides who must act. Total on purpose: a new variant does not compile until it is judged.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Error::Options(_)
+            | Error::Locked { .. }
+            | Error::NotOurs { .. }
+            | Error::Closed
+            | Error::NoKeyspace { .. }
+            | Error::KeyspaceExists { .. }
+            | Error::KeyspaceName { .. }
+            | Error::KeyLength { .. }
+            | Error::ValueLength { .. }
+            | Error::HistoryTrimmed { .. } => Verdict::Reject,
+            Error::ReadOnly { .. }
+            | Error::RolledBack { .. }
+            | Error::Conflict { .. }
+            | Error::Deadlock { .. }
+            | Error::LockTimeout { .. } => Verdict::Retry,
+            Error::Corrupt(_) => Verdict::Repair,
+            Error::Superblock { .. } => Verdict::Halt,
+            Error::Journal(cause) => cause.verdict(),
+            Error::Disk(cause) => match cause.kind {
+                DiskErrorKind::Dead => Verdict::Halt,
+                _ if cause.op == "sync" => Verdict::Halt,
+                _ => Verdict::Retry,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_sync_halts_and_a_failed_read_does_not() {
+        let error = |op, kind| Error::from(DiskError::new(op, "data.pages", kind));
+        assert_eq!(error("sync", DiskErrorKind::Io(5)).verdict(), Verdict::Halt);
+        assert_eq!(error("write", DiskErrorKind::Dead).verdict(), Verdict::Halt);
+        assert_eq!(error("read", DiskErrorKind::Io(5)).verdict(), Verdict::Retry);
+    }
+
+    #[test]
+    fn damage_is_told_with_its_place() {
+        let corrupt = Corrupt {
+            file: "db/data.pages".into(),
+            offset: 8192,
+            what: PageFault::Stale,
+            keys: None,
+        };
+        let error = Error::Corrupt(Box::new(corrupt));
+        let said = "db/data.pages: byte 8192: it is an older page, or another one";
+        assert_eq!((error.to_string().as_str(), error.verdict()), (said, Verdict::Repair));
+    }
+}

@@ -1,0 +1,11 @@
+//! Pages: the units of the tree as bytes, what vouches for them, and what refers to them.
+//!
+//! Nothing here does I/O or waits. `docs/src/engine-format.md` has the layout byte by byte.
+
+mod entry;
+mod header;
+mod ptr;
+
+pub use entry::{ENTRY_HEAD, Entry, Held, Slot, VALUE_POINTER, ValuePointer};
+pub use header::{PAGE_HEAD, PageFault, PageHeader, PageType, open, seal};
+pub use ptr::{PTR, PagePtr, UNIT, UNITS_MAX};
