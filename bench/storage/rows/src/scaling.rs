@@ -1,24 +1,26 @@
 //! What a second thread adds.
 //!
-//! Two threads need two cores, and on a shared machine they have both for moments only. So the work
-//! is cut into windows as short as a slice of the scheduler; in every other window the second
-//! thread rests, and the best window of either kind counts.
+//! Two threads need two cores, and on a shared machine they have both for moments only. So time is
+//! cut into windows as short as a slice of the scheduler; in every other window the second thread
+//! rests, and the best window of either kind counts. Nobody ever sleeps: a thread that wakes up
+//! waits for its neighbour's slice to end, often on the core of the one that woke it.
 
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::data::{check, key, numbers, value};
 use crate::{Engine, Reader, Session};
 
 /// Windows of either kind.
-const WINDOWS: usize = 64;
+const WINDOWS: u32 = 128;
 /// How long each is.
 const WINDOW: Duration = Duration::from_millis(3);
-/// From the moment both threads are called to the moment they begin.
-const NOTICE: Duration = Duration::from_micros(200);
+/// Between the beginnings of two windows: an operation may end late.
+const STRIDE: Duration = Duration::from_micros(3500);
+/// What the threads have to get ready.
+const NOTICE: Duration = Duration::from_millis(20);
 
 /// How many times the gets a second of one thread two threads reach.
 pub(crate) fn get<E: Engine>(engine: &E, keys: u64, seed: u64) -> Result<f64> {
@@ -57,11 +59,18 @@ fn half(thread: usize, keys: u64, seed: u64) -> impl Iterator<Item = u64> {
 
 /// Runs `work` on two threads and compares their best window with the best of one.
 fn scaling(work: impl Fn(usize, &Windows) -> Result<Vec<u64>> + Sync) -> Result<f64> {
-    let windows =
-        Windows { barrier: Barrier::new(2), epoch: Instant::now(), begin: AtomicU64::new(0) };
+    let windows = Windows { first: Instant::now() + NOTICE };
+    let cores = two_cores()?;
     let (first, second) = std::thread::scope(|scope| {
-        let second = scope.spawn(|| work(1, &windows));
-        (work(0, &windows), second.join().expect("errors are returned"))
+        let threads = [0, 1].map(|thread| {
+            let (work, windows, core) = (&work, &windows, &cores[thread]);
+            scope.spawn(move || {
+                sched_setaffinity(None, core)?;
+                work(thread, windows)
+            })
+        });
+        let [first, second] = threads.map(|thread| thread.join().expect("errors are returned"));
+        (first, second)
     });
     let totals: Vec<u64> = first?.iter().zip(second?).map(|(a, b)| a + b).collect();
     let best = |kind: usize| totals.iter().skip(kind).step_by(2).max().copied().unwrap_or(0);
@@ -70,41 +79,43 @@ fn scaling(work: impl Fn(usize, &Windows) -> Result<Vec<u64>> + Sync) -> Result<
     Ok(both as f64 / alone as f64)
 }
 
+/// The first two cores that this process may run on, one for each thread: the scheduler is slow to
+/// part two threads that began on one core.
+fn two_cores() -> Result<[CpuSet; 2]> {
+    let all = sched_getaffinity(None)?;
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).map(|core| {
+        let mut set = CpuSet::new();
+        set.set(core);
+        set
+    });
+    let two = (cores.next(), cores.next());
+    let (Some(first), Some(second)) = two else { bail!("two threads need two cores") };
+    Ok([first, second])
+}
+
 /// The windows two threads share.
 struct Windows {
-    barrier: Barrier,
-    epoch: Instant,
-    /// When the next window begins, in nanoseconds after `epoch`.
-    begin: AtomicU64,
+    /// When the first begins.
+    first: Instant,
 }
 
 impl Windows {
-    /// Repeats `operation` in the windows of `thread`, and returns how often each had it done. Both
-    /// threads go through all windows, or neither could; so the first error is kept to the end.
+    /// Repeats `operation` in the windows of `thread`, and returns how often each had it done.
     fn work(&self, thread: usize, mut operation: impl FnMut() -> Result<()>) -> Result<Vec<u64>> {
         let mut counts = Vec::new();
-        let mut result = Ok(());
         for window in 0..2 * WINDOWS {
-            if thread == 0 {
-                let begin = self.epoch.elapsed() + NOTICE;
-                self.begin.store(begin.as_nanos() as u64, Ordering::Relaxed);
-            }
-            self.barrier.wait();
-            let begin = self.epoch + Duration::from_nanos(self.begin.load(Ordering::Relaxed));
-            let end = begin + WINDOW;
+            let begin = self.first + STRIDE * window;
             while Instant::now() < begin {
                 std::hint::spin_loop();
             }
             let mut count = 0;
             let rests = thread == 1 && window % 2 == 0;
-            while !rests && result.is_ok() && Instant::now() < end {
-                result = operation();
+            while !rests && Instant::now() < begin + WINDOW {
+                operation()?;
                 count += 1;
             }
             counts.push(count);
-            // Nobody announces the next window while another still reads when this one began.
-            self.barrier.wait();
         }
-        result.map(|()| counts)
+        Ok(counts)
     }
 }
