@@ -45,9 +45,10 @@ impl Device {
         Ok(())
     }
 
-    /// The figure that no engine can pass in `row`: the median latency of one appender, or what
-    /// sixteen reach together, on a prewritten file. `None` for a row that does not sync.
-    pub(super) fn limit(&self, row: &str) -> Option<f64> {
+    /// What `row` would show without an engine: the median latency of one appender, or what sixteen
+    /// reach together that sync each for itself, on a prewritten file. An engine that writes many
+    /// commits at once passes the second. `None` for a row that does not sync.
+    pub(super) fn figure(&self, row: &str) -> Option<f64> {
         let best = |threads, len| {
             let mut cases = self.cases.iter();
             let of = |case: &Case| (case.layout, case.threads, case.len);

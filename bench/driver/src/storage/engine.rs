@@ -49,6 +49,11 @@ impl Engine {
         Ok(())
     }
 
+    /// The process it runs in.
+    pub(super) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Runs one row and returns its figure, or `None` when the engine has nothing of the kind.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ impl Engine for Fjall {
         Ok(ingestion.finish()?)
     }
 
-    /// Its counters of flushes and compactions miss those that have begun or not yet begun.
+    /// Its own counters do not know of a flush that is running.
     fn settle(&self) -> Result<()> {
         wait_until_idle();
         Ok(())
