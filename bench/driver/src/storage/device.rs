@@ -9,6 +9,8 @@ use crate::disk::{self, Case, Latencies, Layout};
 
 /// Appenders of the case that `strict16` is held against.
 const WRITERS: usize = 16;
+/// What a put appends: key, value, and a little for the record around them.
+const RECORD: usize = 128;
 
 /// The best that each case has shown so far.
 pub(super) struct Device {
@@ -18,8 +20,11 @@ pub(super) struct Device {
 impl Device {
     pub(super) fn new() -> Device {
         let cases = vec![
+            Case::append(Layout::Growing, RECORD, 1),
             Case::append(Layout::Growing, 4096, 1),
-            // The case that `strict1` is held against.
+            // The cases that the strict rows are held against.
+            Case::append(Layout::Prewritten, RECORD, 1),
+            Case::append(Layout::Prewritten, RECORD, WRITERS),
             Case::append(Layout::Prewritten, 4096, 1),
             Case::append(Layout::Prewritten, 4096, WRITERS),
             // Bandwidth.
@@ -49,15 +54,15 @@ impl Device {
     /// reach together that sync each for itself, on a prewritten file. An engine that writes many
     /// commits at once passes the second. `None` for a row that does not sync.
     pub(super) fn figure(&self, row: &str) -> Option<f64> {
-        let best = |threads, len| {
+        let best = |threads| {
             let mut cases = self.cases.iter();
             let of = |case: &Case| (case.layout, case.threads, case.len);
-            let wanted = (Layout::Prewritten, threads, len);
+            let wanted = (Layout::Prewritten, threads, RECORD);
             cases.find(|(case, _)| of(case) == wanted).and_then(|(_, best)| best.as_ref())
         };
         match row {
-            "strict1-p50" => best(1, 4096).map(|best| best.percentile_us(50)),
-            "strict16-rate" => best(WRITERS, 4096).map(Latencies::per_second),
+            "strict1-p50" => best(1).map(|best| best.percentile_us(50)),
+            "strict16-rate" => best(WRITERS).map(Latencies::per_second),
             _ => None,
         }
     }
