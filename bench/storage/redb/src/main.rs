@@ -1,8 +1,8 @@
 //! The rows on redb.
 //!
 //! redb commits in two ways: synced, or kept in memory until a synced commit follows. The second is
-//! less than buffered promises, since a killed process loses it. So buffered is a synced commit to a
-//! file whose sync does nothing: every commit is with the operating system when it returns.
+//! less than buffered promises: a killed process loses it. So buffered is a synced commit to a file
+//! whose sync does nothing, and every commit is with the operating system when it returns.
 
 use std::fs::OpenOptions;
 use std::io;
