@@ -230,7 +230,8 @@ impl State {
         }
     }
 
-    /// Lets go of those whom `is_due` concerns, and wakes one more if the journal is free: he leads.
+    /// Lets go of those whom `is_due` concerns, and wakes one more if the journal is free: that one
+    /// leads.
     fn due(&mut self, is_due: impl Fn(&Goal) -> bool) -> Vec<Waker> {
         let due = self.waiting.extract_if(.., |waiting| is_due(&waiting.goal));
         let mut due: Vec<Waker> = due.map(|waiting| waiting.waker).collect();
