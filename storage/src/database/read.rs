@@ -14,7 +14,7 @@ impl Database {
     /// In strict mode only what is durable is seen.
     ///
     /// # Errors
-    /// [`Pause`](crate::Pause): [`Database::resolve`] it and try again.
+    /// [`Pause`]: [`Database::resolve`] it and try again.
     #[inline]
     pub fn try_get(&self, of: &Keyspace, key: &[u8], out: &mut Vec<u8>) -> Attempt<Option<Lsn>> {
         let found = self.look(of, key, At::Visible, out)?;
