@@ -34,7 +34,8 @@
 //! What is in memory is answered by a plain call: `try_get`, `try_put`, `try_next`. They touch no
 //! executor and box no future. What they cannot answer at once is a [`Pause`](crate::Pause); after
 //! [`Database::resolve`] the same can be asked again. `get`, `put` and the other async methods do
-//! just that, and wait until what was written is as safe as [`Durability`](crate::Durability) promises.
+//! just that, and wait until what was written is as safe as [`Durability`](crate::Durability)
+//! promises.
 //!
 //! # Errors
 //!
