@@ -11,7 +11,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::time::{ClockId, clock_gettime};
@@ -41,7 +41,7 @@ pub(crate) struct Options {
 
 /// The state of the blocks an append goes to.
 #[derive(Clone, Copy, PartialEq)]
-enum Layout {
+pub(crate) enum Layout {
     /// Every append moves the end of the file.
     Growing,
     /// `fallocate` set the length; the blocks were never written.
@@ -63,20 +63,34 @@ enum Sync {
     None,
 }
 
-struct Case {
-    layout: Layout,
+pub(crate) struct Case {
+    pub(crate) layout: Layout,
     sync: Sync,
-    len: usize,
-    threads: usize,
+    pub(crate) len: usize,
+    pub(crate) threads: usize,
     /// All threads append to one file, or each to its own.
     shared: bool,
 }
 
-struct Latencies {
+pub(crate) struct Latencies {
+    /// Of each append; at least one.
     sorted: Vec<Duration>,
     elapsed: Duration,
     /// CPU time of the process, kernel included, over the same span.
     cpu: Duration,
+}
+
+impl Latencies {
+    /// The latency that `percent` in a hundred appends do not exceed, in microseconds.
+    pub(crate) fn percentile_us(&self, percent: usize) -> f64 {
+        let at = (self.sorted.len() * percent / 100).min(self.sorted.len() - 1);
+        self.sorted[at].as_secs_f64() * 1e6
+    }
+
+    /// Appends a second of all threads together.
+    pub(crate) fn per_second(&self) -> f64 {
+        self.sorted.len() as f64 / self.elapsed.as_secs_f64()
+    }
 }
 
 /// Prints one line for each layout, way of syncing, size and number of concurrent appenders.
@@ -89,25 +103,38 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .with_context(|| format!("cannot create {}", options.dir.display()))?;
     let seconds = if options.quick { 0.3 } else { options.seconds };
     if !options.json {
-        println!(
-            "{:<13} {:<10} {:>6} {:>7} {:<6} {:>9} {:>9} {:>9} {:>9} {:>7}",
-            "layout",
-            "sync",
-            "bytes",
-            "threads",
-            "files",
-            "p50_us",
-            "p99_us",
-            "mean_us",
-            "syncs/s",
-            "cpu_us"
-        );
+        print_header();
     }
     for case in cases() {
         let measured = measure(&case, &options.dir, Duration::from_secs_f64(seconds))?;
         report(&case, &measured, options.json);
     }
     Ok(())
+}
+
+/// Names the columns of [`report`].
+pub(crate) fn print_header() {
+    println!(
+        "{:<13} {:<10} {:>7} {:>7} {:<6} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7}",
+        "layout",
+        "sync",
+        "bytes",
+        "threads",
+        "files",
+        "p50_us",
+        "p99_us",
+        "mean_us",
+        "syncs/s",
+        "MB/s",
+        "cpu_us"
+    );
+}
+
+impl Case {
+    /// `pwrite` and `fdatasync` of `len` bytes by `threads` appenders to one file.
+    pub(crate) fn append(layout: Layout, len: usize, threads: usize) -> Case {
+        Case { layout, sync: Sync::Fdatasync, len, threads, shared: true }
+    }
 }
 
 fn cases() -> Vec<Case> {
@@ -142,7 +169,12 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn measure(case: &Case, dir: &Path, time: Duration) -> Result<Latencies> {
+/// Appends for `time` in a file of `dir`, which exists.
+///
+/// # Errors
+///
+/// Whatever the file system refuses, and no append that finishes in time.
+pub(crate) fn measure(case: &Case, dir: &Path, time: Duration) -> Result<Latencies> {
     let names = if case.shared { 1 } else { case.threads };
     let paths: Vec<PathBuf> = (0..names).map(|i| dir.join(format!("append-{i}"))).collect();
     let files = paths.iter().map(|path| open(path, case)).collect::<Result<Vec<File>>>()?;
@@ -168,6 +200,7 @@ fn measure(case: &Case, dir: &Path, time: Duration) -> Result<Latencies> {
     for path in &paths {
         std::fs::remove_file(path)?;
     }
+    ensure!(!all.is_empty(), "no append finished in {time:?}");
     all.sort_unstable();
     Ok(Latencies { sorted: all, elapsed, cpu })
 }
@@ -243,7 +276,8 @@ fn append_until(
     }
 }
 
-fn report(case: &Case, measured: &Latencies, json: bool) {
+/// Prints what `case` showed.
+pub(crate) fn report(case: &Case, measured: &Latencies, json: bool) {
     let layout = match case.layout {
         Layout::Growing => "growing",
         Layout::Preallocated => "preallocated",
@@ -258,23 +292,22 @@ fn report(case: &Case, measured: &Latencies, json: bool) {
     let files = if case.shared { "one" } else { "each" };
     let us = |duration: Duration| duration.as_secs_f64() * 1e6;
     let count = measured.sorted.len();
-    assert!(count > 0, "no append finished in the time given");
-    let p50 = us(measured.sorted[count / 2]);
-    let p99 = us(measured.sorted[count * 99 / 100]);
+    let (p50, p99) = (measured.percentile_us(50), measured.percentile_us(99));
     let mean = us(measured.sorted.iter().sum::<Duration>()) / count as f64;
     let cpu = us(measured.cpu) / count as f64;
-    let rate = count as f64 / measured.elapsed.as_secs_f64();
+    let rate = measured.per_second();
+    let megabytes = rate * case.len as f64 / 1e6;
     if json {
         let line = json!({
             "bench": "disk", "layout": layout, "sync": sync, "bytes": case.len,
             "threads": case.threads, "files": files, "p50_us": p50, "p99_us": p99,
-            "mean_us": mean, "syncs_per_s": rate, "cpu_us": cpu,
+            "mean_us": mean, "syncs_per_s": rate, "mb_per_s": megabytes, "cpu_us": cpu,
         });
         println!("{line}");
     } else {
         println!(
-            "{layout:<13} {sync:<10} {:>6} {:>7} {files:<6} {p50:>9.1} {p99:>9.1} {mean:>9.1} \
-             {rate:>9.0} {cpu:>7.1}",
+            "{layout:<13} {sync:<10} {:>7} {:>7} {files:<6} {p50:>9.1} {p99:>9.1} {mean:>9.1} \
+             {rate:>9.0} {megabytes:>7.1} {cpu:>7.1}",
             case.len, case.threads,
         );
     }

@@ -6,14 +6,14 @@ use serde_json::json;
 pub(crate) struct Comparison {
     /// The row.
     pub(crate) bench: String,
-    /// What we measured, in `unit`.
-    pub(crate) ours: f64,
+    /// What we measured, in `unit`; `None` when we have nothing of the kind yet.
+    pub(crate) ours: Option<f64>,
     /// What the peer measured, in `unit`.
     pub(crate) peer: f64,
     /// Who the peer is.
     pub(crate) peer_name: String,
-    /// How many times better ours is: above one, we are ahead.
-    pub(crate) ratio: f64,
+    /// How many times better ours is: above one, we are ahead. `None` without ours.
+    pub(crate) ratio: Option<f64>,
     /// Unit of both figures.
     pub(crate) unit: &'static str,
 }
@@ -22,25 +22,25 @@ impl Comparison {
     /// Compares costs: less is better.
     pub(crate) fn cost(
         bench: &str,
-        ours: f64,
+        ours: impl Into<Option<f64>>,
         peer: f64,
         peer_name: &str,
         unit: &'static str,
     ) -> Comparison {
-        let (bench, peer_name) = (bench.to_owned(), peer_name.to_owned());
-        Comparison { bench, ours, peer, peer_name, ratio: peer / ours, unit }
+        let (bench, peer_name, ours) = (bench.to_owned(), peer_name.to_owned(), ours.into());
+        Comparison { bench, ours, peer, peer_name, ratio: ours.map(|ours| peer / ours), unit }
     }
 
     /// Compares yields: more is better.
     pub(crate) fn rate(
         bench: &str,
-        ours: f64,
+        ours: impl Into<Option<f64>>,
         peer: f64,
         peer_name: &str,
         unit: &'static str,
     ) -> Comparison {
-        let (bench, peer_name) = (bench.to_owned(), peer_name.to_owned());
-        Comparison { bench, ours, peer, peer_name, ratio: ours / peer, unit }
+        let (bench, peer_name, ours) = (bench.to_owned(), peer_name.to_owned(), ours.into());
+        Comparison { bench, ours, peer, peer_name, ratio: ours.map(|ours| ours / peer), unit }
     }
 }
 
@@ -64,14 +64,17 @@ impl Printer {
     /// Prints one comparison.
     pub(crate) fn print(&self, comparison: &Comparison) {
         let Comparison { bench, ours, peer, peer_name, ratio, unit } = comparison;
-        let (ours, peer, ratio) = (significant(*ours), significant(*peer), significant(*ratio));
+        let (ours, ratio) = (ours.map(significant), ratio.map(significant));
+        let peer = significant(*peer);
         if self.json {
             let line = json!({
                 "bench": bench, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": ratio,
             });
             println!("{line}");
         } else {
-            println!("{bench:<34} {ours:>10} {peer:>10} {unit:<6} {peer_name:<6} {ratio:>6.3}");
+            let text = |figure: Option<f64>| figure.map_or("-".to_owned(), |it| it.to_string());
+            let (ours, ratio) = (text(ours), text(ratio));
+            println!("{bench:<34} {ours:>10} {peer:>10} {unit:<6} {peer_name:<6} {ratio:>6}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::packages;
 use crate::progress::Progress;
 use crate::report::{Comparison, Printer};
 use crate::server::{self, Durability, Server};
@@ -88,7 +89,7 @@ struct Runs {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let progress = Progress::new();
     progress.step("looking for redis-server");
-    server::require_redis()?;
+    packages::require(&["redis-server", "redis-benchmark"], &["redis-server", "redis-tools"])?;
     let daemon = match (&options.orlojd, options.null) {
         (_, true) => None,
         (Some(path), _) => Some(path.clone()),

@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a server may take to say that it is ready, or to end when asked to.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -186,40 +186,4 @@ pub(crate) fn build_orlojd() -> Result<PathBuf> {
         bail!("orlojd does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(target.join("release/orlojd"))
-}
-
-/// Sees to it that redis-server and redis-benchmark can be run.
-///
-/// # Errors
-///
-/// One of them is missing and cannot be installed from here.
-pub(crate) fn require_redis() -> Result<()> {
-    let missing = |program| {
-        let run = Command::new(program).arg("--version").output();
-        !run.is_ok_and(|output| output.status.success())
-    };
-    if !missing("redis-server") && !missing("redis-benchmark") {
-        return Ok(());
-    }
-    if !geteuid().is_root() {
-        bail!("redis-server is missing: install the packages redis-server and redis-tools");
-    }
-    let install = || {
-        Command::new("apt-get")
-            .args(["install", "-y", "-q", "--no-install-recommends", "redis-server", "redis-tools"])
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .output()
-            .context("redis-server is missing, and there is no apt-get to install it with")
-    };
-    let mut output = install()?;
-    if !output.status.success() {
-        // The list of packages may be missing or stale.
-        Command::new("apt-get").args(["update", "-q"]).output()?;
-        output = install()?;
-    }
-    if !output.status.success() || missing("redis-server") || missing("redis-benchmark") {
-        let error = String::from_utf8_lossy(&output.stderr);
-        bail!("redis-server is missing, and apt-get cannot install it:\n{error}");
-    }
-    Ok(())
 }

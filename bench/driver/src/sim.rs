@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::program;
 use crate::progress::Progress;
 use crate::report::{Comparison, Printer, significant};
 
@@ -52,8 +53,8 @@ struct Program {
 /// A program that does not build, a row that fails or prints something else than its cost, and a
 /// name that is not a row or a peer.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let rows = select(&options.rows, ROWS, "row")?;
-    let mut names = select(&options.peers, PROGRAMS, "peer")?;
+    let rows = program::select(&options.rows, ROWS, "row")?;
+    let mut names = program::select(&options.peers, PROGRAMS, "peer")?;
     if !names.contains(&OURS) {
         names.insert(0, OURS);
     }
@@ -96,35 +97,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn select(wanted: &[String], all: &[&'static str], kind: &str) -> Result<Vec<&'static str>> {
-    for name in wanted {
-        if !all.contains(&name.as_str()) {
-            bail!("there is no {kind} {name}; there are {}", all.join(", "));
-        }
-    }
-    let chosen = |name: &&&str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == **name);
-    Ok(all.iter().filter(chosen).copied().collect())
-}
-
 /// Builds one program and says where it is.
 fn build(name: &str) -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a member lies in its root");
     let package = format!("orloj-bench-{name}");
-    let mut target = root.join("target");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--quiet", "--package", &package]);
-    cargo.arg("--manifest-path").arg(root.join("Cargo.toml"));
     if name == "madsim" {
         // A cfg for the whole graph, so a directory of its own: it would rebuild every other peer.
-        target.push("madsim");
-        cargo.env("RUSTFLAGS", "--cfg madsim");
+        return program::build(&package, "target/madsim", &[("RUSTFLAGS", "--cfg madsim")]);
     }
-    cargo.arg("--target-dir").arg(&target);
-    let output = cargo.output().context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("{package} does not build:\n{}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(target.join("release").join(package))
+    program::build(&package, "target", &[])
 }
 
 /// Runs one row once; `None` when the program has no such row.
