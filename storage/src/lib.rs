@@ -30,6 +30,7 @@ pub mod tail;
 pub mod tree;
 #[cfg(test)]
 mod trial;
+pub mod verify;
 pub mod vlog;
 
 pub use error::{Corrupt, Error, Fault, Range, Verdict};
