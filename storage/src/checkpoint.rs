@@ -88,6 +88,8 @@ impl<'a> Checkpoint<'a> {
             engine.pager.space.release(page);
         }
         let lsn = capture.version();
+        // What pruning these leaves dropped is dead from this generation on.
+        engine.watch();
         let segments = engine.segments.listed();
         let catalogue = Catalogue { keyspaces: capture.catalogue(), segments }.encode(lsn);
         let catalogue = run.add(catalogue).await.map_err(refused)?;

@@ -24,8 +24,10 @@ mod segment;
 pub use error::{AppendError, Damage, JournalError};
 pub use frame::{FrameHead, Kind, Records, SECTOR};
 pub use log::{JournalConfig, Log};
+pub(crate) use recover::inspect;
 pub use recover::{Cut, Origin, Recovery};
 pub use scan::{End, Scan, Tail};
+pub(crate) use segment::number_of;
 pub use segment::{DatabaseId, FIRST_FRAME, FORMAT, HeaderError, SegmentHeader};
 
 use std::fmt;

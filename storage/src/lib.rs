@@ -34,6 +34,7 @@ pub mod tree;
 #[cfg(test)]
 mod trial;
 pub mod txn;
+pub mod verify;
 pub mod vlog;
 mod writer;
 

@@ -301,13 +301,18 @@ pub(crate) async fn read_generation(
     pager: &Pager,
     block: &Superblock,
 ) -> Result<(Catalogue, Bits), Error> {
-    let image = read_as(pager, block.catalogue, PageType::Catalogue).await?;
-    let senseless = || pager.corrupt(block.catalogue, PageFault::Senseless, None);
-    let catalogue = Catalogue::decode(&image).ok_or_else(senseless)?;
-    Ok((catalogue, read_space(pager, block).await?))
+    Ok((read_catalogue(pager, block).await?, read_space(pager, block).await?))
 }
 
-async fn read_space(pager: &Pager, block: &Superblock) -> Result<Bits, Error> {
+/// The catalogue of a generation.
+pub(crate) async fn read_catalogue(pager: &Pager, block: &Superblock) -> Result<Catalogue, Error> {
+    let image = read_as(pager, block.catalogue, PageType::Catalogue).await?;
+    let senseless = || pager.corrupt(block.catalogue, PageFault::Senseless, None);
+    Catalogue::decode(&image).ok_or_else(senseless)
+}
+
+/// The used units of a generation.
+pub(crate) async fn read_space(pager: &Pager, block: &Superblock) -> Result<Bits, Error> {
     let image = read_as(pager, block.space, PageType::Space).await?;
     let senseless = || pager.corrupt(block.space, PageFault::Senseless, None);
     decode_space(&image, block.units).ok_or_else(senseless)

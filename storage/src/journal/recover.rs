@@ -194,6 +194,20 @@ pub(super) async fn read(
     Ok(Some(Plan { segments, ..plan(last, &scan, report, rubbish) }))
 }
 
+/// As [`Log::open_from`](super::Log::open_from), without opening: nothing is made or changed.
+///
+/// # Errors
+/// [`JournalError`]: the first reason for which it would not open.
+pub(crate) async fn inspect(
+    cx: Context,
+    dir: &str,
+    origin: Origin,
+    on_record: OnRecord<'_>,
+) -> Result<Recovery, JournalError> {
+    let plan = read(cx, dir, origin, on_record).await?;
+    Ok(plan.map(|plan| plan.report).unwrap_or_default())
+}
+
 /// One segment being read.
 struct Reading<'a> {
     cx: Context,

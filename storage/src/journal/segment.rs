@@ -110,7 +110,7 @@ pub(super) fn new_name(number: u64) -> String {
 }
 
 /// The number in a segment's file name.
-pub(super) fn number_of(name: &str) -> Option<u64> {
+pub(crate) fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("wal-")?.strip_suffix(".seg")?;
     let number = digits.parse().ok()?;
     (file_name(number) == name).then_some(number)

@@ -30,9 +30,27 @@ impl Pager {
     /// Opens the file in `dir`, making it if it is not there. All of it is free; see
     /// [`Pager::with_space`].
     pub async fn open(cx: Context, dir: &str, database: DatabaseId) -> Result<Pager, DiskError> {
+        Pager::open_as(cx, dir, database, OpenMode::Create).await
+    }
+
+    /// As [`Pager::open`], for whoever only looks: nothing is made, and nothing can be written.
+    pub(crate) async fn open_to_read(
+        cx: Context,
+        dir: &str,
+        database: DatabaseId,
+    ) -> Result<Pager, DiskError> {
+        Pager::open_as(cx, dir, database, OpenMode::Read).await
+    }
+
+    async fn open_as(
+        cx: Context,
+        dir: &str,
+        database: DatabaseId,
+        mode: OpenMode,
+    ) -> Result<Pager, DiskError> {
         let space = Space::new(Bits::default(), Bits::default(), 0);
         let path = format!("{dir}/{DATA_PAGES}");
-        let file = cx.open(&path, OpenMode::Create).await?;
+        let file = cx.open(&path, mode).await?;
         Ok(Pager { cx, file, path, database, space })
     }
 

@@ -13,6 +13,7 @@ use crate::{
     Lsn,
     page::{Entry, Fence, FenceBuf, Held, Leaf, Slot},
     tail::Ticket,
+    vlog::record_size,
 };
 
 /// What is written to one key.
@@ -113,7 +114,8 @@ impl Tree {
         if !dead.is_empty() {
             let mut counts = self.dead_values.lock().expect("nobody panics while counting");
             for at in dead {
-                *counts.entry(at.segment).or_default() += u64::from(at.len);
+                let size = record_size(at.key_len.into(), at.len as usize) as u64;
+                *counts.entry(at.segment).or_default() += size;
             }
         }
     }

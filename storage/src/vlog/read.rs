@@ -77,7 +77,7 @@ impl ValueLog {
         ValueLog { cx, dir: format!("{dir}/{VLOG}"), database, open: Mutex::default() }
     }
 
-    fn path(&self, number: u32) -> String {
+    pub(crate) fn path(&self, number: u32) -> String {
         format!("{}/{}", self.dir, file_name(number))
     }
 
@@ -223,13 +223,23 @@ impl Scan {
         Ok(Some((record, ValuePointer { segment, key_len, offset: at, len, sum })))
     }
 
+    /// The first byte of the record that is next.
+    pub(crate) fn at(&self) -> u64 {
+        self.offset + self.taken as u64
+    }
+
+    /// Goes on at byte `offset`, where a record is known to begin.
+    pub(crate) fn skip_to(&mut self, offset: u64) {
+        (self.offset, self.taken) = (offset, 0);
+        self.window.clear();
+    }
+
     /// The next `len` bytes, or as many as there are.
     async fn fill(&mut self, len: usize) -> Result<&[u8], DiskError> {
         if self.window.len() - self.taken < len {
-            self.offset += self.taken as u64;
+            self.skip_to(self.at());
             let most = (self.end - self.offset).min(len.max(WINDOW) as u64) as usize;
             self.window = read_stubbornly(&self.segment.file, self.offset, most).await?;
-            self.taken = 0;
         }
         let have = self.window.len() - self.taken;
         Ok(&self.window[self.taken..self.taken + have.min(len)])
