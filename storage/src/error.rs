@@ -63,7 +63,8 @@ pub struct Corrupt {
 
 /// Why something was not done.
 ///
-/// Unless its verdict is to halt or it is [`Error::InDoubt`], nothing happened and the database can be used as before.
+/// Unless its verdict is to halt or it is [`Error::InDoubt`], nothing happened and the database can
+/// be used as before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A setting is out of its bounds.
