@@ -63,8 +63,8 @@ pub struct Corrupt {
 
 /// Why something was not done.
 ///
-/// Unless its verdict is to halt or it is [`Error::InDoubt`], nothing happened and the database
-/// can be used as before.
+/// Unless its verdict is to halt or it is [`Error::InDoubt`], nothing happened and the database can
+/// be used as before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A setting is out of its bounds.
@@ -83,12 +83,6 @@ pub enum Error {
         dir: String,
         /// Something in it.
         found: String,
-    },
-    /// The directory holds no database that could be looked at.
-    #[error("{dir}: no database (it has no {})", crate::manifest::MANIFEST)]
-    NoDatabase {
-        /// The directory.
-        dir: String,
     },
     /// The manifest cannot be used.
     #[error("{dir}: {cause}")]
@@ -228,7 +222,6 @@ impl Error {
             Error::Options(_)
             | Error::Locked { .. }
             | Error::NotOurs { .. }
-            | Error::NoDatabase { .. }
             | Error::Closed
             | Error::StillToCome { .. }
             | Error::NoKeyspace { .. }

@@ -71,7 +71,7 @@ struct State {
     beat: Option<Waker>,
     /// Whether nobody uses the database any more.
     stopped: bool,
-    /// The last opening of the database that has the directory. It goes when the writer does.
+    /// That of the directory. It goes when the writer does.
     lock: Option<Box<dyn RawLock>>,
 }
 
@@ -203,8 +203,10 @@ impl Writer {
             Err(e) => Err(e),
         };
         // A full disk takes no mark. All there is to be kept is kept.
-        let closed =
-            closed.or_else(|e| if let Error::ReadOnly { .. } = e { Ok(()) } else { Err(e) });
+        let closed = match closed {
+            Err(Error::ReadOnly { .. }) => Ok(()),
+            closed => closed,
+        };
         self.stop();
         let mut state = self.state();
         state.log = None;
@@ -230,8 +232,7 @@ impl State {
         }
     }
 
-    /// Lets go of those whom `is_due` concerns, and wakes one more if the journal is free: that one
-    /// leads.
+    /// Lets go of those whom `is_due` concerns. If the journal is free one more is woken: he leads.
     fn due(&mut self, is_due: impl Fn(&Goal) -> bool) -> Vec<Waker> {
         let due = self.waiting.extract_if(.., |waiting| is_due(&waiting.goal));
         let mut due: Vec<Waker> = due.map(|waiting| waiting.waker).collect();

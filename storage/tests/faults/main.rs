@@ -236,7 +236,7 @@ fn an_honest_disk_that_fails_loses_nothing_that_was_acknowledged() {
                         read_flip: 5_000,
                         on_synced: ON_THE_WAY,
                         slow: 20_000,
-                        stall: 200,
+                        stall: 2_000,
                         ..POWER_CUT
                     },
                 ),

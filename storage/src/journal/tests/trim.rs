@@ -175,7 +175,8 @@ async fn one_life(cx: Context, shared: Shared, seed: u64) {
     }
 }
 
-/// The files of a journal of several segments that are all there, and its history of 12 records.
+/// The files of a journal of several segments that are all there, and its history of twelve
+/// records.
 fn journal() -> (Files, History) {
     let mut world = World::new(1);
     let history = world.live(|cx| async move {
