@@ -4,4 +4,5 @@ mod ports;
 mod process;
 mod raft;
 mod signals;
+mod tool;
 mod tree;
