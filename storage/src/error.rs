@@ -84,6 +84,12 @@ pub enum Error {
         /// Something in it.
         found: String,
     },
+    /// The directory holds no database that could be looked at.
+    #[error("{dir}: no database (it has no {})", crate::manifest::MANIFEST)]
+    NoDatabase {
+        /// The directory.
+        dir: String,
+    },
     /// The manifest cannot be used.
     #[error("{dir}: {cause}")]
     Manifest {
@@ -222,6 +228,7 @@ impl Error {
             Error::Options(_)
             | Error::Locked { .. }
             | Error::NotOurs { .. }
+            | Error::NoDatabase { .. }
             | Error::Closed
             | Error::StillToCome { .. }
             | Error::NoKeyspace { .. }

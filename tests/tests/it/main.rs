@@ -8,5 +8,6 @@ mod process;
 mod raft;
 mod rude_clients;
 mod signals;
+mod tool;
 mod transactions;
 mod tree;

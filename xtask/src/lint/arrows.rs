@@ -36,7 +36,7 @@ const ROWS: &[Row] = &[
     row("host", "actors/host", &["kernel"], &[]),
     row("invariants", "invariants", &["net"], &[]),
     row("db", "actors/db", &["kernel", "net", "storage"], &["sim"]),
-    row("orloj", "actors/orloj", &["db", "host", "kernel", "net"], &[]),
+    row("orloj", "actors/orloj", &["db", "host", "kernel", "net", "storage"], &[]),
     row("scenarios", "scenarios", &["db", "invariants", "kernel", "net", "sim"], &[]),
     row("tests", "tests", EVERYTHING, EVERYTHING),
     row("xtask", "xtask", &[], &[]),

@@ -394,7 +394,7 @@ async fn a_panic_free_end_closes_the_mailbox_of_an_aborted_actor(cx: Context) {
     });
     until(cx, || slot.lock().unwrap().is_some()).await;
     let addr = slot.lock().unwrap().clone().expect("put in by the task");
-    assert_eq!(told(&addr).await.0, []);
+    assert_eq!(told(&addr).await.0, [0_u64; 0]);
     let open = block(cx, &addr).await;
     let (reply, answer) = Reply::new();
     addr.send(Msg::ForgetLater(reply)).await.unwrap();
