@@ -89,7 +89,8 @@ impl<'a> Checkpoint<'a> {
         }
         let lsn = capture.version();
         let segments = engine.segments.listed();
-        let catalogue = Catalogue { keyspaces: capture.catalogue(), segments }.encode(lsn);
+        let (highest, keyspaces) = (capture.highest_keyspace(), capture.catalogue());
+        let catalogue = Catalogue { highest, keyspaces, segments }.encode(lsn);
         let catalogue = run.add(catalogue).await.map_err(refused)?;
         let (space, units) = self.write_space(&mut run, lsn).await.map_err(refused)?;
         let page_bytes = run.finish().await.map_err(refused)?;

@@ -17,6 +17,7 @@ mod node;
 mod outgoing;
 mod read;
 mod replay;
+mod rising;
 mod slot;
 mod split;
 #[cfg(test)]
@@ -41,7 +42,7 @@ pub use load::{Evicted, Miss, Resident};
 pub use outgoing::{LongValue, Outgoing};
 pub use read::{At, Found};
 
-use self::{keyspace::Roots, node::Child, slot::InnerSlot};
+use self::{keyspace::Roots, node::Child, rising::Rising, slot::InnerSlot};
 use crate::{
     Durability, Error, KeyspaceId, Lsn, Options,
     page::PagePtr,
@@ -99,6 +100,8 @@ pub struct Tree {
     keyspaces: ArcSwap<Vec<Arc<Keyspace>>>,
     /// Held by whoever changes which nodes there are. Also the epoch of captures is taken under it.
     structure: Arc<Mutex<()>>,
+    /// The highest number that a keyspace was ever given.
+    numbers: Rising,
     tail: Tail,
     snapshots: Arc<Snapshots>,
     moments: Moments,
@@ -122,10 +125,12 @@ impl Tree {
         Tree::with(Sizes::of(options), options.durability, options.batch_bytes)
     }
 
-    /// The tree as the catalogue of a capture at `at` says. Nothing of it is in memory yet.
-    pub fn open(options: &Options, at: Lsn, catalogue: &[Catalogued]) -> Tree {
+    /// The tree as the catalogue of a capture at `at` says: its keyspaces, and the highest number
+    /// that one was ever given. Nothing of it is in memory yet.
+    pub fn open(options: &Options, at: Lsn, catalogue: &[Catalogued], highest: KeyspaceId) -> Tree {
         let tree = Tree::new(options);
         tree.take_up(at, catalogue);
+        tree.numbers.raise(highest.0.into(), at, at);
         tree
     }
 
@@ -151,6 +156,7 @@ impl Tree {
             sizes,
             keyspaces: ArcSwap::default(),
             structure: Arc::default(),
+            numbers: Rising::default(),
             tail: Tail::new(mode, batch_bytes, Lsn(0)),
             snapshots: Arc::default(),
             moments: Moments::default(),
@@ -211,6 +217,20 @@ impl Tree {
     /// Every keyspace, in the order of their numbers.
     pub fn keyspaces(&self) -> Arc<Vec<Arc<Keyspace>>> {
         self.keyspaces.load_full()
+    }
+
+    /// The highest number that a keyspace was ever given, the engine's own among them; 0 before the
+    /// first.
+    pub fn highest_keyspace(&self) -> KeyspaceId {
+        KeyspaceId(u32::try_from(self.numbers.now()).expect("raised by numbers of keyspaces only"))
+    }
+
+    /// The number for the next keyspace that a user makes: no keyspace ever had it. Whoever else
+    /// is told the same may be faster: a commit that comes later is refused with
+    /// [`Error::KeyspaceNumber`], even if that keyspace is gone again.
+    pub fn next_keyspace(&self) -> KeyspaceId {
+        let next = self.highest_keyspace().0.saturating_add(1);
+        KeyspaceId(next.max(KeyspaceId::FIRST_USER.0))
     }
 
     /// Nodes that came into being since this was last called, for the cache to watch.

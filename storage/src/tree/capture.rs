@@ -46,6 +46,8 @@ pub struct Capture {
     /// How many times versions had been taken back when it began.
     taken_back: usize,
     keyspaces: Vec<(Arc<Keyspace>, Arc<Roots>)>,
+    /// The highest number that a keyspace had been given.
+    highest: KeyspaceId,
     /// Where the roots that were walked lie, in the order of `root_slots`.
     roots: Vec<PagePtr>,
     root_slots: Vec<(Arc<Keyspace>, Arc<InnerSlot>)>,
@@ -96,6 +98,7 @@ impl Capture {
             .iter()
             .map(|keyspace| (keyspace.clone(), keyspace.roots().clone()))
             .collect();
+        let highest = tree.highest_keyspace();
         drop(structure);
         let root_slots = keyspaces
             .iter()
@@ -109,6 +112,7 @@ impl Capture {
             epoch,
             taken_back: tree.snapshots.times_taken_back(),
             keyspaces,
+            highest,
             roots: Vec::new(),
             root_slots,
             way: Vec::new(),
@@ -123,6 +127,11 @@ impl Capture {
     /// The version it is of.
     pub fn version(&self) -> Lsn {
         self.at
+    }
+
+    /// The highest number that a keyspace had been given until then.
+    pub fn highest_keyspace(&self) -> KeyspaceId {
+        self.highest
     }
 
     /// Whether what it is of still is history. If not, it must be abandoned.

@@ -313,6 +313,7 @@ impl Tree {
         let created = |space: &&Space| matches!(space.change, Some(Change::Create(_)));
         for space in plan.spaces.iter().filter(created) {
             self.check_new(&space.keyspace).map_err(Pause::from)?;
+            self.check_number(&space.keyspace).map_err(Pause::from)?;
         }
         let next = self.tail.next()?;
         if plan.spaces.iter().any(|space| !space.keyspace.is_current(&space.roots)) {
