@@ -280,8 +280,9 @@ impl Files<'_> {
         let segment_bytes = self.options.segment_bytes;
         let appender = Appender::new(self.cx, self.dir, self.database, segment_bytes, newest);
         let lsn = block.map_or(Lsn(0), |block| block.lsn);
-        let Catalogue { highest, keyspaces, .. } = &catalogue;
-        let tree: Arc<Tree> = Tree::open(self.options, lsn, keyspaces, *highest).into();
+        let Catalogue { highest, moments, keyspaces, .. } = &catalogue;
+        let tree: Arc<Tree> = Tree::open(self.options, lsn, keyspaces).into();
+        tree.recall(lsn, *highest, moments, block.map_or(0, |block| block.applied));
         let engine = Engine {
             cx: self.cx,
             cache: Cache::new(self.options.cache_bytes, tree.clone()),

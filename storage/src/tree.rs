@@ -26,10 +26,7 @@ mod values;
 mod whole;
 mod write;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
@@ -106,7 +103,7 @@ pub struct Tree {
     snapshots: Arc<Snapshots>,
     moments: Moments,
     /// The newest position of a replicated log that was applied.
-    applied: AtomicU64,
+    applied: Rising,
     /// Nodes that came into being since the cache last asked; none is noted without files.
     born: Option<Mutex<Vec<Resident>>>,
     /// Keyspaces that were dropped, with the version of that, as long as it may be taken back.
@@ -125,13 +122,19 @@ impl Tree {
         Tree::with(Sizes::of(options), options.durability, options.batch_bytes)
     }
 
-    /// The tree as the catalogue of a capture at `at` says: its keyspaces, and the highest number
-    /// that one was ever given. Nothing of it is in memory yet.
-    pub fn open(options: &Options, at: Lsn, catalogue: &[Catalogued], highest: KeyspaceId) -> Tree {
+    /// The tree as the catalogue of a capture at `at` says. Nothing of it is in memory yet.
+    pub fn open(options: &Options, at: Lsn, catalogue: &[Catalogued]) -> Tree {
         let tree = Tree::new(options);
         tree.take_up(at, catalogue);
-        tree.numbers.raise(highest.0.into(), at, at);
         tree
+    }
+
+    /// What the capture at `at` knew of the database as a whole: see [`Capture::highest_keyspace`],
+    /// [`Capture::moments`], [`Capture::applied`].
+    pub fn recall(&self, at: Lsn, highest: KeyspaceId, moments: &[(u64, Lsn)], applied: u64) {
+        self.numbers.raise(highest.0.into(), at, at);
+        self.moments.restore(moments);
+        self.applied.raise(applied, at, at);
     }
 
     fn take_up(&self, at: Lsn, catalogue: &[Catalogued]) {
@@ -160,7 +163,7 @@ impl Tree {
             tail: Tail::new(mode, batch_bytes, Lsn(0)),
             snapshots: Arc::default(),
             moments: Moments::default(),
-            applied: AtomicU64::new(0),
+            applied: Rising::default(),
             born: (mode != Durability::InMemory).then(Mutex::default),
             dropped: Mutex::default(),
             retired: Mutex::default(),
@@ -186,7 +189,7 @@ impl Tree {
 
     /// The newest position of a replicated log that was applied.
     pub fn applied(&self) -> u64 {
-        self.applied.load(Relaxed)
+        self.applied.now()
     }
 
     /// A snapshot of all that is visible now.

@@ -48,6 +48,8 @@ pub struct Capture {
     keyspaces: Vec<(Arc<Keyspace>, Arc<Roots>)>,
     /// The highest number that a keyspace had been given.
     highest: KeyspaceId,
+    moments: Vec<(u64, Lsn)>,
+    applied: u64,
     /// Where the roots that were walked lie, in the order of `root_slots`.
     roots: Vec<PagePtr>,
     root_slots: Vec<(Arc<Keyspace>, Arc<InnerSlot>)>,
@@ -92,7 +94,8 @@ impl Capture {
     pub fn begin(tree: &Arc<Tree>) -> Capture {
         let structure = tree.structure();
         tree.retire();
-        let (at, epoch) = tree.tail.begin_capture();
+        let told = || (tree.moments.list(), tree.applied());
+        let (at, epoch, (moments, applied)) = tree.tail.begin_capture(told);
         let keyspaces: Vec<_> = tree
             .keyspaces()
             .iter()
@@ -113,6 +116,8 @@ impl Capture {
             taken_back: tree.snapshots.times_taken_back(),
             keyspaces,
             highest,
+            moments,
+            applied,
             roots: Vec::new(),
             root_slots,
             way: Vec::new(),
@@ -132,6 +137,16 @@ impl Capture {
     /// The highest number that a keyspace had been given until then.
     pub fn highest_keyspace(&self) -> KeyspaceId {
         self.highest
+    }
+
+    /// Which version was the newest at which time, as far as it had been told until then.
+    pub fn moments(&self) -> &[(u64, Lsn)] {
+        &self.moments
+    }
+
+    /// The newest position of a replicated log that had been applied.
+    pub fn applied(&self) -> u64 {
+        self.applied
     }
 
     /// Whether what it is of still is history. If not, it must be abandoned.

@@ -336,6 +336,8 @@ impl Tree {
                 self.change(&space.keyspace, change, next.version());
             }
         }
+        // Before anybody can see that version, a capture above all.
+        self.note(ops, next.version());
         let ticket = next.assign(|record| {
             ops.iter().enumerate().for_each(|(at, op)| op.write(record, at == 0));
         });
@@ -361,7 +363,6 @@ impl Tree {
             }
             state.changed(version);
         }
-        self.note_moments(ops, version);
         if restructures {
             // Without files no capture ever comes by to do it.
             self.retire();
@@ -370,13 +371,13 @@ impl Tree {
         Ok(version)
     }
 
-    /// What is said of the whole database in `ops`.
-    pub(super) fn note_moments(&self, ops: &[Op<'_>], version: Lsn) {
+    /// Notes what is said of the whole database in `ops`.
+    pub(super) fn note(&self, ops: &[Op<'_>], version: Lsn) {
         for op in ops {
             match *op {
                 Op::Clock(now) => self.moments.tell(now, version),
                 Op::Applied(position) => {
-                    self.applied.fetch_max(position, std::sync::atomic::Ordering::Relaxed);
+                    self.applied.raise(position, version, self.tail.last_written());
                 }
                 _ => {}
             }

@@ -131,7 +131,7 @@ impl Tree {
                     self.change(&keyspace, &Change::Drop, version);
                 }
             }
-            Op::Clock(_) | Op::Applied(_) => self.note_moments(&[*op], version),
+            Op::Clock(_) | Op::Applied(_) => self.note(&[*op], version),
             Op::Put { .. } | Op::Delete { .. } => {
                 return Err(Pause::Failed(Error::Closed));
             }
