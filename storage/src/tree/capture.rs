@@ -4,17 +4,14 @@
 //! aside what it was. The walk takes what was put aside, or what is there if nothing was; so each
 //! node is copied once at most, and only if it is changed before the walk comes by.
 
-use std::{
-    ops::{Deref, DerefMut},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
     Attempt, Keyspace, Pause, Tree,
+    dirty::{Dirty, Node},
     keyspace::Roots,
     load::{Miss, sum_of},
     node::{Child, Inner},
-    outgoing::{Node, Outgoing},
     slot::{Body, Content, InnerSlot, LeafSlot},
 };
 use crate::{
@@ -168,7 +165,7 @@ impl Capture {
         assert!(self.at <= durable, "pages of {} before a journal of {durable}", self.at);
         let node = self.walk()?;
         let keyspace = self.root_slots[self.roots.len()].0.id();
-        Some(Dirty { capture: self, page: Outgoing { keyspace, node } })
+        Some(Dirty { capture: self, keyspace, node })
     }
 
     fn walk(&mut self) -> Option<Node> {
@@ -250,9 +247,8 @@ impl Capture {
         let frozen = frozen.expect("what was changed since the beginning was put aside");
         match frozen.content {
             Some(mut content) => {
-                // The cleaner may have written it since. Its place will be that of what is taken
-                // here, so it differs from that again.
-                (state.pending, state.dirty, state.touched) = (true, true, true);
+                debug_assert!(state.dirty && state.touched, "it was changed since the beginning");
+                state.pending = true;
                 drop(state);
                 self.tree.prune(keyspace, &mut content);
                 Taken::Dirty(content)
@@ -375,32 +371,11 @@ impl Drop for Capture {
     }
 }
 
-/// A node of a capture that must be written.
-#[derive(Debug)]
-pub struct Dirty<'a> {
-    capture: &'a mut Capture,
-    page: Outgoing,
-}
-
-impl Deref for Dirty<'_> {
-    type Target = Outgoing;
-
-    fn deref(&self) -> &Outgoing {
-        &self.page
-    }
-}
-
-impl DerefMut for Dirty<'_> {
-    fn deref_mut(&mut self) -> &mut Outgoing {
-        &mut self.page
-    }
-}
-
 impl Dirty<'_> {
     /// It is to lie at `ptr`, and will be before [`Capture::finish`].
     pub fn saved(self, ptr: PagePtr) {
-        let Dirty { capture, page } = self;
-        match page.node {
+        let Dirty { capture, node, .. } = self;
+        match node {
             Node::Leaf(slot, content) => {
                 content.tell_places(&mut slot.write().body);
                 capture.saved.push(Saved::Leaf(slot, ptr));
