@@ -6,15 +6,14 @@
 //! Lock order: leaf latches by (keyspace, key) < structure < tail < snapshots < a node's book.
 
 mod capture;
-mod clean;
 mod commit;
 mod cursor;
 mod descend;
+mod dirty;
 mod keyspace;
 mod load;
 mod merge;
 mod node;
-mod outgoing;
 mod read;
 mod replay;
 mod rising;
@@ -30,13 +29,12 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
-pub use capture::{Capture, Catalogued, Dirty};
-pub use clean::Cleaning;
+pub use capture::{Capture, Catalogued};
 pub use commit::Check;
 pub use cursor::{Cursor, Item};
+pub use dirty::{Dirty, LongValue};
 pub use keyspace::Keyspace;
 pub use load::{Evicted, Miss, Resident};
-pub use outgoing::{LongValue, Outgoing};
 pub use read::{At, Found};
 
 use self::{keyspace::Roots, node::Child, rising::Rising, slot::InnerSlot};

@@ -316,7 +316,7 @@ impl Tree {
             .chain(books.iter().map(|book| book.ptr))
             .map(|ptr| ptr.expect("what is on disk has a place"))
             .collect();
-        // A capture is ending: children have their new places, and this page refers to the old ones.
+        // A capture is ending: children have new places, and this page refers to the old ones.
         if sum_of(&refs) != book.refs {
             return Evicted::Dirty;
         }
