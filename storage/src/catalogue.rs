@@ -3,7 +3,7 @@
 
 use crate::{
     KeyspaceId, Lsn, Retention,
-    encoding::{Reader, write_bytes},
+    encoding::{Reader, write_bytes, write_leb},
     keyspace::is_name,
     page::{PAGE_HEAD, PTR, PageHeader, PagePtr, PageType, UNIT},
     pager::Bits,
@@ -12,12 +12,25 @@ use crate::{
 };
 
 /// What a generation consists of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalogue {
+    /// The highest number that a keyspace was ever given, so that none is given twice.
+    pub highest: KeyspaceId,
+    /// Which version was the newest at which time (Unix ms), both ascending.
+    pub moments: Vec<(u64, Lsn)>,
     /// In the order of their numbers.
     pub keyspaces: Vec<Catalogued>,
     /// In the order of their numbers.
     pub segments: Vec<SegmentUse>,
+}
+
+impl Default for Catalogue {
+    /// That of generation 0.
+    fn default() -> Catalogue {
+        let highest = KeyspaceId(0);
+        let (moments, keyspaces, segments) = Default::default();
+        Catalogue { highest, moments, keyspaces, segments }
+    }
 }
 
 impl Catalogue {
@@ -25,6 +38,14 @@ impl Catalogue {
     pub fn encode(&self, lsn: Lsn) -> Vec<u8> {
         let mut out = vec![0; PAGE_HEAD];
         let count = |len: usize| u32::try_from(len).expect("fewer than 2^32");
+        out.extend_from_slice(&self.highest.0.to_le_bytes());
+        out.extend_from_slice(&count(self.moments.len()).to_le_bytes());
+        let mut last = (0, Lsn(0));
+        for (time, version) in &self.moments {
+            write_leb(&mut out, time - last.0);
+            write_leb(&mut out, version.0 - last.1.0);
+            last = (*time, *version);
+        }
         out.extend_from_slice(&count(self.keyspaces.len()).to_le_bytes());
         for keyspace in &self.keyspaces {
             out.extend_from_slice(&keyspace.id.0.to_le_bytes());
@@ -50,7 +71,14 @@ impl Catalogue {
     /// Reads it off its page; `None` if it makes no sense.
     pub fn decode(image: &[u8]) -> Option<Catalogue> {
         let mut from = Reader(image.get(PAGE_HEAD..)?);
-        let mut catalogue = Catalogue::default();
+        let mut catalogue = Catalogue { highest: KeyspaceId(from.u32()?), ..Catalogue::default() };
+        let mut last = (0_u64, 0_u64);
+        for _ in 0..from.u32()? {
+            let time = last.0.checked_add(from.leb()?)?;
+            let version = from.leb().filter(|later| *later > 0)?;
+            last = (time, last.1.checked_add(version)?);
+            catalogue.moments.push((last.0, Lsn(last.1)));
+        }
         for _ in 0..from.u32()? {
             let id = KeyspaceId(from.u32()?);
             let name = std::str::from_utf8(from.bytes()?).ok().filter(|name| is_name(name))?;
@@ -62,7 +90,8 @@ impl Catalogue {
                 roots.push((since, PagePtr::decode(root)?));
             }
             let known = catalogue.keyspaces.last().is_some_and(|last: &Catalogued| last.id >= id);
-            if known || roots.is_empty() || !roots.is_sorted_by(|a, b| a.0 > b.0) {
+            let unheard_of = id > catalogue.highest;
+            if known || unheard_of || roots.is_empty() || !roots.is_sorted_by(|a, b| a.0 > b.0) {
                 return None;
             }
             let name = name.to_owned();
@@ -136,13 +165,17 @@ mod tests {
             roots: vec![(Lsn(9), root)],
         };
         let segments = vec![SegmentUse { number: 8, bytes: 9, dead: 10 }];
-        Catalogue { keyspaces: vec![users, more], segments }
+        let moments = vec![(1_000, Lsn(2)), (1_000, Lsn(3)), (1_300, Lsn(4))];
+        let (highest, keyspaces) = (KeyspaceId(300), vec![users, more]);
+        Catalogue { highest, moments, keyspaces, segments }
     }
 
     #[test]
     fn golden() {
         #[rustfmt::skip]
         let golden: &[u8] = &[
+            44, 1, 0, 0,
+            3, 0, 0, 0, 0xe8, 7, 2, 0, 1, 0xac, 2, 1,
             2, 0, 0, 0,
             16, 0, 0, 0, 5, b'u', b's', b'e', b'r', b's', 1, 5, 0, 0, 0, 0, 0, 0, 0, 2, 0,
             7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 4, 0, 0, 0,
@@ -173,6 +206,8 @@ mod tests {
             assert_eq!(Catalogue::decode(&catalogue.encode(Lsn(1))), None);
         };
         refused(|c| c.keyspaces.swap(0, 1));
+        refused(|c| c.highest = KeyspaceId(16));
+        refused(|c| c.moments[2].1 = Lsn(3));
         refused(|c| c.keyspaces[0].roots.clear());
         refused(|c| c.keyspaces[0].roots.swap(0, 1));
         refused(|c| c.keyspaces[0].name = "\n".into());

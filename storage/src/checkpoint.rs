@@ -87,11 +87,17 @@ impl<'a> Checkpoint<'a> {
         for page in capture.outdated().into_iter().chain(roots.pages()) {
             engine.pager.space.release(page);
         }
-        let lsn = capture.version();
+        let (lsn, applied) = (capture.version(), capture.applied());
         // What pruning these leaves dropped is dead from this generation on.
         engine.watch();
         let segments = engine.segments.listed();
-        let catalogue = Catalogue { keyspaces: capture.catalogue(), segments }.encode(lsn);
+        let catalogue = Catalogue {
+            highest: capture.highest_keyspace(),
+            moments: capture.moments().to_vec(),
+            keyspaces: capture.catalogue(),
+            segments,
+        };
+        let catalogue = catalogue.encode(lsn);
         let catalogue = run.add(catalogue).await.map_err(refused)?;
         let (space, units) = self.write_space(&mut run, lsn).await.map_err(refused)?;
         let page_bytes = run.finish().await.map_err(refused)?;
@@ -100,7 +106,7 @@ impl<'a> Checkpoint<'a> {
         engine.pager.sync().await?;
         let (durable, block) = (
             engine.tree.tail().last_durable(),
-            self.superblock(lsn, catalogue, space, units, values),
+            self.superblock(lsn, applied, catalogue, space, units, values),
         );
         assert!(durable >= lsn, "the journal is durable up to {durable} only, not {lsn}");
         self.capture.as_ref().expect("it is not over").check()?;
@@ -177,6 +183,7 @@ impl<'a> Checkpoint<'a> {
     fn superblock(
         &self,
         lsn: Lsn,
+        applied: u64,
         catalogue: PagePtr,
         space: PagePtr,
         units: u64,
@@ -189,7 +196,7 @@ impl<'a> Checkpoint<'a> {
             generation: self.generation,
             lsn,
             previous_lsn: self.previous.map_or(Lsn(0), |block| block.lsn),
-            applied: tree.applied(),
+            applied,
             wall_base: cx.wall().millis(),
             mono_base: cx.now().0,
             clock,

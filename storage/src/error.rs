@@ -152,6 +152,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A keyspace has or had that number; numbers are never given twice.
+    #[error("keyspace number {number} has been given before")]
+    KeyspaceNumber {
+        /// The number.
+        number: KeyspaceId,
+    },
     /// No keyspace can be called that.
     #[error("{name:?} cannot name a keyspace: 1 to 255 bytes, no control characters")]
     KeyspaceName {
@@ -233,6 +239,7 @@ impl Error {
             | Error::StillToCome { .. }
             | Error::NoKeyspace { .. }
             | Error::KeyspaceExists { .. }
+            | Error::KeyspaceNumber { .. }
             | Error::KeyspaceName { .. }
             | Error::KeyLength { .. }
             | Error::ValueLength { .. }

@@ -15,6 +15,7 @@
 
 mod error;
 mod frame;
+mod history;
 mod log;
 mod prewrite;
 mod recover;
@@ -23,6 +24,7 @@ mod segment;
 
 pub use error::{AppendError, Damage, JournalError};
 pub use frame::{FrameHead, Kind, Records, SECTOR};
+pub use history::History;
 pub use log::{JournalConfig, Log};
 pub(crate) use recover::inspect;
 pub use recover::{Cut, Origin, Recovery};

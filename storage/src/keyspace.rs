@@ -12,7 +12,7 @@ pub const NAME_MAX: usize = 255;
 pub struct KeyspaceId(pub u32);
 
 impl KeyspaceId {
-    /// What the engine knows about its own history: moments and the versions they had.
+    /// What the engine has to say of the database as a whole.
     pub const META: KeyspaceId = KeyspaceId(0);
     /// Deadlines in order: deadline (Unix ms, big-endian), keyspace (big-endian), key.
     pub const DEADLINES: KeyspaceId = KeyspaceId(1);

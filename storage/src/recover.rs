@@ -21,12 +21,13 @@ use crate::{
     manifest::{self, MANIFEST, Manifest, ManifestError, SchemaHash, Schemas},
     page::{PageFault, PagePtr, PageType},
     pager::{Bits, Pager, Space},
+    record::ops,
     superblock::{self, FORMAT, Found, Side, Superblock, SuperblockError},
     tree::Tree,
     vlog::{Appender, Segments, VLOG, ValueLog},
 };
 
-use replay::Replay;
+use replay::replay;
 
 /// The file that is locked while a database is open.
 pub const LOCK: &str = "LOCK";
@@ -114,8 +115,7 @@ pub async fn open(
         let lsn = base.block.map_or(Lsn(0), |block| block.lsn);
         let generation = base.block.map_or(0, |block| block.generation);
         (report.generation, report.lsn) = (generation, lsn);
-        let mut replay = Replay::new(lsn);
-        let (log, journal) = match files.open_journal(lsn, &mut replay).await {
+        let (log, journal) = match files.open_journal(lsn).await {
             // The journal cannot make up for a generation that is damaged: that is the news.
             Err(Error::Journal(JournalError::Missing { .. })) if !report.passed_over.is_empty() => {
                 return Err(report.passed_over.swap_remove(0).1);
@@ -131,7 +131,8 @@ pub async fn open(
         report.journal = journal;
         let next = next_generation(&found, base.block);
         let (engine, mut values) = files.assemble(&manifest, base, pager, next).await?;
-        match replay.apply(&engine, &mut values, &mut report).await {
+        let mut history = log.history(lsn.next());
+        match replay(&mut history, &engine, &mut values, &mut report).await {
             Ok(()) => {}
             // The generation before does not need that page, or has another one.
             Err(error @ Error::Corrupt(_)) if generation > 0 => {
@@ -251,8 +252,8 @@ impl Files<'_> {
         Ok((Base { block: None, catalogue: Catalogue::default() }, pager))
     }
 
-    /// Opens the journal behind `lsn`.
-    async fn open_journal(&self, lsn: Lsn, replay: &mut Replay) -> Result<(Log, Recovery), Error> {
+    /// Opens the journal behind `lsn`, and judges all of it before anything is built on it.
+    async fn open_journal(&self, lsn: Lsn) -> Result<(Log, Recovery), Error> {
         let segment_bytes = self.options.segment_bytes;
         let config = JournalConfig {
             first_bytes: FIRST_SEGMENT.min(segment_bytes),
@@ -260,8 +261,8 @@ impl Files<'_> {
             ..JournalConfig::new(format!("{}/{WAL}", self.dir))
         };
         let origin = Origin { database: Some(self.database), from: lsn.next() };
-        let mut keep = |lsn: Lsn, record: &[u8]| replay.keep(lsn, record);
-        Ok(Log::open_from(self.cx, config, origin, &mut keep).await?)
+        let mut makes_sense = |_: Lsn, record: &[u8]| ops(record).all(|op| op.is_ok());
+        Ok(Log::open_from(self.cx, config, origin, &mut makes_sense).await?)
     }
 
     /// The engine of a generation, without what the journal has to add.
@@ -280,7 +281,9 @@ impl Files<'_> {
         let segment_bytes = self.options.segment_bytes;
         let appender = Appender::new(self.cx, self.dir, self.database, segment_bytes, newest);
         let lsn = block.map_or(Lsn(0), |block| block.lsn);
-        let tree: Arc<Tree> = Tree::open(self.options, lsn, &catalogue.keyspaces).into();
+        let Catalogue { highest, moments, keyspaces, .. } = &catalogue;
+        let tree: Arc<Tree> = Tree::open(self.options, lsn, keyspaces).into();
+        tree.recall(lsn, *highest, moments, block.map_or(0, |block| block.applied));
         let engine = Engine {
             cx: self.cx,
             cache: Cache::new(self.options.cache_bytes, tree.clone()),

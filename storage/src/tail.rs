@@ -188,14 +188,14 @@ impl Tail {
         Ok(Next { tail: self, open })
     }
 
-    /// Begins a capture: the last version that belongs to it, and its epoch, which every later
-    /// commit is told.
-    pub(crate) fn begin_capture(&self) -> (Lsn, u32) {
+    /// Begins a capture: the last version that belongs to it, its epoch, which every later commit
+    /// is told, and what `look` sees while no version is given.
+    pub(crate) fn begin_capture<T>(&self, look: impl FnOnce() -> T) -> (Lsn, u32, T) {
         let mut open = self.open();
         assert!(!open.capturing, "one capture at a time");
         open.epoch += 1;
         open.capturing = true;
-        (self.assigned(), open.epoch)
+        (self.assigned(), open.epoch, look())
     }
 
     /// The capture that began last is over.

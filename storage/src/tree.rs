@@ -7,17 +7,17 @@
 //! snapshots < a node's book.
 
 mod capture;
-mod clean;
 mod commit;
 mod cursor;
 mod descend;
+mod dirty;
 mod keyspace;
 mod load;
 mod merge;
 mod node;
-mod outgoing;
 mod read;
 mod replay;
+mod rising;
 mod slot;
 mod split;
 #[cfg(test)]
@@ -26,24 +26,20 @@ mod values;
 mod whole;
 mod write;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
-pub use capture::{Capture, Catalogued, Dirty};
-pub use clean::Cleaning;
+pub use capture::{Capture, Catalogued};
 pub use commit::Check;
 pub use cursor::{Cursor, Item};
+pub use dirty::{Dirty, LongValue};
 pub use keyspace::Keyspace;
 pub use load::{Evicted, Miss, Resident};
-pub use outgoing::{LongValue, Outgoing};
 pub use read::{At, Found};
 pub(crate) use write::check_sizes;
 
-use self::{keyspace::Roots, node::Child, slot::InnerSlot};
+use self::{keyspace::Roots, node::Child, rising::Rising, slot::InnerSlot};
 use crate::{
     Durability, Error, KeyspaceId, Lsn, Options,
     locks::{Locks, Place, Wait},
@@ -121,12 +117,14 @@ pub struct Tree {
     keyspaces: ArcSwap<Vec<Arc<Keyspace>>>,
     /// Held by whoever changes which nodes there are. Also the epoch of captures is taken under it.
     structure: Arc<Mutex<()>>,
+    /// The highest number that a keyspace was ever given.
+    numbers: Rising,
     tail: Tail,
     snapshots: Arc<Snapshots>,
     locks: Arc<Locks>,
     moments: Moments,
     /// The newest position of a replicated log that was applied.
-    applied: AtomicU64,
+    applied: Rising,
     /// Nodes that came into being since the cache last asked; none is noted without files.
     born: Option<Mutex<Vec<Resident>>>,
     /// Keyspaces that were dropped, with the version of that, as long as it may be taken back.
@@ -152,6 +150,14 @@ impl Tree {
         tree
     }
 
+    /// What the capture at `at` knew of the database as a whole: see [`Capture::highest_keyspace`],
+    /// [`Capture::moments`], [`Capture::applied`].
+    pub fn recall(&self, at: Lsn, highest: KeyspaceId, moments: &[(u64, Lsn)], applied: u64) {
+        self.numbers.raise(highest.0.into(), at, at);
+        self.moments.restore(moments);
+        self.applied.raise(applied, at, at);
+    }
+
     fn take_up(&self, at: Lsn, catalogue: &[Catalogued]) {
         self.tail.recovered(at);
         let root = |ptr: PagePtr| Arc::new(InnerSlot::on_disk(ptr));
@@ -174,11 +180,12 @@ impl Tree {
             sizes,
             keyspaces: ArcSwap::default(),
             structure: Arc::default(),
+            numbers: Rising::default(),
             tail: Tail::new(mode, batch_bytes, Lsn(0)),
             snapshots: Arc::default(),
             locks: Arc::default(),
             moments: Moments::default(),
-            applied: AtomicU64::new(0),
+            applied: Rising::default(),
             born: (mode != Durability::InMemory).then(Mutex::default),
             dropped: Mutex::default(),
             retired: Mutex::default(),
@@ -209,7 +216,7 @@ impl Tree {
 
     /// The newest position of a replicated log that was applied.
     pub fn applied(&self) -> u64 {
-        self.applied.load(Relaxed)
+        self.applied.now()
     }
 
     /// A snapshot of all that is visible now.
@@ -246,6 +253,20 @@ impl Tree {
     /// Every keyspace, in the order of their numbers.
     pub fn keyspaces(&self) -> Arc<Vec<Arc<Keyspace>>> {
         self.keyspaces.load_full()
+    }
+
+    /// The highest number that a keyspace was ever given, the engine's own among them; 0 before the
+    /// first.
+    pub fn highest_keyspace(&self) -> KeyspaceId {
+        KeyspaceId(u32::try_from(self.numbers.now()).expect("raised by numbers of keyspaces only"))
+    }
+
+    /// The number for the next keyspace that a user makes: no keyspace ever had it. Whoever else
+    /// is told the same may be faster: a commit that comes later is refused with
+    /// [`Error::KeyspaceNumber`], even if that keyspace is gone again.
+    pub fn next_keyspace(&self) -> KeyspaceId {
+        let next = self.highest_keyspace().0.saturating_add(1);
+        KeyspaceId(next.max(KeyspaceId::FIRST_USER.0))
     }
 
     /// Nodes that came into being since this was last called, for the cache to watch.

@@ -8,6 +8,7 @@ use super::{
     AppendError, DatabaseId, FIRST_FRAME, JournalError, Kind, Lsn, Records, Recovery,
     SegmentHeader,
     frame::{BODY_MAX, Place, SECTOR, encode, frame_size},
+    history::History,
     prewrite::{CommitError, Prepared, commit, prepare},
     recover::{self, OnRecord, Origin, Plan, Span},
     segment::{file_name, number_of},
@@ -267,6 +268,12 @@ impl Log {
         self.segments[0].base
     }
 
+    /// What was written from `from` on until now, to be read again. Nothing of it may be trimmed
+    /// meanwhile.
+    pub fn history(&self, from: Lsn) -> History {
+        History::new(self.cx, &self.config.dir, &self.segments, from, self.next)
+    }
+
     /// Removes the segments in which every record is before `keep`. Returns how many they were.
     ///
     /// Removals need no sync: what a power cut brings back holds nothing that anybody asks for.
@@ -449,7 +456,7 @@ impl Drop for Log {
 /// Notes that `header` is the newest segment. It replaces one in which there are no records.
 fn follow(segments: &mut Vec<Span>, header: &SegmentHeader) {
     segments.retain(|s| s.base < header.base);
-    segments.push(Span { number: header.number, base: header.base });
+    segments.push(Span::of(header));
 }
 
 fn fresh(cx: Context, database: Option<DatabaseId>, base: Lsn) -> Plan {

@@ -85,6 +85,15 @@ pub(super) struct Plan {
 pub(super) struct Span {
     pub(super) number: u64,
     pub(super) base: Lsn,
+    /// Where the records of the segment before end.
+    pub(super) previous_end: u64,
+}
+
+impl Span {
+    pub(super) fn of(header: &SegmentHeader) -> Span {
+        let SegmentHeader { number, base, previous_end, .. } = *header;
+        Span { number, base, previous_end }
+    }
 }
 
 /// The segments that hold what is needed of one history, oldest first.
@@ -190,7 +199,7 @@ pub(super) async fn read(
     }
     let scan = end.expect("a chain that is not empty was read to its end");
     report.last = applied;
-    let segments = live.iter().map(|s| Span { number: s.number, base: s.base }).collect();
+    let segments = live.iter().map(Span::of).collect();
     Ok(Some(Plan { segments, ..plan(last, &scan, report, rubbish) }))
 }
 

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod format;
+mod history;
 mod trim;
 
 use orloj_kernel::Context;

@@ -9,6 +9,7 @@ use crate::{
     Error, Lsn,
     checkpoint::Checkpoint,
     engine::Engine,
+    journal::History,
     record::{Op, ops},
     tree::Pause,
     vlog::Appender,
@@ -16,90 +17,105 @@ use crate::{
 
 /// Operations that are sorted and applied together. Sorting makes one pass over the leaves out of
 /// visits at random.
-const BATCH: usize = 64 << 10;
+const BATCH: usize = 256 << 10;
+/// Bytes of records above which fewer are.
+const BATCH_BYTES: usize = 32 << 20;
 
-/// Records on their way from the journal to the tree. They are kept in memory as they were read;
-/// the bytes of journal at which a checkpoint begins bound how many they are.
-#[derive(Debug, Default)]
-pub(super) struct Replay {
-    bytes: Vec<u8>,
-    /// Where each record ends.
-    ends: Vec<usize>,
-    /// The version before the first.
-    before: Lsn,
+/// Applies all of `history`, a batch at a time: so much of it is in memory, and a segment.
+pub(super) async fn replay(
+    history: &mut History,
+    engine: &Engine,
+    values: &mut Appender,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let mut batch = Batch::default();
+    while history.frame().await? {
+        for (lsn, record) in history.records() {
+            batch.keep(lsn, record);
+        }
+        if batch.is_full() {
+            batch.apply(engine, values, report).await?;
+        }
+    }
+    batch.apply(engine, values, report).await
 }
 
-impl Replay {
-    pub(super) fn new(before: Lsn) -> Replay {
-        Replay { before, ..Replay::default() }
-    }
+/// Records on their way from the journal to the tree, as they were read.
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Where each record ends, and its version.
+    ends: Vec<(usize, Lsn)>,
+    operations: usize,
+}
 
-    /// Keeps a record; whether it makes sense.
-    pub(super) fn keep(&mut self, lsn: Lsn, record: &[u8]) -> bool {
-        assert_eq!(lsn, self.before.plus(self.ends.len() as u64 + 1), "a record out of order");
+impl Batch {
+    fn keep(&mut self, lsn: Lsn, record: &[u8]) {
         self.bytes.extend_from_slice(record);
-        self.ends.push(self.bytes.len());
-        ops(record).all(|op| op.is_ok())
+        self.ends.push((self.bytes.len(), lsn));
+        self.operations += ops(record).count();
     }
 
-    /// Applies all of them.
-    pub(super) async fn apply(
-        self,
+    fn is_full(&self) -> bool {
+        self.operations >= BATCH || self.bytes.len() >= BATCH_BYTES
+    }
+
+    /// Applies all of them, and makes room.
+    async fn apply(
+        &mut self,
         engine: &Engine,
         values: &mut Appender,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let mut batch: Vec<(Lsn, Op<'_>)> = Vec::new();
-        let (mut start, mut lsn) = (0, self.before);
-        for end in &self.ends {
+        let Some((_, last)) = self.ends.last().copied() else { return Ok(()) };
+        let mut batch: Vec<(Lsn, Op<'_>)> = Vec::with_capacity(self.operations);
+        let mut start = 0;
+        for (end, lsn) in &self.ends {
             let record = &self.bytes[start..*end];
-            (start, lsn) = (*end, lsn.next());
+            start = *end;
             for op in ops(record) {
-                let op = op.expect("it made sense when it was kept");
-                report.operations += 1;
+                let op = op.expect("it made sense when the journal was judged");
                 match op {
-                    Op::Put { .. } | Op::Delete { .. } => batch.push((lsn, op)),
+                    Op::Put { .. } | Op::Delete { .. } => batch.push((*lsn, op)),
                     // These change where keys are found: what came before must be there.
                     Op::Clear(_) | Op::Create { .. } | Op::Drop(_) => {
                         apply_batch(engine, take(&mut batch)).await?;
-                        apply_batch(engine, vec![(lsn, op)]).await?;
+                        apply_batch(engine, vec![(*lsn, op)]).await?;
                     }
-                    Op::Clock(_) | Op::Applied(_) => apply_batch(engine, vec![(lsn, op)]).await?,
+                    Op::Clock(_) | Op::Applied(_) => apply_batch(engine, vec![(*lsn, op)]).await?,
                 }
-            }
-            if batch.len() >= BATCH {
-                apply_batch(engine, take(&mut batch)).await?;
-                engine.tree.tail().recovered(lsn);
-                self.make_room(engine, values, report).await?;
             }
         }
         apply_batch(engine, batch).await?;
-        engine.tree.tail().recovered(lsn);
-        self.make_room(engine, values, report).await
+        report.operations += self.operations as u64;
+        engine.tree.tail().recovered(last);
+        self.operations = 0;
+        self.bytes.clear();
+        self.ends.clear();
+        make_room(engine, values, report).await
     }
+}
 
-    /// Writes a checkpoint if everything in memory is dirty: the journal is durable, so the state
-    /// between two records is as good as any.
-    async fn make_room(
-        &self,
-        engine: &Engine,
-        values: &mut Appender,
-        report: &mut Report,
-    ) -> Result<(), Error> {
-        if engine.has_room() {
-            return Ok(());
+/// Writes a checkpoint if everything in memory is dirty: the journal is durable, so the state
+/// between two records is as good as any.
+async fn make_room(
+    engine: &Engine,
+    values: &mut Appender,
+    report: &mut Report,
+) -> Result<(), Error> {
+    if engine.has_room() {
+        return Ok(());
+    }
+    sometimes!(engine.cx, true, "recovery: a checkpoint made room");
+    match Checkpoint::begin(engine).write(values).await {
+        Ok(_) => {
+            report.checkpoints += 1;
+            engine.cache.measure();
+            Ok(())
         }
-        sometimes!(engine.cx, true, "recovery: a checkpoint made room");
-        match Checkpoint::begin(engine).write(values).await {
-            Ok(_) => {
-                report.checkpoints += 1;
-                engine.cache.measure();
-                Ok(())
-            }
-            // Memory is not bounded by a disk that is full.
-            Err(Error::ReadOnly { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+        // Memory is not bounded by a disk that is full.
+        Err(Error::ReadOnly { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -5,6 +5,7 @@
 //! byte of every file of which is damaged in turn.
 
 mod damage;
+mod whole;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -4,17 +4,14 @@
 //! aside what it was. The walk takes what was put aside, or what is there if nothing was; so each
 //! node is copied once at most, and only if it is changed before the walk comes by.
 
-use std::{
-    ops::{Deref, DerefMut},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
     Attempt, Keyspace, Pause, Tree,
+    dirty::{Dirty, Node},
     keyspace::Roots,
     load::{Miss, sum_of},
     node::{Child, Inner},
-    outgoing::{Node, Outgoing},
     slot::{Body, Content, InnerSlot, LeafSlot},
 };
 use crate::{
@@ -46,6 +43,10 @@ pub struct Capture {
     /// How many times versions had been taken back when it began.
     taken_back: usize,
     keyspaces: Vec<(Arc<Keyspace>, Arc<Roots>)>,
+    /// The highest number that a keyspace had been given.
+    highest: KeyspaceId,
+    moments: Vec<(u64, Lsn)>,
+    applied: u64,
     /// Where the roots that were walked lie, in the order of `root_slots`.
     roots: Vec<PagePtr>,
     root_slots: Vec<(Arc<Keyspace>, Arc<InnerSlot>)>,
@@ -90,12 +91,14 @@ impl Capture {
     pub fn begin(tree: &Arc<Tree>) -> Capture {
         let structure = tree.structure();
         tree.retire();
-        let (at, epoch) = tree.tail.begin_capture();
+        let told = || (tree.moments.list(), tree.applied());
+        let (at, epoch, (moments, applied)) = tree.tail.begin_capture(told);
         let keyspaces: Vec<_> = tree
             .keyspaces()
             .iter()
             .map(|keyspace| (keyspace.clone(), keyspace.roots().clone()))
             .collect();
+        let highest = tree.highest_keyspace();
         drop(structure);
         let root_slots = keyspaces
             .iter()
@@ -109,6 +112,9 @@ impl Capture {
             epoch,
             taken_back: tree.snapshots.times_taken_back(),
             keyspaces,
+            highest,
+            moments,
+            applied,
             roots: Vec::new(),
             root_slots,
             way: Vec::new(),
@@ -123,6 +129,21 @@ impl Capture {
     /// The version it is of.
     pub fn version(&self) -> Lsn {
         self.at
+    }
+
+    /// The highest number that a keyspace had been given until then.
+    pub fn highest_keyspace(&self) -> KeyspaceId {
+        self.highest
+    }
+
+    /// Which version was the newest at which time, as far as it had been told until then.
+    pub fn moments(&self) -> &[(u64, Lsn)] {
+        &self.moments
+    }
+
+    /// The newest position of a replicated log that had been applied.
+    pub fn applied(&self) -> u64 {
+        self.applied
     }
 
     /// Whether what it is of still is history. If not, it must be abandoned.
@@ -144,7 +165,7 @@ impl Capture {
         assert!(self.at <= durable, "pages of {} before a journal of {durable}", self.at);
         let node = self.walk()?;
         let keyspace = self.root_slots[self.roots.len()].0.id();
-        Some(Dirty { capture: self, page: Outgoing { keyspace, node } })
+        Some(Dirty { capture: self, keyspace, node })
     }
 
     fn walk(&mut self) -> Option<Node> {
@@ -226,9 +247,8 @@ impl Capture {
         let frozen = frozen.expect("what was changed since the beginning was put aside");
         match frozen.content {
             Some(mut content) => {
-                // The cleaner may have written it since. Its place will be that of what is taken
-                // here, so it differs from that again.
-                (state.pending, state.dirty, state.touched) = (true, true, true);
+                debug_assert!(state.dirty && state.touched, "it was changed since the beginning");
+                state.pending = true;
                 drop(state);
                 self.tree.prune(keyspace, &mut content);
                 Taken::Dirty(content)
@@ -351,32 +371,11 @@ impl Drop for Capture {
     }
 }
 
-/// A node of a capture that must be written.
-#[derive(Debug)]
-pub struct Dirty<'a> {
-    capture: &'a mut Capture,
-    page: Outgoing,
-}
-
-impl Deref for Dirty<'_> {
-    type Target = Outgoing;
-
-    fn deref(&self) -> &Outgoing {
-        &self.page
-    }
-}
-
-impl DerefMut for Dirty<'_> {
-    fn deref_mut(&mut self) -> &mut Outgoing {
-        &mut self.page
-    }
-}
-
 impl Dirty<'_> {
     /// It is to lie at `ptr`, and will be before [`Capture::finish`].
     pub fn saved(self, ptr: PagePtr) {
-        let Dirty { capture, page } = self;
-        match page.node {
+        let Dirty { capture, node, .. } = self;
+        match node {
             Node::Leaf(slot, content) => {
                 content.tell_places(&mut slot.write().body);
                 capture.saved.push(Saved::Leaf(slot, ptr));

@@ -321,6 +321,7 @@ impl Tree {
         let created = |space: &&Space| matches!(space.change, Some(Change::Create(_)));
         for space in plan.spaces.iter().filter(created) {
             self.check_new(&space.keyspace).map_err(Pause::from)?;
+            self.check_number(&space.keyspace).map_err(Pause::from)?;
         }
         let next = self.tail.next()?;
         self.check_intact(checks).map_err(Pause::from)?;
@@ -344,6 +345,8 @@ impl Tree {
                 self.change(&space.keyspace, change, next.version());
             }
         }
+        // Before anybody can see that version, a capture above all.
+        self.note(ops, next.version());
         let ticket = next.assign(|record| {
             ops.iter().enumerate().for_each(|(at, op)| op.write(record, at == 0));
         });
@@ -369,7 +372,6 @@ impl Tree {
             }
             state.changed(version);
         }
-        self.note_moments(ops, version);
         if restructures {
             // Without files no capture ever comes by to do it.
             self.retire();
@@ -407,13 +409,13 @@ impl Tree {
         Ok(())
     }
 
-    /// What is said of the whole database in `ops`.
-    pub(super) fn note_moments(&self, ops: &[Op<'_>], version: Lsn) {
+    /// Notes what is said of the whole database in `ops`.
+    pub(super) fn note(&self, ops: &[Op<'_>], version: Lsn) {
         for op in ops {
             match *op {
                 Op::Clock(now) => self.moments.tell(now, version),
                 Op::Applied(position) => {
-                    self.applied.fetch_max(position, std::sync::atomic::Ordering::Relaxed);
+                    self.applied.raise(position, version, self.tail.last_written());
                 }
                 _ => {}
             }

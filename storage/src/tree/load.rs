@@ -201,14 +201,6 @@ impl Resident {
         Resident(Place::Inner(Arc::downgrade(slot)))
     }
 
-    /// The place of a leaf that still is there.
-    pub(super) fn leaf_slot(&self) -> Option<Arc<LeafSlot>> {
-        match &self.0 {
-            Place::Leaf(slot) => slot.upgrade(),
-            Place::Inner(_) => None,
-        }
-    }
-
     /// Whether it is a leaf.
     pub fn is_leaf(&self) -> bool {
         matches!(self.0, Place::Leaf(_))
@@ -324,7 +316,7 @@ impl Tree {
             .chain(books.iter().map(|book| book.ptr))
             .map(|ptr| ptr.expect("what is on disk has a place"))
             .collect();
-        // The cleaner has written children elsewhere: the page still refers to their old places.
+        // A capture is ending: children have new places, and this page refers to the old ones.
         if sum_of(&refs) != book.refs {
             return Evicted::Dirty;
         }

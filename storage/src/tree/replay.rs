@@ -122,6 +122,7 @@ impl Tree {
         self.tail.roll_back(from, &mut waiting);
         self.snapshots.take_back(from);
         self.moments.take_back(from);
+        self.applied.take_back(from);
         self.take_back_whole(from);
         for record in refused.iter().chain(waiting.iter()) {
             for op in ops(record) {

@@ -50,12 +50,23 @@ impl Tree {
         }
     }
 
+    /// Whether the number of a keyspace that is to be made is new: those of users rise, and the
+    /// engine's own are known. What is replayed was checked when it was history in the making.
+    pub(super) fn check_number(&self, made: &Keyspace) -> Result<(), Error> {
+        match made.id().is_internal() || made.id() > self.highest_keyspace() {
+            true => Ok(()),
+            false => Err(Error::KeyspaceNumber { number: made.id() }),
+        }
+    }
+
     /// Does it as of `version`. The caller holds structure and tail.
     pub(super) fn change(&self, keyspace: &Arc<Keyspace>, change: &Change, version: Lsn) {
         let mut all = Vec::clone(&self.keyspaces.load());
         match change {
             Change::Create(_) => {
                 keyspace.replace_roots(|roots| roots.since = version);
+                let settled = self.tail.last_written();
+                self.numbers.raise(keyspace.id().0.into(), version, settled);
                 let at = all.partition_point(|known| known.id() < keyspace.id());
                 all.insert(at, keyspace.clone());
             }
@@ -120,7 +131,7 @@ impl Tree {
                     self.change(&keyspace, &Change::Drop, version);
                 }
             }
-            Op::Clock(_) | Op::Applied(_) => self.note_moments(&[*op], version),
+            Op::Clock(_) | Op::Applied(_) => self.note(&[*op], version),
             Op::Put { .. } | Op::Delete { .. } => {
                 return Err(Pause::Failed(Error::Closed));
             }
@@ -131,6 +142,7 @@ impl Tree {
     /// Takes back what was done to keyspaces as a whole from version `from` on.
     pub(super) fn take_back_whole(&self, from: Lsn) {
         let _structure = self.structure();
+        self.numbers.take_back(from);
         let mut all = Vec::clone(&self.keyspaces.load());
         let (lost, kept) = self.dropped().drain(..).partition(|(since, _)| *since >= from);
         *self.dropped() = kept;

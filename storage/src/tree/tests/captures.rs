@@ -6,7 +6,7 @@ use super::{
     disk::{Disk, reopen},
     *,
 };
-use crate::page::{PagePtr, ValuePointer};
+use crate::page::ValuePointer;
 
 const PAGE: usize = 512;
 
@@ -23,8 +23,6 @@ enum Act {
     Finish,
     Abandon,
     Evict,
-    /// Writes single leaves.
-    Clean,
     Merge,
 }
 
@@ -39,7 +37,6 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Finish),
         1 => Just(Act::Abandon),
         2 => Just(Act::Evict),
-        1 => Just(Act::Clean),
         1 => Just(Act::Merge),
         1 => (any::<u8>(), 10..40_u8).prop_map(|(first, count)| Act::Sweep(first, count)),
     ]
@@ -56,10 +53,6 @@ struct World {
     capture: Option<Capture>,
     /// Nodes in memory that the cache would know of.
     watched: Vec<Resident>,
-    /// Places that the cleaner has given up.
-    released: Vec<PagePtr>,
-    /// Those of them that the capture which is going on does not refer to.
-    freeable: Vec<PagePtr>,
 }
 
 impl World {
@@ -67,15 +60,7 @@ impl World {
         let tree = Arc::new(tree(PAGE, Durability::Buffered));
         tree.tail().durable(tree.tail().assigned());
         let (model, disk) = (Model::default(), Disk::default());
-        World {
-            tree,
-            model,
-            disk,
-            capture: None,
-            watched: Vec::new(),
-            released: Vec::new(),
-            freeable: Vec::new(),
-        }
+        World { tree, model, disk, capture: None, watched: Vec::new() }
     }
 
     fn write(&mut self, key: &[u8], value: Option<&[u8]>) {
@@ -121,7 +106,6 @@ impl World {
                 }
             }
             Act::Begin if self.capture.is_none() => {
-                self.freeable.append(&mut self.released);
                 self.capture = Some(Capture::begin(&self.tree));
             }
             Act::Step(count) => {
@@ -134,7 +118,6 @@ impl World {
                 while self.disk.step(&mut capture) {}
                 let at = capture.version();
                 let catalogue = self.disk.finish(capture);
-                self.disk.free(&std::mem::take(&mut self.freeable));
                 self.compare(at, &catalogue);
             }
             Act::Abandon => drop(self.capture.take()),
@@ -147,17 +130,6 @@ impl World {
                     all.retain(|node| !matches!(self.tree.evict(node), Evicted::Yes(_)));
                 }
                 self.watched = all;
-            }
-            Act::Clean => {
-                self.watched.extend(self.tree.take_born());
-                self.watched.append(&mut self.disk.loaded);
-                for node in &self.watched {
-                    if let Some(mut leaf) = self.tree.clean(node) {
-                        let ptr = self.disk.write_page(&mut leaf);
-                        // What a capture may refer to stays until it is over.
-                        self.released.extend(leaf.saved(ptr));
-                    }
-                }
             }
             Act::Merge => {
                 self.tree.merge_small();

@@ -152,4 +152,20 @@ fn keyspaces_come_and_go_once() {
     assert!(matches!(tree.named("users"), Err(Error::NoKeyspace { .. })));
     assert!(matches!(tree.put(&users, b"k", b"v", None), Err(Pause::Failed(_))));
     assert_eq!(walk(&users, b"", None, snapshot.version(), |_| true).len(), 1);
+    for number in [40, 39, 19].map(KeyspaceId) {
+        let again = Op::Create { keyspace: number, name: "again", keep };
+        match tree.commit(&[], &[again]) {
+            Err(Pause::Failed(Error::KeyspaceNumber { number: refused })) => {
+                assert_eq!(refused, number);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let keyspace = tree.next_keyspace();
+    assert_eq!(keyspace, KeyspaceId(41));
+    tree.commit(&[], &[Op::Create { keyspace, name: "users", keep }]).expect("it is new");
+    // The engine's own have their numbers whatever users were given.
+    let keyspace = KeyspaceId::DEADLINES;
+    tree.commit(&[], &[Op::Create { keyspace, name: "own", keep }]).expect("it is new");
+    assert_eq!(tree.next_keyspace(), KeyspaceId(42));
 }

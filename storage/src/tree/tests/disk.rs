@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     journal::DatabaseId,
     page::{PagePtr, UNIT, ValuePointer, open, seal},
-    tree::{Outgoing, Resident},
+    tree::Resident,
 };
 
 const DATABASE: DatabaseId = DatabaseId(5);
@@ -41,32 +41,21 @@ impl Disk {
     /// Writes the next node of a capture; whether there was one.
     pub(super) fn step(&mut self, capture: &mut Capture) -> bool {
         let Some(mut dirty) = capture.next() else { return false };
-        let ptr = self.write_page(&mut dirty);
+        for long in dirty.long_values() {
+            let at = self.keep(&long.key, &long.bytes);
+            dirty.place(long.number, at);
+        }
+        let ptr = self.write(dirty.image());
         dirty.saved(ptr);
         true
-    }
-
-    /// Writes a node, its long values first.
-    pub(super) fn write_page(&mut self, page: &mut Outgoing) -> PagePtr {
-        for long in page.long_values() {
-            let at = self.keep(&long.key, &long.bytes);
-            page.place(long.number, at);
-        }
-        self.write(page.image())
-    }
-
-    /// Frees places, each of which was in use.
-    pub(super) fn free(&mut self, places: &[PagePtr]) {
-        for ptr in places {
-            assert!(self.pages.remove(&ptr.unit).is_some(), "{ptr:?} was not in use");
-        }
     }
 
     pub(super) fn finish(&mut self, capture: Capture) -> Vec<Catalogued> {
         let catalogue = capture.catalogue();
         self.generation += 1;
-        let released = capture.finish();
-        self.free(&released);
+        for ptr in capture.finish() {
+            assert!(self.pages.remove(&ptr.unit).is_some(), "{ptr:?} was not in use");
+        }
         catalogue
     }
 

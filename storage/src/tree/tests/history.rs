@@ -134,9 +134,11 @@ fn clears_creations_and_drops_are_taken_back() {
     for ops in ops {
         tree.commit(&[], ops).expect("no checks");
     }
+    assert_eq!(tree.next_keyspace(), KeyspaceId(51));
     tree.tail().close(Error::Closed);
     tree.roll_back(written.next(), &Records::new()).expect("all is in memory");
     assert!(tree.named("lost").is_err());
+    assert_eq!(tree.next_keyspace(), KeyspaceId(19), "nobody was told of any that was lost");
     assert!(tree.named("last 3").is_ok());
     same(&tree, &model);
 }

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use super::slot::{Body, Content, LeafSlot};
+use super::{
+    Capture,
+    slot::{Body, Content, LeafSlot},
+};
 use crate::{
     KeyspaceId, Lsn,
     page::{Held, ValuePointer},
 };
 
-/// A node that is to be written, as it was when it was copied.
+/// A node of a capture that must be written, as it was when it was copied.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct Dirty<'a> {
+    pub(super) capture: &'a mut Capture,
     pub(super) keyspace: KeyspaceId,
     pub(super) node: Node,
 }
@@ -25,7 +29,7 @@ pub(super) enum Node {
 /// A value that must go to the value log before the leaf that has it can be written.
 #[derive(Clone, Debug)]
 pub struct LongValue {
-    /// To be named to [`Outgoing::place`].
+    /// To be named to [`Dirty::place`].
     pub number: u32,
     /// Its key.
     pub key: Vec<u8>,
@@ -35,7 +39,7 @@ pub struct LongValue {
     pub bytes: Arc<[u8]>,
 }
 
-impl Outgoing {
+impl Dirty<'_> {
     /// The keyspace it belongs to.
     pub fn keyspace(&self) -> KeyspaceId {
         self.keyspace
