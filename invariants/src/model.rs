@@ -67,7 +67,7 @@ impl Model {
             Command::Set { key, value, expiry, condition, get } => {
                 self.set(key, value, *expiry, *condition, *get, now)
             }
-            Command::GetDel { key } => self.remove(key).map_or(Answer::Nil, Answer::Bulk),
+            Command::GetDel { key } => self.remove(key).map_or(Answer::Nil, |v| Answer::Bulk(v.into())),
             Command::Append { key, value } => self.append(key, value),
             Command::StrLen { key } => int(self.held.get(key).map_or(0, |held| held.value.len())),
             Command::Incr { key, by } => self.incr(key, *by).into(),
@@ -142,7 +142,7 @@ impl Model {
     }
 
     fn get(&self, key: &Key) -> Answer {
-        self.held.get(key).map_or(Answer::Nil, |held| Answer::Bulk(held.value.clone()))
+        self.held.get(key).map_or(Answer::Nil, |held| Answer::Bulk(held.value.clone().into()))
     }
 
     fn set(
@@ -173,7 +173,7 @@ impl Model {
             }
         }
         match (get, before) {
-            (true, Some(held)) => Answer::Bulk(held.value),
+            (true, Some(held)) => Answer::Bulk(held.value.into()),
             (true, None) => Answer::Nil,
             (false, _) if writes => Answer::Ok,
             (false, _) => Answer::Nil,

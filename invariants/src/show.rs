@@ -101,7 +101,8 @@ pub fn show_answer(answer: &Answer) -> String {
         Answer::Ok => "OK".to_owned(),
         Answer::Nil => "nil".to_owned(),
         Answer::Int(n) => n.to_string(),
-        Answer::Bulk(bytes) | Answer::Text(bytes) => show_bytes(bytes),
+        Answer::Bulk(bytes) => show_bytes(bytes),
+        Answer::Text(bytes) => show_bytes(bytes),
         Answer::List(items) | Answer::Set(items) => list(items),
         Answer::Page { next, keys } => {
             let keys: Vec<String> = keys.iter().map(|key| show_bytes(key)).collect();

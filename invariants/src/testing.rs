@@ -30,7 +30,7 @@ pub(crate) fn int(n: i64) -> Answer {
 }
 
 pub(crate) fn bulk(text: &str) -> Answer {
-    Answer::Bulk(bytes(text))
+    Answer::Bulk(bytes(text).into())
 }
 
 pub(crate) fn not_an_integer() -> Answer {

@@ -32,9 +32,9 @@ fn main() {
     });
     decode("PING", 64, |_| vec![b"PING".to_vec()]);
     encode("+OK", Answer::Ok);
-    encode("bulk 32 B", Answer::Bulk(Bytes::from(value.clone())));
+    encode("bulk 32 B", Answer::Bulk(Bytes::from(value.clone()).into()));
     encode("integer", Answer::Int(1_234_567));
-    reply(Answer::Bulk(Bytes::from(value)));
+    reply(Answer::Bulk(Bytes::from(value).into()));
 }
 
 fn key(i: usize) -> Vec<u8> {

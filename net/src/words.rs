@@ -8,6 +8,7 @@
 //! logged anywhere.
 
 mod answer;
+mod blob;
 mod command;
 mod glob;
 mod integer;
@@ -16,6 +17,7 @@ mod refusal;
 mod reveal;
 
 pub use answer::{Answer, Real};
+pub use blob::Blob;
 pub use command::{
     Command, Condition, Deadline, ExpireCondition, Expiry, Key, TimeForm, UnixMs, Value,
 };

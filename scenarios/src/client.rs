@@ -209,7 +209,7 @@ pub(crate) async fn read_all(
             && ms != -2
         {
             let deadline = u64::try_from(ms).ok().map(UnixMs);
-            entries.push(Entry { key, value, deadline });
+            entries.push(Entry { key, value: value.into(), deadline });
         }
     }
     Some(entries)

@@ -214,36 +214,35 @@ impl Sequencer {
                 command.fix_time(now);
             }
             let lived = if hidden_clock { UnixMs(cx.wall().millis()) } else { now };
-            let (answer, changed) = match self.journal {
+            let changed = match self.journal {
                 Some(_) => {
                     let (state, undo) = (&mut self.state, &mut self.undo);
                     self.records.push_if_any(|record| {
                         let mut trail = Trail::new(record, undo);
-                        let answer = state.execute(command, lived, &mut trail);
-                        (answer, trail.changed())
+                        answers.push(state.execute(command, lived, &mut trail));
+                        trail.changed()
                     })
                 }
                 None => {
                     let mut trail = Trail::none();
-                    let answer = self.state.execute(command, lived, &mut trail);
-                    (answer, trail.changed())
+                    answers.push(self.state.execute(command, lived, &mut trail));
+                    trail.changed()
                 }
             };
             if changed {
                 self.next = self.next.next();
             }
             *version = self.next.previous();
-            if let Some(observer) = &self.observer {
+            if let (Some(observer), Some(answer)) = (&self.observer, answers.last()) {
                 observer.executed(&Seen {
                     connection: *connection,
                     ordinal: *ordinal + index as u64,
                     command,
-                    answer: &answer,
+                    answer,
                     version: *version,
                     at: now,
                 });
             }
-            answers.push(answer);
         }
         commands.clear();
         self.board.count_commands(answers.len());

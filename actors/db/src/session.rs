@@ -181,6 +181,15 @@ impl Connection {
         {
             let cursors = board.cursors();
             for request in requests.drain(..) {
+                // Nearly every request is a command for the store, and moves once.
+                let form = self.session.pass();
+                if let (Some(form), Ok(Request::Data(_))) = (form, &request) {
+                    if let Ok(Request::Data(command)) = request {
+                        self.work.commands.push(command);
+                    }
+                    self.due.push(Due { form, answer: None });
+                    continue;
+                }
                 let (form, step) = self.session.step(request, &cursors, || board.facts(cx));
                 let answer = match step {
                     Step::Ask(command) => {
@@ -243,9 +252,9 @@ impl Connection {
     fn encode(&mut self) -> Result<(), Ended> {
         let Ports { cx, board, config, .. } = &self.ports;
         let mut cursors = board.cursors();
-        let mut answers = self.work.answers.drain(..);
-        for Due { form, answer } in self.due.drain(..) {
-            let Some(answer) = answer.or_else(|| answers.next()) else {
+        let mut answers = self.work.answers.iter();
+        for Due { form, answer } in &self.due {
+            let Some(answer) = answer.as_ref().or_else(|| answers.next()) else {
                 std::unreachable!("one answer for each command")
             };
             let waits = self.output.len() - self.sent;
@@ -260,8 +269,10 @@ impl Connection {
                 "{waits} bytes of {}",
                 config.output_max
             );
-            form.write(&answer, &mut cursors, &mut self.output);
+            form.write(answer, &mut cursors, &mut self.output);
         }
+        self.due.clear();
+        self.work.answers.clear();
         Ok(())
     }
 

@@ -16,22 +16,20 @@ mod effect;
 mod execute;
 mod key;
 mod table;
-mod value;
 
 use std::collections::BTreeSet;
 
-use orloj_net::UnixMs;
+use orloj_net::{Blob, UnixMs};
 
 pub(crate) use effect::Effect;
 use effect::effects;
 use key::MapKey;
 use table::Table;
-use value::Stored;
 
 /// What one key holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
-    value: Stored,
+    value: Blob,
     deadline: Option<UnixMs>,
 }
 
@@ -220,7 +218,7 @@ impl State {
     #[inline]
     fn put(&mut self, key: &[u8], value: &[u8], deadline: Option<UnixMs>, trail: &mut Trail<'_>) {
         trail.effect(Effect::Put { key, value, deadline });
-        let entry = Entry { value: Stored::new(value), deadline };
+        let entry = Entry { value: Blob::new(value), deadline };
         let before = self.replace(key, Some(entry));
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));
     }
@@ -261,7 +259,7 @@ impl State {
         let sum = number.checked_add(by).ok_or(orloj_net::Refusal::Overflow)?;
         let mut digits = Vec::with_capacity(20);
         orloj_net::write_i64(&mut digits, sum);
-        let value = Stored::new(&digits);
+        let value = Blob::new(&digits);
         trail.effect(Effect::Add { key, by });
         let before = self.replace(key, Some(Entry { value, deadline }));
         trail.undo(|| Undo::Entry(MapKey::new(key), before.map(Contents)));

@@ -54,7 +54,7 @@ fn check(timeline: &Timeline<'_>) -> Result<(), Broken> {
 /// What the node answered to this request. Nothing, if it was refused before it reached the store.
 fn given(timeline: &Timeline<'_>, op: &Operation) -> Option<Answer> {
     match &op.request {
-        Request::Echo(bytes) => Some(Answer::Bulk(bytes.clone())),
+        Request::Echo(bytes) => Some(Answer::Bulk(bytes.clone().into())),
         Request::Store(_) => {
             timeline.places(op.id).first().map(|place| timeline.executed(*place).answer.clone())
         }

@@ -97,7 +97,7 @@ impl Reply {
             },
             Reply::Error(line) => Answer::Error(Refusal::from_line(line)?),
             Reply::Int(number) => Answer::Int(*number),
-            Reply::Bulk(bytes) => Answer::Bulk(bytes.clone()),
+            Reply::Bulk(bytes) => Answer::Bulk(bytes.clone().into()),
             Reply::Nil => Answer::Nil,
             Reply::Array(items) => {
                 Answer::List(items.iter().map(Reply::answer).collect::<Option<_>>()?)

@@ -10,7 +10,7 @@ use std::mem::take;
 use bytes::{Buf, BytesMut};
 
 use super::inline;
-use super::request::{Args, Request, read_request};
+use super::request::{Args, Request, push_request};
 use super::{Limits, ProtocolError};
 use crate::words::{Refusal, parse_i64};
 
@@ -183,7 +183,7 @@ impl Decoder {
         let mut first = 0;
         for end in self.ends.drain(..) {
             let args = Args::new(&block, &self.args[first..end as usize]);
-            out.push(read_request(args, self.limits.key));
+            push_request(args, self.limits.key, out);
             first = end as usize;
         }
         self.rebase(built as usize, consumed);

@@ -8,7 +8,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{Version, table};
-use crate::words::{Command, HiddenValue, Refusal, parse_i64};
+use crate::words::{Command, Expiry, HiddenValue, Refusal, parse_i64};
 
 /// The arguments of one command, its name first: places in one shared block of bytes.
 #[derive(Clone, Copy)]
@@ -53,12 +53,18 @@ impl<'a> Args<'a> {
     /// Argument `i` as a key, if it is not longer than keys may be.
     #[inline]
     fn key(&self, i: usize) -> Result<Bytes, Refusal> {
+        match self.key_too_long(i) {
+            None => Ok(self.bytes(i)),
+            Some(refusal) => Err(refusal),
+        }
+    }
+
+    /// Why argument `i` cannot be a key, if it cannot.
+    #[inline]
+    fn key_too_long(&self, i: usize) -> Option<Refusal> {
         let (from, to) = self.places[i];
         let len = (to - from) as usize;
-        if len > self.key_max {
-            return Err(Refusal::KeyTooLong { len, max: self.key_max });
-        }
-        Ok(self.bytes(i))
+        (len > self.key_max).then_some(Refusal::KeyTooLong { len, max: self.key_max })
     }
 
     /// Arguments `from` and all that follow.
@@ -260,18 +266,39 @@ impl fmt::Debug for Args<'_> {
 ///
 /// The [`Refusal`] to answer instead, when there is no such command or it does not take these
 /// arguments. The stream is intact: the next command is unaffected.
-pub fn read_request(mut args: Args<'_>, key_max: usize) -> Result<Request, Refusal> {
-    args.key_max = key_max;
-    // The two commands that servers are measured by, past the table.
+pub fn read_request(args: Args<'_>, key_max: usize) -> Result<Request, Refusal> {
+    read_any(&Args { key_max, ..args })
+}
+
+/// As [`read_request`], appending to `out`. The two commands that servers are measured by are built
+/// where they stay: a word that is moved right after it was put together stalls the processor.
+#[inline]
+pub(super) fn push_request(
+    args: Args<'_>,
+    key_max: usize,
+    out: &mut Vec<Result<Request, Refusal>>,
+) {
+    let args = Args { key_max, ..args };
     match args.get(0) {
         [a, b, c] if args.len() == 2 && [a | 32, b | 32, c | 32] == *b"get" => {
-            return data::get(&args);
+            if args.key_too_long(1).is_none() {
+                return out.push(Ok(Request::Data(Command::Get { key: args.bytes(1) })));
+            }
         }
         [a, b, c] if args.len() == 3 && [a | 32, b | 32, c | 32] == *b"set" => {
-            return data::set(&args);
+            if args.key_too_long(1).is_none() {
+                let (key, value) = (args.bytes(1), args.bytes(2));
+                let (expiry, condition, get) = (Expiry::None, None, false);
+                let set = Command::Set { key, value, expiry, condition, get };
+                return out.push(Ok(Request::Data(set)));
+            }
         }
         _ => {}
     }
+    out.push(read_any(&args));
+}
+
+fn read_any(args: &Args<'_>) -> Result<Request, Refusal> {
     let Some(spec) = table::find(args.get(0)) else {
         let tail: Vec<Bytes> = args.rest(1).take(crate::words::ECHO_MAX).collect();
         return Err(Refusal::unknown_command(args.get(0), &tail));
@@ -279,10 +306,10 @@ pub fn read_request(mut args: Args<'_>, key_max: usize) -> Result<Request, Refus
     if !spec.accepts(args.len()) {
         return Err(Refusal::WrongArity { command: spec.full });
     }
-    if let Some(sub) = spec.sub(&args)? {
-        return (sub.read)(&args);
+    if let Some(sub) = spec.sub(args)? {
+        return (sub.read)(args);
     }
-    (spec.read)(&args)
+    (spec.read)(args)
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ fn keys(line: &[Bytes]) -> Result<Answer, Refusal> {
         return refuse("Invalid number of arguments specified for command");
     }
     let keys: Vec<Answer> =
-        spec.key_places(line.len()).map(|at| Answer::Bulk(line[at].clone())).collect();
+        spec.key_places(line.len()).map(|at| Answer::Bulk(line[at].clone().into())).collect();
     if keys.is_empty() {
         refuse("The command has no key arguments")
     } else {

@@ -8,7 +8,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::resp::Limits;
-use crate::words::{Answer, Refusal, glob_matches};
+use crate::words::{Answer, Blob, Refusal, glob_matches};
 
 /// The Redis release whose behaviour and texts are followed: clients choose features by it.
 pub const REDIS_VERSION: &str = "7.4.0";
@@ -107,10 +107,10 @@ impl Settings {
     pub(super) fn matching(&self, globs: &[Bytes]) -> Answer {
         let globs: Vec<Vec<u8>> = globs.iter().map(|glob| glob.to_ascii_lowercase()).collect();
         let wanted = |name: &str| globs.iter().any(|glob| glob_matches(glob, name.as_bytes()));
-        let text = |bytes: &Bytes| Answer::Bulk(bytes.clone());
+        let text = |bytes: &Bytes| Answer::Bulk(Blob::new(bytes));
         let found = self.entries.iter().filter(|(name, _)| wanted(name));
         let pair = |(name, setting): (&String, &Setting)| {
-            (Answer::Bulk(name.clone().into()), text(&setting.value))
+            (Answer::Bulk(Blob::new(name.as_bytes())), text(&setting.value))
         };
         Answer::Map(found.map(pair).collect())
     }

@@ -69,7 +69,7 @@ impl Client {
                     Step::Node(NodeCall::ResetStats) => Answer::text("ResetStats"),
                     Step::Node(NodeCall::Configure(pairs)) => {
                         let [(name, value)] = &pairs[..] else { panic!("one change") };
-                        Answer::Bulk([name, &b"="[..], value].concat().into())
+                        Answer::Bulk([name, &b"="[..], value].concat()[..].into())
                     }
                     Step::Last(answer) => {
                         self.closed = true;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{HiddenKey, HiddenValue, Key, Refusal, Value};
+use super::{Blob, HiddenKey, HiddenValue, Key, Refusal};
 
 /// A double on the wire. Equal when the bits are, so that answers have equality and NaN equals
 /// itself.
@@ -32,7 +32,7 @@ pub enum Answer {
     /// A number.
     Int(i64),
     /// A byte string.
-    Bulk(Value),
+    Bulk(Blob),
     /// Answers in order.
     List(Vec<Answer>),
     /// One page of a scan: the keys found, and where the next page starts; `next` absent means the
@@ -62,7 +62,7 @@ pub enum Answer {
 impl Answer {
     /// A byte string from text known at compile time, without copying it.
     pub const fn text(text: &'static str) -> Answer {
-        Answer::Bulk(Bytes::from_static(text.as_bytes()))
+        Answer::Bulk(Blob::from_static(text.as_bytes()))
     }
 
     /// Whether the command was refused.

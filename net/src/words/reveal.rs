@@ -102,7 +102,8 @@ impl fmt::Display for Revealed<'_, Answer> {
             Answer::Ok => f.write_str("OK"),
             Answer::Nil => f.write_str("(nil)"),
             Answer::Int(number) => write!(f, "(integer) {number}"),
-            Answer::Bulk(bytes) | Answer::Text(bytes) => quoted(f, bytes),
+            Answer::Bulk(bytes) => quoted(f, bytes),
+            Answer::Text(bytes) => quoted(f, bytes),
             Answer::List(items) => {
                 f.write_str("[")?;
                 list(f, items)?;

@@ -147,10 +147,10 @@ pub(super) fn read(request: &Request, reply: Reply) -> Option<Answer> {
         },
         (_, Reply::Nil) => Answer::Nil,
         (_, Reply::Int(n)) => Answer::Int(n),
-        (_, Reply::Bulk(bytes)) => Answer::Bulk(bytes),
+        (_, Reply::Bulk(bytes)) => Answer::Bulk(bytes.into()),
         (Request::Store(Command::MGet { .. }), Reply::Array(items)) => {
             let item = |reply| match reply {
-                Reply::Bulk(bytes) => Some(Answer::Bulk(bytes)),
+                Reply::Bulk(bytes) => Some(Answer::Bulk(bytes.into())),
                 Reply::Nil => Some(Answer::Nil),
                 _ => None,
             };

@@ -83,7 +83,10 @@ impl State {
 
     #[inline]
     fn get(&self, key: &[u8]) -> Answer {
-        self.live(key).map_or(Answer::Nil, |entry| Answer::Bulk(entry.value.to_bytes()))
+        match self.live(key) {
+            Some(entry) => Answer::Bulk(entry.value.clone()),
+            None => Answer::Nil,
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "SET's own arguments, when, and where to")]
@@ -122,7 +125,7 @@ impl State {
             }
         }
         match (get, before) {
-            (true, Some(Entry { value, .. })) => Answer::Bulk(value.to_bytes()),
+            (true, Some(Entry { value, .. })) => Answer::Bulk(value),
             (false, _) if may => Answer::Ok,
             (true, None) | (false, _) => Answer::Nil,
         }

@@ -159,7 +159,7 @@ fn an_end_that_was_seen_is_in_the_journal() {
     let (_, first) = run(&mut state, 1_000, set);
     let get = Command::Get { key: key.clone() };
     let (answer, record) = run(&mut state, 1_099, get.clone());
-    assert_eq!((answer, record.len()), (Answer::Bulk(key.clone()), 0));
+    assert_eq!((answer, record.len()), (Answer::Bulk(key.clone().into()), 0));
     assert_eq!(state.before_next_due(UnixMs(5_000)), UnixMs(1_099));
     let (answer, second) = run(&mut state, 1_100, get.clone());
     assert_eq!(answer, Answer::Nil);

@@ -1,7 +1,16 @@
-//! An open file: an operation is one visit of a disk thread, unless all it does is to copy a little
-//! into memory.
+//! An open file: an operation is one visit of a disk thread, unless it takes no longer than that
+//! visit.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use orloj_kernel::{DiskErrorKind, Io, RawFile, WriteSyncError};
 
@@ -15,31 +24,59 @@ use super::{
 /// thread and being woken by it. While a sync runs a write may have to wait for the device, so then
 /// it goes to a thread.
 const COPIED: usize = 256 << 10;
+/// A write that is synced as well is made by whoever asks for it if the sync of the last one was
+/// quicker than this: two visits to the scheduler cost as much, and a task that does nothing for so
+/// long finds more to do afterwards in one go. A device that stalls is waited for once, and from
+/// then on by a thread, until it is quick again.
+const QUICK: Duration = Duration::from_micros(200);
 
 pub(super) struct HostFile {
     /// Taken only at the drop. Each operation under way on a thread holds it as well.
-    file: Option<Arc<File>>,
+    file: Option<Arc<Open>>,
     writable: bool,
     threads: Arc<Threads>,
 }
 
+struct Open {
+    file: File,
+    /// What the last synced write took to sync, in nanoseconds.
+    sync: AtomicU64,
+}
+
+impl Open {
+    fn write_sync(&self, offset: u64, buf: &[u8]) -> Result<(), WriteSyncError> {
+        let written = self.file.write_all_at(buf, offset);
+        written.map_err(|e| WriteSyncError::Write(of_file(e)))?;
+        let begun = Instant::now();
+        let synced = self.file.sync_data();
+        // Only who runs alone looks at it, so its order among other memory does not matter.
+        self.sync.store(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        synced.map_err(|e| WriteSyncError::Sync(of_file(e)))
+    }
+
+    fn is_quick(&self) -> bool {
+        self.sync.load(Ordering::Relaxed) < QUICK.as_nanos() as u64
+    }
+}
+
 impl HostFile {
     pub(super) fn new(file: File, writable: bool, threads: Arc<Threads>) -> HostFile {
-        HostFile { file: Some(Arc::new(file)), writable, threads }
+        let open = Open { file, sync: AtomicU64::new(u64::MAX) };
+        HostFile { file: Some(Arc::new(open)), writable, threads }
     }
 
     fn on_thread<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&File) -> T + Send + 'static,
+        work: impl FnOnce(&Open) -> T + Send + 'static,
     ) -> Done<T> {
-        let file = self.file.clone().expect("present until the drop");
-        self.threads.run(move || work(&file))
+        let open = self.file.clone().expect("present until the drop");
+        self.threads.run(move || work(&open))
     }
 
     /// The file, if no thread works on it.
-    fn idle(&self) -> Option<&File> {
-        let file = self.file.as_ref().expect("present until the drop");
-        (Arc::strong_count(file) == 1).then_some(&**file)
+    fn idle(&self) -> Option<&Open> {
+        let open = self.file.as_ref().expect("present until the drop");
+        (Arc::strong_count(open) == 1).then_some(&**open)
     }
 
     fn may_write(&self) -> Result<(), DiskErrorKind> {
@@ -62,8 +99,8 @@ impl RawFile for HostFile {
         offset: u64,
         mut buf: Vec<u8>,
     ) -> Io<'_, (Vec<u8>, Result<usize, DiskErrorKind>)> {
-        Box::pin(self.on_thread(move |file| {
-            let read = read_full(file, offset, &mut buf).map_err(of_file);
+        Box::pin(self.on_thread(move |open| {
+            let read = read_full(&open.file, offset, &mut buf).map_err(of_file);
             (buf, read)
         }))
     }
@@ -73,18 +110,18 @@ impl RawFile for HostFile {
             return Box::pin(std::future::ready((buf, Err(kind))));
         }
         let len = buf.len();
-        let write = move |file: &File| {
-            let written = file.write_all_at(&buf, offset).map_err(of_file);
+        let write = move |open: &Open| {
+            let written = open.file.write_all_at(&buf, offset).map_err(of_file);
             (buf, written)
         };
         match self.idle().filter(|_| len <= COPIED) {
-            Some(file) => Box::pin(std::future::ready(write(file))),
+            Some(open) => Box::pin(std::future::ready(write(open))),
             None => Box::pin(self.on_thread(write)),
         }
     }
 
     fn sync(&self) -> Io<'_, Result<(), DiskErrorKind>> {
-        Box::pin(self.on_thread(|file| file.sync_data().map_err(of_file)))
+        Box::pin(self.on_thread(|open| open.file.sync_data().map_err(of_file)))
     }
 
     fn write_sync(
@@ -95,24 +132,26 @@ impl RawFile for HostFile {
         if let Err(kind) = self.may_write() {
             return Box::pin(std::future::ready((buf, Err(WriteSyncError::Write(kind)))));
         }
-        Box::pin(self.on_thread(move |file| {
-            let written =
-                file.write_all_at(&buf, offset).map_err(|e| WriteSyncError::Write(of_file(e)));
-            let synced = written
-                .and_then(|()| file.sync_data().map_err(|e| WriteSyncError::Sync(of_file(e))));
+        let len = buf.len();
+        let write = move |open: &Open| {
+            let synced = open.write_sync(offset, &buf);
             (buf, synced)
-        }))
+        };
+        match self.idle().filter(|open| len <= COPIED && open.is_quick()) {
+            Some(open) => Box::pin(std::future::ready(write(open))),
+            None => Box::pin(self.on_thread(write)),
+        }
     }
 
     fn size(&self) -> Io<'_, Result<u64, DiskErrorKind>> {
-        Box::pin(self.on_thread(|file| file.metadata().map(|m| m.len()).map_err(of_file)))
+        Box::pin(self.on_thread(|open| open.file.metadata().map(|m| m.len()).map_err(of_file)))
     }
 
     fn set_len(&self, len: u64) -> Io<'_, Result<(), DiskErrorKind>> {
         if let Err(kind) = self.may_write() {
             return Box::pin(std::future::ready(Err(kind)));
         }
-        Box::pin(self.on_thread(move |file| file.set_len(len).map_err(of_file)))
+        Box::pin(self.on_thread(move |open| open.file.set_len(len).map_err(of_file)))
     }
 }
 
