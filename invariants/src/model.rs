@@ -67,7 +67,9 @@ impl Model {
             Command::Set { key, value, expiry, condition, get } => {
                 self.set(key, value, *expiry, *condition, *get, now)
             }
-            Command::GetDel { key } => self.remove(key).map_or(Answer::Nil, |v| Answer::Bulk(v.into())),
+            Command::GetDel { key } => {
+                self.remove(key).map_or(Answer::Nil, |v| Answer::Bulk(v.into()))
+            }
             Command::Append { key, value } => self.append(key, value),
             Command::StrLen { key } => int(self.held.get(key).map_or(0, |held| held.value.len())),
             Command::Incr { key, by } => self.incr(key, *by).into(),

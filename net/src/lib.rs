@@ -14,6 +14,6 @@ pub mod words;
 
 pub use cursors::Cursors;
 pub use words::{
-    Answer, Blob, Command, Condition, Deadline, ExpireCondition, Expiry, Key, Real, Refusal, TimeForm,
-    UnixMs, Value, glob_matches, parse_i64, write_i64,
+    Answer, Blob, Command, Condition, Deadline, ExpireCondition, Expiry, Key, Real, Refusal,
+    TimeForm, UnixMs, Value, glob_matches, parse_i64, write_i64,
 };

@@ -37,6 +37,9 @@ pub(super) struct HostFile {
     threads: Arc<Threads>,
 }
 
+/// Most bytes written at once.
+const PIECE: usize = 16 << 10;
+
 struct Open {
     file: File,
     /// What the last synced write took to sync, in nanoseconds.
@@ -111,7 +114,7 @@ impl RawFile for HostFile {
         }
         let len = buf.len();
         let write = move |open: &Open| {
-            let written = open.file.write_all_at(&buf, offset).map_err(of_file);
+            let written = write_pieces(&open.file, offset, &buf).map_err(of_file);
             (buf, written)
         };
         match self.idle().filter(|_| len <= COPIED) {
@@ -153,6 +156,16 @@ impl RawFile for HostFile {
         }
         Box::pin(self.on_thread(move |open| open.file.set_len(len).map_err(of_file)))
     }
+}
+
+/// Writes all of `buf`. What is written at once the system keeps as one block of memory, if it
+/// likes, and then each small write within it walks over all its pages.
+fn write_pieces(file: &File, mut offset: u64, buf: &[u8]) -> io::Result<()> {
+    for piece in buf.chunks(PIECE) {
+        file.write_all_at(piece, offset)?;
+        offset += piece.len() as u64;
+    }
+    Ok(())
 }
 
 /// Reads until `buf` is full or the file ends.
