@@ -69,7 +69,7 @@ fn put_right(image: &mut [u8], at: usize, salt: u64, sane: bool) {
 
 /// What a scan gave: every record with its position, and why it ended.
 fn scan(image: &[u8], header: SegmentHeader, limit: Option<u64>) {
-    let mut scan = Scan::new(image.to_vec(), header, limit);
+    let mut scan = Scan::new(image.to_vec(), header, limit, Lsn(0));
     let (mut next, mut offset) = (header.base, FIRST_FRAME);
     while let Some(head) = scan.frame() {
         assert_eq!(head.first, next, "a frame out of order");

@@ -54,7 +54,9 @@ fn ask(mut command: Command) -> Answer {
     assert!(own == command && debug.len() < 1000);
     match command {
         Command::Get { key } => Answer::Bulk(key.into()),
-        Command::MGet { keys } => Answer::List(keys.into_iter().map(|key| Answer::Bulk(key.into())).collect()),
+        Command::MGet { keys } => {
+            Answer::List(keys.into_iter().map(|key| Answer::Bulk(key.into())).collect())
+        }
         Command::Scan { after, count, .. } => {
             let keys = (0..count.min(3)).map(|n| Bytes::from(n.to_string())).collect();
             Answer::Page { next: after.is_none().then(|| Bytes::from_static(b"k")), keys }

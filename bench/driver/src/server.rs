@@ -119,7 +119,8 @@ impl Server {
 
     /// CPU time of all its threads so far, those that ended included, in user and kernel mode.
     ///
-    /// `/proc` counts in ticks of 10 ms, too coarse for a short run; the clock of a process does not.
+    /// `/proc` counts in ticks of 10 ms, too coarse for a short run; the clock of a process does
+    /// not.
     ///
     /// # Errors
     ///

@@ -279,23 +279,22 @@ pub(super) fn push_request(
     out: &mut Vec<Result<Request, Refusal>>,
 ) {
     let args = Args { key_max, ..args };
-    match args.get(0) {
-        [a, b, c] if args.len() == 2 && [a | 32, b | 32, c | 32] == *b"get" => {
-            if args.key_too_long(1).is_none() {
-                return out.push(Ok(Request::Data(Command::Get { key: args.bytes(1) })));
-            }
+    let name = match args.get(0) {
+        [a, b, c] => [a | 32, b | 32, c | 32],
+        _ => return out.push(read_any(&args)),
+    };
+    match (&name, args.len()) {
+        (b"get", 2) if args.key_too_long(1).is_none() => {
+            out.push(Ok(Request::Data(Command::Get { key: args.bytes(1) })));
         }
-        [a, b, c] if args.len() == 3 && [a | 32, b | 32, c | 32] == *b"set" => {
-            if args.key_too_long(1).is_none() {
-                let (key, value) = (args.bytes(1), args.bytes(2));
-                let (expiry, condition, get) = (Expiry::None, None, false);
-                let set = Command::Set { key, value, expiry, condition, get };
-                return out.push(Ok(Request::Data(set)));
-            }
+        (b"set", 3) if args.key_too_long(1).is_none() => {
+            let (key, value) = (args.bytes(1), args.bytes(2));
+            let (expiry, condition, get) = (Expiry::None, None, false);
+            let set = Command::Set { key, value, expiry, condition, get };
+            out.push(Ok(Request::Data(set)));
         }
-        _ => {}
+        _ => out.push(read_any(&args)),
     }
-    out.push(read_any(&args));
 }
 
 fn read_any(args: &Args<'_>) -> Result<Request, Refusal> {

@@ -5,6 +5,7 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::resp::{Decoder, Progress, encode_request};
+use crate::words::Blob;
 
 fn facts() -> ServerFacts {
     let mut settings = Settings::standard(&Limits::default());
@@ -69,7 +70,7 @@ impl Client {
                     Step::Node(NodeCall::ResetStats) => Answer::text("ResetStats"),
                     Step::Node(NodeCall::Configure(pairs)) => {
                         let [(name, value)] = &pairs[..] else { panic!("one change") };
-                        Answer::Bulk([name, &b"="[..], value].concat()[..].into())
+                        Answer::Bulk(Blob::new(&[name, &b"="[..], value].concat()))
                     }
                     Step::Last(answer) => {
                         self.closed = true;
