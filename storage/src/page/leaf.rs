@@ -5,10 +5,13 @@
 //! itself is written when the leaf goes to disk.
 
 mod change;
+mod fill;
 #[cfg(test)]
 mod tests;
 
 use std::{cmp::Ordering, ops::Range};
+
+pub use fill::Filling;
 
 use super::{
     ENTRY_HEAD, Entry, Fence, Held, PAGE_HEAD, PageHeader, PageType, Slot, UNIT,

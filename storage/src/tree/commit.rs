@@ -211,6 +211,7 @@ impl Tree {
                     continue;
                 }
                 Op::Clock(_) | Op::Applied(_) => continue,
+                Op::Load { .. } => unreachable!("it comes alone: see Tree::load"),
             };
             let space = self.space(&mut spaces, keyspace)?;
             if matches!(spaces[space].change, Some(Change::Drop)) {
