@@ -147,7 +147,9 @@ impl<'a> Checkpoint<'a> {
             for (number, at) in placed {
                 dirty.place(number, at);
             }
-            let page = run.add(dirty.image()).await.map_err(refused)?;
+            let image = dirty.image();
+            let units = image.units();
+            let page = run.add_with(units, |place| image.write(place)).await.map_err(refused)?;
             dirty.saved(page);
         }
         Ok(())

@@ -33,7 +33,7 @@ use arc_swap::ArcSwap;
 pub use capture::{Capture, Catalogued};
 pub use commit::Check;
 pub use cursor::{Cursor, Item};
-pub use dirty::{Dirty, LongValue};
+pub use dirty::{Dirty, Image, LongValue};
 pub use keyspace::Keyspace;
 pub use load::{Evicted, Miss, Resident};
 pub use read::{At, Found};

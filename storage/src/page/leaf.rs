@@ -293,12 +293,23 @@ impl Leaf {
         self.place(self.slot(at).back).key
     }
 
+    /// How many units its image for disk takes.
+    pub fn units(&self) -> usize {
+        (PAGE_HEAD + self.count() * Slot::SIZE + self.heap as usize).div_ceil(UNIT)
+    }
+
     /// The image for disk in whole units, with a head; its address and checksum are left to
     /// [`super::seal`].
     pub fn encode(&self) -> Vec<u8> {
+        let mut image = vec![0; self.units() * UNIT];
+        self.encode_to(&mut image);
+        image
+    }
+
+    /// Writes what [`Leaf::encode`] returns to `image`: zeros, as many units as it takes.
+    pub fn encode_to(&self, image: &mut [u8]) {
         let slots = PAGE_HEAD + self.count() * Slot::SIZE;
         let heap = self.heap as usize;
-        let mut image = vec![0; (slots + heap).next_multiple_of(UNIT)];
         let end = image.len();
         image[PAGE_HEAD..slots].copy_from_slice(&self.bytes[PAGE_HEAD..slots]);
         image[end - heap..].copy_from_slice(&self.bytes[self.bytes.len() - heap..]);
@@ -320,8 +331,7 @@ impl Leaf {
             upper_version: self.upper_version,
             dead: self.dead,
         };
-        header.write(&mut image);
-        image
+        header.write(image);
     }
 }
 

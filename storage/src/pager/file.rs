@@ -156,9 +156,21 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Some page was not written. None of this run may be relied upon.
     pub async fn add(&mut self, image: Vec<u8>) -> Result<PagePtr, DiskError> {
-        let units = u16::try_from(image.len() / UNIT).expect("a page is below 65,536 units");
-        let unit = self.pager.space.allocate(units);
-        self.add_at(unit, image).await
+        self.add_with(image.len() / UNIT, |place| place.copy_from_slice(&image)).await
+    }
+
+    /// As [`Run::add`], of the image that `fill` makes of `units` units of zeros.
+    ///
+    /// # Errors
+    /// As [`Run::add`].
+    pub async fn add_with(
+        &mut self,
+        units: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<PagePtr, DiskError> {
+        let count = u16::try_from(units).expect("a page is below 65,536 units");
+        let unit = self.pager.space.allocate(count);
+        self.place(unit, units, fill).await
     }
 
     /// As [`Run::add`], at a place that was allocated for it.
