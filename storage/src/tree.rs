@@ -133,8 +133,8 @@ pub struct Tree {
     retired: Mutex<Vec<Child>>,
     /// Places of pages that the tree has no use for any more.
     released: Mutex<Vec<PagePtr>>,
-    /// Units of trees that were loaded, with the version since which each counts, until a checkpoint
-    /// refers to them.
+    /// Units of trees that were loaded, with the version since which each counts, until a
+    /// checkpoint refers to them.
     adopted: Mutex<Vec<(Lsn, Claim)>>,
     /// Bytes of the value log that pruning has made dead, by segment.
     dead_values: Mutex<std::collections::BTreeMap<u32, u64>>,

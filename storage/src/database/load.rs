@@ -16,8 +16,9 @@ impl Database {
     ///
     /// The entries do not pass through the journal, nor through memory: leaves are filled to three
     /// quarters and written to `data.pages` as they come. So it costs a tenth of what puts do.
-    /// All entries are of one version, which is older than the one returned, since which the keyspace
-    /// holds them. Values have 65,535 bytes at most and stay in their leaves, however long.
+    /// All entries are of one version, which is older than the one returned, since which the
+    /// keyspace holds them. Values have 65,535 bytes at most and stay in their leaves, however
+    /// long.
     ///
     /// # Errors
     /// [`Error::LoadOrder`] if a key is not behind the one before it, [`Error::KeyLength`],

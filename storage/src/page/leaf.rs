@@ -139,8 +139,9 @@ impl Leaf {
         true
     }
 
-    /// Has the processor fetch what every search looks at first. Whoever is to search several leaves
-    /// touches all of them before: these reads do not wait for each other, as those of a search do.
+    /// Has the processor fetch what every search looks at first. Whoever is to search several
+    /// leaves touches all of them before: these reads do not wait for each other, as those of a
+    /// search do.
     #[inline]
     pub(crate) fn touch(&self) -> u8 {
         let slots = self.count() * Slot::SIZE;

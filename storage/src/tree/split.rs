@@ -87,9 +87,9 @@ impl Content {
 }
 
 impl Tree {
-    /// Gives a leaf as it came from the disk the size it has in memory; if that is not enough, drops
-    /// what nobody can ask for any more. Returns whether there is room enough then that it pays to
-    /// leave the leaf whole.
+    /// Gives a leaf as it came from the disk the size it has in memory; if that is not enough,
+    /// drops what nobody can ask for any more. Returns whether there is room enough then that it
+    /// pays to leave the leaf whole.
     pub(crate) fn make_room(&self, of: &Keyspace, content: &mut Content, need: usize) -> bool {
         let page = self.sizes.page;
         if content.leaf.size() < page {

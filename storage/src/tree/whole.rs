@@ -90,8 +90,8 @@ impl Tree {
         self.keyspaces.store(Arc::new(all));
     }
 
-    /// Has a keyspace hold what lies below `root`, in the units of `claim`, and nothing else. All of
-    /// it was written and synced, by a load that was given version `begun` when history had been
+    /// Has a keyspace hold what lies below `root`, in the units of `claim`, and nothing else. All
+    /// of it was written and synced, by a load that was given version `begun` when history had been
     /// taken back so many `times`. It is assigned, not durable.
     ///
     /// # Errors
