@@ -58,7 +58,9 @@ impl<'a> Checkpoint<'a> {
         };
         engine.pager.space.begin();
         engine.segments.begin();
-        let capture = Some(Capture::begin(&engine.tree));
+        let capture = Capture::begin(&engine.tree);
+        capture.adopted().for_each(|claim| engine.pager.space.adopt(claim));
+        let capture = Some(capture);
         Checkpoint { engine, capture, previous, generation }
     }
 
@@ -145,7 +147,9 @@ impl<'a> Checkpoint<'a> {
             for (number, at) in placed {
                 dirty.place(number, at);
             }
-            let page = run.add(dirty.image()).await.map_err(refused)?;
+            let image = dirty.image();
+            let units = image.units();
+            let page = run.add_with(units, |place| image.write(place)).await.map_err(refused)?;
             dirty.saved(page);
         }
         Ok(())
@@ -170,13 +174,16 @@ impl<'a> Checkpoint<'a> {
 
     /// Writes the page of used units, itself among them.
     async fn write_space(&self, run: &mut Run<'_>, lsn: Lsn) -> Result<(PagePtr, u64), DiskError> {
-        let space = &self.engine.pager.space;
-        let (_, units) = space.next();
-        let size = PAGE_HEAD + ((units + SLACK) / 8) as usize;
-        let own = u16::try_from(size.div_ceil(UNIT)).expect("a page is below 65,536 units");
-        let unit = space.allocate(own);
-        let (used, units) = space.next();
-        let image = encode_space(&used, units, usize::from(own) * UNIT, lsn);
+        let own = |units| {
+            let size = PAGE_HEAD + ((units + SLACK) / 8) as usize;
+            u16::try_from(size.div_ceil(UNIT)).expect("a page is below 65,536 units")
+        };
+        let mut size = 0;
+        let (unit, used, units) = self.engine.pager.space.allocate_for_itself(|units| {
+            size = own(units);
+            size
+        });
+        let image = encode_space(&used, units, usize::from(size) * UNIT, lsn);
         Ok((run.add_at(unit, image).await?, units))
     }
 
@@ -242,7 +249,7 @@ impl Drop for Checkpoint<'_> {
 }
 
 /// The disk took no write.
-fn refused(cause: DiskError) -> Error {
+pub(crate) fn refused(cause: DiskError) -> Error {
     match cause.kind {
         DiskErrorKind::Full | DiskErrorKind::ReadOnly if cause.op != "sync" => {
             Error::ReadOnly { cause }

@@ -49,6 +49,7 @@ mod cursor;
 mod files;
 mod keeper;
 mod keyspaces;
+mod load;
 mod open;
 mod read;
 #[cfg(test)]

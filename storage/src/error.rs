@@ -182,6 +182,12 @@ pub enum Error {
         /// Its length.
         len: usize,
     },
+    /// What is loaded does not ascend.
+    #[error("key {:?} is not behind the one before it", String::from_utf8_lossy(key))]
+    LoadOrder {
+        /// The key.
+        key: Vec<u8>,
+    },
     /// The transaction has committed or failed.
     #[error("the transaction is over")]
     Over,
@@ -244,6 +250,7 @@ impl Error {
             | Error::KeyLength { .. }
             | Error::ValueLength { .. }
             | Error::DeadlineKeyLength { .. }
+            | Error::LoadOrder { .. }
             | Error::Over
             | Error::Upgrade { .. }
             | Error::HistoryTrimmed { .. } => Verdict::Reject,

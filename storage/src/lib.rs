@@ -8,6 +8,7 @@
 //! Invariant: nothing that a sync has covered is ever dropped silently. Recovery gives it back or
 //! refuses to open.
 
+mod bulk;
 pub mod cache;
 pub mod catalogue;
 pub mod checkpoint;

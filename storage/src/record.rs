@@ -8,6 +8,7 @@ use crate::{
     KeyspaceId,
     encoding::{Reader, write_bytes, write_leb},
     keyspace::{self, Retention},
+    page::{Claim, PTR, PagePtr},
 };
 
 /// The schema of the records the engine writes. Schema 1 is that of the map before it.
@@ -56,6 +57,15 @@ pub enum Op<'a> {
     Clock(u64),
     /// The replicated log has been applied up to this position.
     Applied(u64),
+    /// A keyspace holds what lies in pages that were written and synced before, and nothing else.
+    Load {
+        /// Which.
+        keyspace: KeyspaceId,
+        /// The root of its tree.
+        root: PagePtr,
+        /// The units of all pages of that tree: see [`Claim`].
+        units: &'a [u8],
+    },
 }
 
 impl Op<'_> {
@@ -95,6 +105,11 @@ impl Op<'_> {
                 record.push(8);
                 record.extend_from_slice(&position.to_le_bytes());
             }
+            Op::Load { keyspace, root, units } => {
+                tag(record, 9, keyspace);
+                record.extend_from_slice(&root.encode());
+                write_bytes(record, units);
+            }
         }
     }
 }
@@ -115,6 +130,12 @@ pub fn ops(record: &[u8]) -> Ops<'_> {
     Ops { len: record.len(), state: State::Schema(record) }
 }
 
+/// The operation that stands alone at the beginning of `bytes`.
+#[inline]
+pub(crate) fn op(bytes: &[u8]) -> Option<Op<'_>> {
+    read(&mut Reader(bytes))
+}
+
 /// See [`ops`].
 #[derive(Clone, Debug)]
 pub struct Ops<'a> {
@@ -127,6 +148,17 @@ enum State<'a> {
     Schema(&'a [u8]),
     Ops(Reader<'a>),
     Over,
+}
+
+impl<'a> Ops<'a> {
+    /// The bytes of the next operation and of all behind it.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        match &self.state {
+            State::Schema(bytes) => bytes.get(1..).unwrap_or_default(),
+            State::Ops(reader) => reader.0,
+            State::Over => &[],
+        }
+    }
 }
 
 impl<'a> Iterator for Ops<'a> {
@@ -160,7 +192,7 @@ impl<'a> Iterator for Ops<'a> {
 fn read<'a>(from: &mut Reader<'a>) -> Option<Op<'a>> {
     let tag = from.byte()?;
     let keyspace = match tag {
-        1..=6 => KeyspaceId(u32::try_from(from.leb()?).ok()?),
+        1..=6 | 9 => KeyspaceId(u32::try_from(from.leb()?).ok()?),
         _ => KeyspaceId::META,
     };
     Some(match tag {
@@ -178,6 +210,12 @@ fn read<'a>(from: &mut Reader<'a>) -> Option<Op<'a>> {
         6 => Op::Drop(keyspace),
         7 => Op::Clock(from.u64()?),
         8 => Op::Applied(from.u64()?),
+        9 => {
+            let root = PagePtr::decode(from.take(PTR)?.try_into().ok()?)?;
+            let units = from.bytes()?;
+            Claim::decode(units).filter(|claim| claim.has(root.unit))?;
+            Op::Load { keyspace, root, units }
+        }
         _ => return None,
     })
 }
@@ -192,6 +230,7 @@ mod tests {
     use super::*;
 
     const USERS: KeyspaceId = KeyspaceId(300);
+    const ROOT: PagePtr = PagePtr { unit: 9, units: 1, sum: 10, generation: 11 };
 
     fn every() -> Vec<Op<'static>> {
         vec![
@@ -203,6 +242,7 @@ mod tests {
             Op::Drop(USERS),
             Op::Clock(5),
             Op::Applied(u64::MAX),
+            Op::Load { keyspace: USERS, root: ROOT, units: &[2, 1, 5, 2] },
         ]
     }
 
@@ -225,6 +265,7 @@ mod tests {
             6, 0xac, 2,
             7, 5, 0, 0, 0, 0, 0, 0, 0,
             8, 255, 255, 255, 255, 255, 255, 255, 255,
+            9, 0xac, 2, 9, 0, 0, 0, 0, 0, 1, 0, 10, 0, 0, 0, 11, 0, 0, 0, 4, 2, 1, 5, 2,
         ];
         assert_eq!(record(&every()), golden);
         assert_eq!(ops(golden).collect::<Result<Vec<_>, _>>(), Ok(every()));
@@ -255,7 +296,7 @@ mod tests {
         let empty_key = [2, 3, 16, 0];
         let wide_keyspace = [2, 4, 255, 255, 255, 255, 31];
         let no_name = [2, 5, 16, 0, 1];
-        for senseless in [&[1][..], &[3], &[2, 0], &[2, 9], &empty_key, &wide_keyspace, &no_name] {
+        for senseless in [&[1][..], &[3], &[2, 0], &[2, 10], &empty_key, &wide_keyspace, &no_name] {
             let last = ops(senseless).last();
             assert!(matches!(last, Some(Err(_))), "{senseless:?}: {last:?}");
         }

@@ -6,6 +6,7 @@
 //! whole journal. So there is never less than two ways to the same state: the newest generation, or
 //! the one before it with more of the journal.
 
+mod batch;
 mod replay;
 
 use std::sync::Arc;
@@ -21,13 +22,12 @@ use crate::{
     manifest::{self, MANIFEST, Manifest, ManifestError, SchemaHash, Schemas},
     page::{PageFault, PagePtr, PageType},
     pager::{Bits, Pager, Space},
-    record::ops,
     superblock::{self, FORMAT, Found, Side, Superblock, SuperblockError},
     tree::Tree,
     vlog::{Appender, Segments, VLOG, ValueLog},
 };
 
-use replay::replay;
+use replay::Replay;
 
 /// The file that is locked while a database is open.
 pub const LOCK: &str = "LOCK";
@@ -115,7 +115,10 @@ pub async fn open(
         let lsn = base.block.map_or(Lsn(0), |block| block.lsn);
         let generation = base.block.map_or(0, |block| block.generation);
         (report.generation, report.lsn) = (generation, lsn);
-        let (log, journal) = match files.open_journal(lsn).await {
+        let next = next_generation(&found, base.block);
+        let (engine, mut values) = files.assemble(&manifest, base, pager, next).await?;
+        let mut replay = Replay::new(&engine, lsn);
+        let (log, journal) = match files.open_journal(lsn, &mut replay).await {
             // The journal cannot make up for a generation that is damaged: that is the news.
             Err(Error::Journal(JournalError::Missing { .. })) if !report.passed_over.is_empty() => {
                 return Err(report.passed_over.swap_remove(0).1);
@@ -129,10 +132,8 @@ pub async fn open(
             opened => opened?,
         };
         report.journal = journal;
-        let next = next_generation(&found, base.block);
-        let (engine, mut values) = files.assemble(&manifest, base, pager, next).await?;
-        let mut history = log.history(lsn.next());
-        match replay(&mut history, &engine, &mut values, &mut report).await {
+        let history = replay.stalled().map(|from| log.history(from));
+        match replay.finish(history, &mut values, &mut report).await {
             Ok(()) => {}
             // The generation before does not need that page, or has another one.
             Err(error @ Error::Corrupt(_)) if generation > 0 => {
@@ -141,6 +142,7 @@ pub async fn open(
             }
             Err(error) => return Err(error),
         }
+        engine.tree.claims().iter().for_each(|claim| engine.pager.space.keep(claim));
         let told = engine.tree.moments().now();
         let known = engine.newest().map_or(0, |block| block.clock);
         report.clock = told.max(known).max(wall(cx));
@@ -252,8 +254,12 @@ impl Files<'_> {
         Ok((Base { block: None, catalogue: Catalogue::default() }, pager))
     }
 
-    /// Opens the journal behind `lsn`, and judges all of it before anything is built on it.
-    async fn open_journal(&self, lsn: Lsn) -> Result<(Log, Recovery), Error> {
+    /// Opens the journal behind `lsn`, and judges all of it.
+    async fn open_journal(
+        &self,
+        lsn: Lsn,
+        replay: &mut Replay<'_>,
+    ) -> Result<(Log, Recovery), Error> {
         let segment_bytes = self.options.segment_bytes;
         let config = JournalConfig {
             first_bytes: FIRST_SEGMENT.min(segment_bytes),
@@ -261,8 +267,8 @@ impl Files<'_> {
             ..JournalConfig::new(format!("{}/{WAL}", self.dir))
         };
         let origin = Origin { database: Some(self.database), from: lsn.next() };
-        let mut makes_sense = |_: Lsn, record: &[u8]| ops(record).all(|op| op.is_ok());
-        Ok(Log::open_from(self.cx, config, origin, &mut makes_sense).await?)
+        let mut judge = |lsn: Lsn, record: &[u8]| replay.judge(lsn, record);
+        Ok(Log::open_from(self.cx, config, origin, &mut judge).await?)
     }
 
     /// The engine of a generation, without what the journal has to add.

@@ -33,7 +33,7 @@ use arc_swap::ArcSwap;
 pub use capture::{Capture, Catalogued};
 pub use commit::Check;
 pub use cursor::{Cursor, Item};
-pub use dirty::{Dirty, LongValue};
+pub use dirty::{Dirty, Image, LongValue};
 pub use keyspace::Keyspace;
 pub use load::{Evicted, Miss, Resident};
 pub use read::{At, Found};
@@ -43,7 +43,7 @@ use self::{keyspace::Roots, node::Child, rising::Rising, slot::InnerSlot};
 use crate::{
     Durability, Error, KeyspaceId, Lsn, Options,
     locks::{Locks, Place, Wait},
-    page::{PagePtr, ValuePointer},
+    page::{Claim, PagePtr, ValuePointer},
     retention::{Keep, Moments},
     snapshots::{Snapshot, Snapshots},
     tail::Tail,
@@ -133,6 +133,9 @@ pub struct Tree {
     retired: Mutex<Vec<Child>>,
     /// Places of pages that the tree has no use for any more.
     released: Mutex<Vec<PagePtr>>,
+    /// Units of trees that were loaded, with the version since which each counts, until a
+    /// checkpoint refers to them.
+    adopted: Mutex<Vec<(Lsn, Claim)>>,
     /// Bytes of the value log that pruning has made dead, by segment.
     dead_values: Mutex<std::collections::BTreeMap<u32, u64>>,
 }
@@ -190,6 +193,7 @@ impl Tree {
             dropped: Mutex::default(),
             retired: Mutex::default(),
             released: Mutex::default(),
+            adopted: Mutex::default(),
             dead_values: Mutex::default(),
         }
     }
@@ -291,6 +295,10 @@ impl Tree {
     /// Places that fell out of use since the last capture began.
     fn take_released(&self) -> Vec<PagePtr> {
         std::mem::take(&mut *self.released.lock().expect(NOBODY_PANICS))
+    }
+
+    fn adopted(&self) -> std::sync::MutexGuard<'_, Vec<(Lsn, Claim)>> {
+        self.adopted.lock().expect(NOBODY_PANICS)
     }
 
     /// Notes places that fell out of use.

@@ -67,14 +67,14 @@ impl Seen {
     }
 }
 
-impl Own {
+impl Own<'_> {
     /// Reads it into `out`.
-    fn read(&self, now: u64, out: &mut Vec<u8>) -> Option<Seen> {
+    fn read(self, now: u64, out: &mut Vec<u8>) -> Option<Seen> {
         out.clear();
         match self {
-            Own::Put { value, deadline } if !has_passed(*deadline, now) => {
+            Own::Put { value, deadline } if !has_passed(deadline, now) => {
                 out.extend_from_slice(value);
-                Some(Seen { version: None, deadline: *deadline, pointer: None })
+                Some(Seen { version: None, deadline, pointer: None })
             }
             Own::Put { .. } | Own::Delete => None,
         }

@@ -2,6 +2,7 @@
 //! `storage/tests`.
 
 mod disk;
+mod load;
 
 use std::{num::NonZeroU32, time::Duration};
 

@@ -5,10 +5,13 @@
 //! itself is written when the leaf goes to disk.
 
 mod change;
+mod fill;
 #[cfg(test)]
 mod tests;
 
 use std::{cmp::Ordering, ops::Range};
+
+pub use fill::Filling;
 
 use super::{
     ENTRY_HEAD, Entry, Fence, Held, PAGE_HEAD, PageHeader, PageType, Slot, UNIT,
@@ -134,6 +137,16 @@ impl Leaf {
             before = Some((key.clone(), entry.version));
         }
         true
+    }
+
+    /// Has the processor fetch what every search looks at first. Whoever is to search several
+    /// leaves touches all of them before: these reads do not wait for each other, as those of a
+    /// search do.
+    #[inline]
+    pub(crate) fn touch(&self) -> u8 {
+        let slots = self.count() * Slot::SIZE;
+        let at = |part| self.bytes.get(PAGE_HEAD + slots * part / 8).copied().unwrap_or(0);
+        at(4) ^ at(2) ^ at(6)
     }
 
     /// How many versions it holds.
@@ -281,12 +294,23 @@ impl Leaf {
         self.place(self.slot(at).back).key
     }
 
+    /// How many units its image for disk takes.
+    pub fn units(&self) -> usize {
+        (PAGE_HEAD + self.count() * Slot::SIZE + self.heap as usize).div_ceil(UNIT)
+    }
+
     /// The image for disk in whole units, with a head; its address and checksum are left to
     /// [`super::seal`].
     pub fn encode(&self) -> Vec<u8> {
+        let mut image = vec![0; self.units() * UNIT];
+        self.encode_to(&mut image);
+        image
+    }
+
+    /// Writes what [`Leaf::encode`] returns to `image`: zeros, as many units as it takes.
+    pub fn encode_to(&self, image: &mut [u8]) {
         let slots = PAGE_HEAD + self.count() * Slot::SIZE;
         let heap = self.heap as usize;
-        let mut image = vec![0; (slots + heap).next_multiple_of(UNIT)];
         let end = image.len();
         image[PAGE_HEAD..slots].copy_from_slice(&self.bytes[PAGE_HEAD..slots]);
         image[end - heap..].copy_from_slice(&self.bytes[self.bytes.len() - heap..]);
@@ -308,8 +332,7 @@ impl Leaf {
             upper_version: self.upper_version,
             dead: self.dead,
         };
-        header.write(&mut image);
-        image
+        header.write(image);
     }
 }
 

@@ -113,12 +113,22 @@ impl Pager {
     /// Cuts off what is free at the file's end. Returns how many bytes that were.
     pub async fn shrink(&self) -> Result<u64, DiskError> {
         let Some(units) = self.space.shrink() else { return Ok(0) };
+        let _over = Cutting(&self.space);
         let (before, after) = (self.file.size().await?, units * UNIT as u64);
         if before <= after {
             return Ok(0);
         }
         self.file.set_len(after).await?;
         Ok(before - after)
+    }
+}
+
+/// The end of the file is being cut off.
+struct Cutting<'a>(&'a Space);
+
+impl Drop for Cutting<'_> {
+    fn drop(&mut self) {
+        self.0.was_cut();
     }
 }
 
@@ -146,26 +156,55 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Some page was not written. None of this run may be relied upon.
     pub async fn add(&mut self, image: Vec<u8>) -> Result<PagePtr, DiskError> {
-        let units = u16::try_from(image.len() / UNIT).expect("a page is below 65,536 units");
-        let unit = self.pager.space.allocate(units);
-        self.add_at(unit, image).await
+        self.add_with(image.len() / UNIT, |place| place.copy_from_slice(&image)).await
+    }
+
+    /// As [`Run::add`], of the image that `fill` makes of `units` units of zeros.
+    ///
+    /// # Errors
+    /// As [`Run::add`].
+    pub async fn add_with(
+        &mut self,
+        units: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<PagePtr, DiskError> {
+        let count = u16::try_from(units).expect("a page is below 65,536 units");
+        let unit = self.pager.space.allocate(count);
+        self.place(unit, units, fill).await
     }
 
     /// As [`Run::add`], at a place that was allocated for it.
     ///
     /// # Errors
     /// As [`Run::add`].
-    pub async fn add_at(&mut self, unit: u64, mut image: Vec<u8>) -> Result<PagePtr, DiskError> {
-        let page = seal(&mut image, self.pager.database, unit, self.generation);
-        let end = self.first + (self.buffer.len() / UNIT) as u64;
-        if !self.buffer.is_empty() && (end != unit || self.buffer.len() + image.len() > RUN) {
+    pub async fn add_at(&mut self, unit: u64, image: Vec<u8>) -> Result<PagePtr, DiskError> {
+        self.place(unit, image.len() / UNIT, |place| place.copy_from_slice(&image)).await
+    }
+
+    /// As [`Run::add_at`], of the image that `fill` makes of `units` units of zeros.
+    ///
+    /// # Errors
+    /// As [`Run::add`].
+    pub async fn place(
+        &mut self,
+        unit: u64,
+        units: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<PagePtr, DiskError> {
+        let (start, len) = (self.buffer.len(), units * UNIT);
+        let end = self.first + (start / UNIT) as u64;
+        if start > 0 && (end != unit || start + len > RUN) {
             self.flush().await?;
         }
         if self.buffer.is_empty() {
             self.first = unit;
+            self.buffer.reserve(RUN.max(len));
         }
-        self.buffer.extend_from_slice(&image);
-        Ok(page)
+        let start = self.buffer.len();
+        self.buffer.resize(start + len, 0);
+        let image = &mut self.buffer[start..];
+        fill(image);
+        Ok(seal(image, self.pager.database, unit, self.generation))
     }
 
     /// Writes what is left. Returns the bytes of the whole run.

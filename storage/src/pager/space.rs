@@ -1,14 +1,15 @@
 //! Which units of `data.pages` are free.
 //!
 //! A unit is free if nobody uses it: not the newest generation on disk, not the one before it, not
-//! the checkpoint that runs, and no hold. Each of them is a set of its own and free is what is in
-//! none, so nothing has to be remembered about why a unit is not free yet, or when it will be. The
-//! tree in memory refers to nothing but pages of the newest generation and of that checkpoint.
+//! the checkpoint that runs, no hold and no claim. Each of them is a set of its own and free is
+//! what is in none, so nothing has to be remembered about why a unit is not free yet, or when it
+//! will be. The tree in memory refers to nothing but pages of the newest generation, of that
+//! checkpoint, and of claims.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use super::Bits;
-use crate::page::PagePtr;
+use crate::page::{Claim, PagePtr};
 
 /// Free and used units. Locked for moments, never across a wait.
 #[derive(Debug)]
@@ -26,6 +27,11 @@ struct State {
     before: Bits,
     holds: Vec<(u64, Bits)>,
     held: u64,
+    /// What was written beside all checkpoints and no generation uses yet, with what tells whether
+    /// anybody still wants it.
+    claims: Vec<(Weak<()>, Bits)>,
+    /// Whether the end of the file is being cut off.
+    cutting: bool,
     /// Where the search for a free unit goes on.
     cursor: u64,
     /// So many free units in a row were not found by this checkpoint, so it does not look for them
@@ -41,8 +47,10 @@ impl Space {
     pub fn new(mut newest: Bits, before: Bits, units: u64) -> Space {
         newest.add(0, 1);
         let units = units.max(newest.end()).max(before.end());
-        let (next, holds, held, cursor, scarce) = (None, Vec::new(), 0, 1, u64::MAX);
-        let state = State { next, newest, before, holds, held, cursor, scarce, units };
+        let (next, holds, held, claims) = (None, Vec::new(), 0, Vec::new());
+        let (cursor, scarce, cutting) = (1, u64::MAX, false);
+        let state =
+            State { next, newest, before, holds, held, claims, cutting, cursor, scarce, units };
         Space { state: Mutex::new(state) }
     }
 
@@ -54,6 +62,7 @@ impl Space {
     pub fn begin(&self) {
         let mut state = self.state();
         assert!(state.next.is_none(), "one checkpoint at a time");
+        state.forget_claims();
         state.next = Some(state.newest.clone());
         // Low units first: what lies behind the last used one can be cut off.
         (state.cursor, state.scarce) = (1, u64::MAX);
@@ -67,20 +76,23 @@ impl Space {
     /// Takes `units` free units in a row for the running checkpoint, growing the file if there are
     /// none. Returns the first.
     pub fn allocate(&self, units: u16) -> u64 {
-        let mut state = self.state();
-        let count = u64::from(units);
-        let first = state.find(count);
-        always_free(&state, first, count);
-        state.running().add(first, count);
-        state.cursor = first + count;
-        state.units = state.units.max(first + count);
-        first
+        self.state().give(u64::from(units))
     }
 
     /// The running checkpoint does not refer to `page` any more.
     pub fn release(&self, page: PagePtr) {
         let (first, count) = (page.unit, u64::from(page.units));
         assert!(self.state().running().take(first, count), "{page:?} is released twice");
+    }
+
+    /// Takes room for the page that counts the used units, `size` of so many, for the running
+    /// checkpoint. Returns its first unit, what the checkpoint refers to then, and how many units
+    /// the file has.
+    pub fn allocate_for_itself(&self, size: impl FnOnce(u64) -> u16) -> (u64, Bits, u64) {
+        let state = &mut *self.state();
+        let count = u64::from(size(state.units));
+        let first = state.give(count);
+        (first, state.running().clone(), state.units)
     }
 
     /// What the running checkpoint refers to so far, and how many units the file has.
@@ -100,6 +112,46 @@ impl Space {
     /// The running checkpoint will never be. Nobody refers to what was written for it.
     pub fn abandon(&self) {
         self.state().next = None;
+    }
+
+    /// Adds `units` free units in a row to `claim`, behind those it has, growing the file if there
+    /// are none. Returns the first; `None` while the end of the file is being cut off.
+    pub fn extend(&self, claim: &mut Claim, units: u64) -> Option<u64> {
+        let state = &mut *self.state();
+        if state.cutting {
+            return None;
+        }
+        let first = state.run(claim.end(), state.units, units);
+        let first = first.unwrap_or_else(|| state.end_of_use());
+        always_free(state, first, units);
+        state.units = state.units.max(first + units);
+        claim.add(first, units);
+        let life = claim.life();
+        match state.claims.iter_mut().find(|(known, _)| known.ptr_eq(&life)) {
+            Some((_, bits)) => bits.add(first, units),
+            None => {
+                let mut bits = Bits::default();
+                bits.add(first, units);
+                state.claims.push((life, bits));
+            }
+        }
+        Some(first)
+    }
+
+    /// Nobody is given the units of `claim` for as long as it lives: what lies in them was written
+    /// by another process, and its journal says so.
+    pub fn keep(&self, claim: &Claim) {
+        let mut bits = Bits::default();
+        claim.rows().iter().for_each(|(first, count)| bits.add(*first, *count));
+        let mut state = self.state();
+        state.units = state.units.max(bits.end());
+        state.claims.push((claim.life(), bits));
+    }
+
+    /// The running checkpoint refers to the units of `claim`.
+    pub fn adopt(&self, claim: &Claim) {
+        let mut state = self.state();
+        claim.rows().iter().for_each(|(first, count)| state.running().add(*first, *count));
     }
 
     /// Keeps everything that the newest generation uses until the hold is let go. Returns its
@@ -126,15 +178,26 @@ impl Space {
     }
 
     /// Forgets the free units at the file's end, if there are any: the file can be cut to the
-    /// number of units returned.
+    /// number of units returned, and then [`Space::was_cut`] is to be told. Nothing is cut while
+    /// there are claims, whose owners write as they like.
     pub fn shrink(&self) -> Option<u64> {
         let mut state = self.state();
+        state.forget_claims();
+        if !state.claims.is_empty() {
+            return None;
+        }
         let end = state.sets().map(Bits::end).max().unwrap_or(1);
         (end < state.units).then(|| {
             state.units = end;
             state.cursor = state.cursor.min(end);
+            state.cutting = true;
             end
         })
+    }
+
+    /// The file was cut, or was not and never will be.
+    pub fn was_cut(&self) {
+        self.state().cutting = false;
     }
 }
 
@@ -145,7 +208,23 @@ impl State {
 
     fn sets(&self) -> impl Iterator<Item = &Bits> {
         let holds = self.holds.iter().map(|(_, bits)| bits);
-        [&self.newest, &self.before].into_iter().chain(&self.next).chain(holds)
+        let claims = self.claims.iter().map(|(_, bits)| bits);
+        [&self.newest, &self.before].into_iter().chain(&self.next).chain(holds).chain(claims)
+    }
+
+    /// Lets go of what nobody wants any more.
+    fn forget_claims(&mut self) {
+        self.claims.retain(|(life, _)| life.strong_count() > 0);
+    }
+
+    /// Gives `count` units in a row to the running checkpoint.
+    fn give(&mut self, count: u64) -> u64 {
+        let first = self.find(count);
+        always_free(self, first, count);
+        self.running().add(first, count);
+        self.cursor = first + count;
+        self.units = self.units.max(first + count);
+        first
     }
 
     fn used(&self, word: usize) -> u64 {
@@ -164,6 +243,11 @@ impl State {
             }
             self.scarce = count;
         }
+        self.end_of_use()
+    }
+
+    /// The first unit behind all that are used.
+    fn end_of_use(&self) -> u64 {
         // What is free at the end is the beginning of it.
         let mut first = self.units;
         while first > 1 && !self.is_used(first - 1) {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Error, KeyspaceId, Lsn, Retention,
-    page::{Fence, PagePtr},
+    page::{Claim, Fence, PagePtr},
 };
 
 /// A keyspace as a catalogue remembers it.
@@ -54,6 +54,8 @@ pub struct Capture {
     saved: Vec<Saved>,
     /// Places that the tree had no use for any more when it began.
     released: Vec<PagePtr>,
+    /// Units of trees that were loaded before it began, and that no checkpoint refers to yet.
+    adopted: Vec<(Lsn, Claim)>,
     /// Nodes of trees that were cleared away or dropped, whose places join `released`.
     retiring: Vec<Child>,
     is_over: bool,
@@ -120,10 +122,16 @@ impl Capture {
             way: Vec::new(),
             saved: Vec::new(),
             released: tree.take_released(),
+            adopted: tree.adopted().clone(),
             retiring: tree.take_retired(),
             is_over: false,
             tree: tree.clone(),
         }
+    }
+
+    /// Units that the tree came to use by loads, and that no checkpoint refers to yet.
+    pub fn adopted(&self) -> impl Iterator<Item = &Claim> {
+        self.adopted.iter().filter(|(version, _)| *version <= self.at).map(|(_, claim)| claim)
     }
 
     /// The version it is of.
@@ -329,6 +337,7 @@ impl Capture {
         assert_eq!(self.roots.len(), self.root_slots.len(), "nodes are left to write");
         self.is_over = true;
         self.tree.tail.end_capture();
+        self.tree.adopted().retain(|(version, _)| *version > self.at);
         self.tree.put_back_retired(std::mem::take(&mut self.retiring));
         let mut released = std::mem::take(&mut self.released);
         for saved in self.saved.drain(..) {

@@ -1,13 +1,18 @@
 //! Commits: checks and writes of any number of keys, all or nothing.
 
-use std::sync::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+use std::{
+    hint::black_box,
+    ops::Range,
+    sync::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard},
+};
 
 use super::{
     Attempt, Keyspace, Pause, Tree,
-    descend::{FoundLeaf, Step, To, find_leaf},
+    descend::{FoundLeaf, Step, To, descend, find_leaf},
     keyspace::Roots,
     load::Miss,
-    slot::{Body, Content, LeafState},
+    node::{Child, Inner},
+    slot::{Body, Content, LeafSlot, LeafState},
     split::Write,
     whole::Change,
     write::check_sizes,
@@ -18,6 +23,9 @@ use crate::{
     page::{Fence, FenceBuf, Held, NEWEST, Slot},
     record::Op,
 };
+
+/// Leaves whose memory is fetched before the first of them is searched.
+const AHEAD: usize = 16;
 
 /// What must be so for a commit to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,13 +115,40 @@ struct Leg {
     space: usize,
     /// Whether it is that of a root which the commit makes.
     fresh: bool,
-    leaf: FoundLeaf,
+    leaf: Whose,
+    /// What the turn of its fences must be.
+    turn: u32,
+    /// Its fences, if any check is about a range of keys.
+    fences: Option<(FenceBuf, Option<FenceBuf>)>,
+    /// The writes of the plan that go there.
+    writes: Range<usize>,
     exclusive: bool,
 }
 
+/// A leaf as it was found. Those that are written to are kept by their parents, which many have in
+/// common and which are hot: counting one more who holds the leaf itself is a miss of the caches.
+enum Whose {
+    Parents(Arc<Inner>, usize),
+    Own(Arc<LeafSlot>),
+}
+
 impl Leg {
+    fn slot(&self) -> &Arc<LeafSlot> {
+        match &self.leaf {
+            Whose::Own(slot) => slot,
+            Whose::Parents(node, at) => match node.child(*at) {
+                Child::Leaf(slot, _) => slot,
+                Child::Inner(..) => unreachable!("it is right above the leaves"),
+            },
+        }
+    }
+
+    fn lower(&self) -> Fence<'_> {
+        self.fences.as_ref().expect("some check is about a range").0.get()
+    }
+
     fn order(&self) -> (usize, bool, Fence<'_>) {
-        (self.space, self.fresh, self.leaf.lower.get())
+        (self.space, self.fresh, self.lower())
     }
 }
 
@@ -123,6 +158,14 @@ enum Latched<'a> {
 }
 
 impl Latched<'_> {
+    /// As [`crate::page::Leaf::touch`].
+    fn touch(&self) -> u8 {
+        match &self.state().body {
+            Body::Resident(content) => content.leaf.touch(),
+            Body::OnDisk | Body::Gone => 0,
+        }
+    }
+
     fn state(&self) -> &LeafState {
         match self {
             Latched::Shared(state) => state,
@@ -211,6 +254,7 @@ impl Tree {
                     continue;
                 }
                 Op::Clock(_) | Op::Applied(_) => continue,
+                Op::Load { .. } => unreachable!("it comes alone: see Tree::load"),
             };
             let space = self.space(&mut spaces, keyspace)?;
             if matches!(spaces[space].change, Some(Change::Drop)) {
@@ -253,14 +297,18 @@ impl Tree {
         let mut latched = Vec::with_capacity(plan.legs.len());
         let mut missing = None;
         for (number, leg) in plan.legs.iter().enumerate() {
+            if number % AHEAD == 0 {
+                let ahead = plan.legs[number..].iter().take(AHEAD);
+                black_box(ahead.fold(false, |any, leg| any | leg.slot().touch()));
+            }
             let state = match leg.exclusive {
-                true => Latched::Exclusive(leg.leaf.slot.write()),
-                false => Latched::Shared(leg.leaf.slot.read()),
+                true => Latched::Exclusive(leg.slot().write()),
+                false => Latched::Shared(leg.slot().read()),
             };
-            if state.state().turn != leg.leaf.turn || matches!(state.state().body, Body::Gone) {
+            if state.state().turn != leg.turn || matches!(state.state().body, Body::Gone) {
                 return Err(Step::Restart);
             }
-            if leg.exclusive && matches!(state.state().content(leg.leaf.turn), Err(Step::Load)) {
+            if leg.exclusive && matches!(state.state().content(leg.turn), Err(Step::Load)) {
                 missing = Some(number);
                 break;
             }
@@ -283,27 +331,13 @@ impl Tree {
             return Err(miss(&plan, &plan.legs[number]));
         }
         self.check_locks(&plan, checks)?;
-        let mut pages = Vec::new();
-        let mut first = 0;
-        for (number, leg) in plan.legs.iter().enumerate().filter(|(_, leg)| leg.exclusive) {
-            let upper = leg.leaf.upper.as_ref().map(FenceBuf::get);
-            let behind = |planned: &Planned<'_>| {
-                planned.space == leg.space
-                    && upper.is_none_or(|upper| {
-                        Fence { key: planned.write.key, version: plan.newest } < upper
-                    })
-            };
-            let end = first + plan.writes[first..].partition_point(behind);
-            pages.push((number, first..end));
-            first = end;
-        }
-        debug_assert_eq!(first, plan.writes.len(), "every write has a leaf");
+        let written = || plan.legs.iter().enumerate().filter(|(_, leg)| leg.exclusive);
         let mut tight = false;
         let mut splits = vec![false; plan.legs.len()];
-        for (number, range) in &pages {
-            let Latched::Exclusive(state) = &mut latched[*number] else { unreachable!() };
+        for (number, leg) in written() {
+            let Latched::Exclusive(state) = &mut latched[number] else { unreachable!() };
             let content = state.resident();
-            let keyspace = &plan.spaces[plan.legs[*number].space].keyspace;
+            let (keyspace, range) = (&plan.spaces[leg.space].keyspace, &leg.writes);
             let need = |content: &Content| {
                 let size =
                     |planned: &Planned<'_>| planned.write.size(&content.leaf, self.sizes.inline);
@@ -313,7 +347,7 @@ impl Tree {
             let fits = content.leaf.fits(count, bytes)
                 || self.make_room(keyspace, content, bytes + count * Slot::SIZE)
                     && content.leaf.fits(count, bytes);
-            splits[*number] = !fits;
+            splits[number] = !fits;
             tight |= !fits;
         }
         let restructures = plan.spaces.iter().any(|space| space.change.is_some());
@@ -329,11 +363,11 @@ impl Tree {
             return Err(Step::Restart);
         }
         // Where versions were taken back, fences among those of a key may be newer than the next.
-        for (number, range) in &pages {
-            let Latched::Exclusive(state) = &mut latched[*number] else { unreachable!() };
+        for (number, leg) in written() {
+            let Latched::Exclusive(state) = &mut latched[number] else { unreachable!() };
             let leaf = &state.resident().leaf;
             let holds = |planned: &Planned<'_>| leaf.holds(planned.write.key, next.version());
-            if !plan.writes[range.clone()].iter().all(holds) {
+            if !plan.writes[leg.writes.clone()].iter().all(holds) {
                 return Err(Step::Further(next.version()));
             }
         }
@@ -352,8 +386,12 @@ impl Tree {
         });
         let version = ticket.version;
         let mut batch = Vec::new();
-        for (number, range) in pages {
-            let (leg, writes) = (&plan.legs[number], &plan.writes[range]);
+        for (number, leg) in written() {
+            if number % AHEAD == 0 {
+                let ahead = latched[number..].iter().take(AHEAD);
+                black_box(ahead.fold(0, |all, state| all ^ state.touch()));
+            }
+            let writes = &plan.writes[leg.writes.clone()];
             let Latched::Exclusive(state) = &mut latched[number] else { unreachable!() };
             state.freeze(ticket);
             batch.clear();
@@ -365,7 +403,7 @@ impl Tree {
                     (Some(Change::Clear(root, _)), true) => root,
                     _ => &space.roots.top,
                 };
-                self.publish(root, &leg.leaf.slot, state, more, ticket);
+                self.publish(root, leg.slot(), state, more, ticket);
             } else {
                 let content = state.resident();
                 batch.iter().for_each(|write| content.insert(write, version, self.sizes.inline));
@@ -435,22 +473,48 @@ fn legs(
     newest: Lsn,
 ) -> Result<Vec<Leg>, Step> {
     let mut legs: Vec<Leg> = Vec::new();
-    for Planned { space, write } in writes {
-        let here = Fence { key: write.key, version: newest };
-        // Writes are in order: most often the next one goes to the same leaf.
-        if legs.last().is_some_and(|leg| {
-            leg.space == *space && leg.leaf.upper.as_ref().is_none_or(|upper| here < upper.get())
-        }) {
-            continue;
-        }
-        let (fresh, leaf) = match &spaces[*space].change {
-            Some(Change::Clear(_, leaf) | Change::Create(leaf)) => {
-                let lower = Fence::FIRST.to_buf();
-                (true, FoundLeaf { slot: leaf.clone(), turn: 0, lower, upper: None })
-            }
-            _ => (false, find_leaf(&spaces[*space].roots.top, To::At(here))?),
+    let has_ranges = checks.iter().any(|check| check.range().is_some());
+    let mut first = 0;
+    while let Some(Planned { space, write }) = writes.get(first) {
+        let space = *space;
+        // Writes are in order: those behind it go to the same leaf, up to where that ends.
+        let go_there = |upper: Option<Fence<'_>>| {
+            let goes_there = |planned: &&Planned<'_>| {
+                let here = Fence { key: planned.write.key, version: newest };
+                planned.space == space && upper.is_none_or(|upper| here < upper)
+            };
+            first..first + 1 + writes[first + 1..].iter().take_while(goes_there).count()
         };
-        legs.push(Leg { space: *space, fresh, leaf, exclusive: true });
+        let leg = match &spaces[space].change {
+            Some(Change::Clear(_, leaf) | Change::Create(leaf)) => Leg {
+                space,
+                fresh: true,
+                leaf: Whose::Own(leaf.clone()),
+                turn: 0,
+                fences: Some((Fence::FIRST.to_buf(), None)),
+                writes: go_there(None),
+                exclusive: true,
+            },
+            _ => {
+                let here = Fence { key: write.key, version: newest };
+                descend(&spaces[space].roots.top, To::At(here), |arrival| {
+                    let (node, at) = arrival.in_parent();
+                    let (lower, upper) = (arrival.lower(), arrival.upper());
+                    let fences = has_ranges.then(|| (lower.to_buf(), upper.map(Fence::to_buf)));
+                    Ok(Leg {
+                        space,
+                        fresh: false,
+                        leaf: Whose::Parents(node, at),
+                        turn: arrival.turn,
+                        fences,
+                        writes: go_there(upper),
+                        exclusive: true,
+                    })
+                })?
+            }
+        };
+        first = leg.writes.end;
+        legs.push(leg);
     }
     let written = legs.len();
     for (keyspace, from, end) in checks.iter().filter_map(Check::range) {
@@ -459,9 +523,18 @@ fn legs(
             .expect("every check's keyspace is in the plan");
         let mut from = from.to_buf();
         loop {
-            let leaf = find_leaf(&spaces[space].roots.top, To::At(from.get()))?;
-            let next = leaf.upper.clone();
-            legs.push(Leg { space, fresh: false, leaf, exclusive: false });
+            let found = find_leaf(&spaces[space].roots.top, To::At(from.get()))?;
+            let FoundLeaf { slot, turn, lower, upper } = found;
+            let next = upper.clone();
+            legs.push(Leg {
+                space,
+                fresh: false,
+                leaf: Whose::Own(slot),
+                turn,
+                fences: Some((lower, upper)),
+                writes: 0..0,
+                exclusive: false,
+            });
             match next {
                 Some(next) if end.is_none_or(|end| next.get() < end) => from = next,
                 _ => break,
@@ -471,7 +544,7 @@ fn legs(
     if legs.len() > written {
         // The sort is stable: of equal legs the one that writes comes first and stays.
         legs.sort_by(|a, b| a.order().cmp(&b.order()));
-        legs.dedup_by(|later, first| Arc::ptr_eq(&later.leaf.slot, &first.leaf.slot));
+        legs.dedup_by(|later, first| Arc::ptr_eq(later.slot(), first.slot()));
     }
     Ok(legs)
 }
@@ -495,14 +568,14 @@ fn validate(plan: &Plan<'_>, latched: &[Latched<'_>], check: &Check<'_>) -> Resu
     let first = plan.legs.partition_point(|leg| leg.order() <= (space, false, from)) - 1;
     for (number, leg) in plan.legs.iter().enumerate().skip(first) {
         let is_part = leg.space == space && !leg.fresh;
-        if !is_part || end.is_some_and(|end| leg.leaf.lower.get() >= end) {
+        if !is_part || end.is_some_and(|end| leg.lower() >= end) {
             break;
         }
         let state = latched[number].state();
         if check.since().is_some_and(|since| state.lsn <= since) {
             continue;
         }
-        let Ok(content) = state.content(leg.leaf.turn) else { return Err(Lost::Missing(number)) };
+        let Ok(content) = state.content(leg.turn) else { return Err(Lost::Missing(number)) };
         let leaf = &content.leaf;
         let start = match from > leaf.lower_fence() {
             true => leaf.seek(from.key, from.version).0,
@@ -537,8 +610,21 @@ fn validate(plan: &Plan<'_>, latched: &[Latched<'_>], check: &Check<'_>) -> Resu
 }
 
 fn miss(plan: &Plan<'_>, leg: &Leg) -> Step {
-    let keyspace = plan.spaces[leg.space].keyspace.id();
-    let FoundLeaf { slot, lower, upper, .. } = &leg.leaf;
-    let miss = Miss::of_leaf(slot, keyspace, lower.get(), upper.as_ref().map(FenceBuf::get));
+    let space = &plan.spaces[leg.space];
+    let found = match &leg.fences {
+        Some((lower, upper)) => Ok((leg.slot().clone(), lower.clone(), upper.clone())),
+        None => {
+            let key = plan.writes[leg.writes.start].write.key;
+            let here = Fence { key, version: plan.newest };
+            let found = find_leaf(&space.roots.top, To::At(here));
+            found.map(|found| (found.slot, found.lower, found.upper))
+        }
+    };
+    let (slot, lower, upper) = match found {
+        Ok(found) => found,
+        Err(step) => return step,
+    };
+    let upper = upper.as_ref().map(FenceBuf::get);
+    let miss = Miss::of_leaf(&slot, space.keyspace.id(), lower.get(), upper);
     miss.map_or(Step::Restart, |miss| Step::Pause(Pause::Miss(miss)))
 }

@@ -62,7 +62,7 @@ pub(crate) struct Arrival<'a> {
     pub(crate) slot: &'a Arc<LeafSlot>,
     /// What the turn of its fences must be.
     pub(crate) turn: u32,
-    parent: &'a Inner,
+    parent: &'a Arc<Inner>,
     at: usize,
 }
 
@@ -73,6 +73,11 @@ impl<'a> Arrival<'a> {
 
     pub(crate) fn upper(&self) -> Option<Fence<'a>> {
         self.parent.upper(self.at)
+    }
+
+    /// The node above it, and which of its children it is.
+    pub(crate) fn in_parent(&self) -> (Arc<Inner>, usize) {
+        (self.parent.clone(), self.at)
     }
 
     /// What [`Step::Load`] asks for.

@@ -1,6 +1,6 @@
 //! Nodes on their way to the disk.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Capture,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     KeyspaceId, Lsn,
-    page::{Held, ValuePointer},
+    page::{Held, Leaf, UNIT, ValuePointer},
 };
 
 /// A node of a capture that must be written, as it was when it was copied.
@@ -79,20 +79,52 @@ impl Dirty<'_> {
     ///
     /// # Panics
     /// If a long value has no place.
-    pub fn image(&self) -> Vec<u8> {
+    pub fn image(&self) -> Image<'_> {
         match &self.node {
-            Node::Leaf(_, content) => content.image(),
-            Node::Inner(image, _) => image.clone(),
+            Node::Leaf(_, content) if content.longs.is_empty() => Image::Leaf(&content.leaf),
+            Node::Leaf(_, content) => Image::Bytes(content.image().into()),
+            Node::Inner(image, _) => Image::Bytes(image.into()),
         }
+    }
+}
+
+/// The image of a node, which is written to its place without a copy on the way.
+#[derive(Debug)]
+pub enum Image<'a> {
+    /// It has to be encoded.
+    Leaf(&'a Leaf),
+    /// It has been.
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl Image<'_> {
+    /// How many units it takes.
+    pub fn units(&self) -> usize {
+        match self {
+            Image::Leaf(leaf) => leaf.units(),
+            Image::Bytes(bytes) => bytes.len() / UNIT,
+        }
+    }
+
+    /// Writes it to `place`: zeros, as many units as it takes.
+    pub fn write(&self, place: &mut [u8]) {
+        match self {
+            Image::Leaf(leaf) => leaf.encode_to(place),
+            Image::Bytes(bytes) => place.copy_from_slice(bytes),
+        }
+    }
+
+    /// The same on its own.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut image = vec![0; self.units() * UNIT];
+        self.write(&mut image);
+        image
     }
 }
 
 impl Content {
     /// The image of a leaf, pointers in the place of what is in memory only.
     fn image(&self) -> Vec<u8> {
-        if self.longs.is_empty() {
-            return self.leaf.encode();
-        }
         let leaf = &self.leaf;
         let (lower, upper, all) = (leaf.lower_fence(), leaf.upper_fence(), 0..leaf.count());
         let on_disk = leaf.rebuilt(lower, upper, all, 0, |_, mut entry| {

@@ -61,6 +61,12 @@ impl Tree {
         Ok(())
     }
 
+    /// Whether nobody can ask for what a key of a keyspace held right before `version`.
+    pub(crate) fn is_outdated(&self, keyspace: KeyspaceId, version: Lsn) -> bool {
+        let keep = self.keyspace(keyspace).map(|keyspace| self.keep(&keyspace));
+        keep.is_ok_and(|keep| keep.last <= 1 && version <= keep.floor)
+    }
+
     /// Applies the operations at the beginning of `batch` that go to one leaf; returns how many.
     fn apply_run(&self, to: &Keyspace, batch: &[(Lsn, Op<'_>)]) -> Attempt<usize> {
         let (first, version) = write_to(to.id(), &batch[0]).expect("the first one writes there");

@@ -149,6 +149,12 @@ impl LeafSlot {
         self.latch.write().expect("nobody panics under a latch")
     }
 
+    /// Has the processor fetch the latch, which a locked instruction would wait for.
+    #[inline]
+    pub(crate) fn touch(&self) -> bool {
+        self.latch.is_poisoned()
+    }
+
     /// The latch if nobody has it.
     pub(crate) fn try_write(&self) -> Option<RwLockWriteGuard<'_, LeafState>> {
         self.latch.try_write().ok()

@@ -87,14 +87,18 @@ impl Content {
 }
 
 impl Tree {
-    /// Drops what nobody can ask for any more. Returns whether there is room enough then that it
+    /// Gives a leaf as it came from the disk the size it has in memory; if that is not enough,
+    /// drops what nobody can ask for any more. Returns whether there is room enough then that it
     /// pays to leave the leaf whole.
     pub(crate) fn make_room(&self, of: &Keyspace, content: &mut Content, need: usize) -> bool {
         let page = self.sizes.page;
-        self.prune(of, content);
         if content.leaf.size() < page {
             content.leaf.grow(page);
+            if content.leaf.fits(0, need) {
+                return true;
+            }
         }
+        self.prune(of, content);
         // A leaf that is nearly full of live entries would be pruned again at once.
         content.leaf.used() + need <= page / 4 * 3
     }

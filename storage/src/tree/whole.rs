@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    Attempt, Keyspace, Pause, Tree,
+    Attempt, Keyspace, NOBODY_PANICS, Pause, Tree,
     keyspace::{Roots, empty_root},
     node::Child,
     slot::{InnerSlot, LeafSlot},
 };
-use crate::{Error, KeyspaceId, Lsn, Retention, record::Op};
+use crate::{
+    Error, KeyspaceId, Lsn, Retention,
+    page::{Claim, PagePtr},
+    record::Op,
+};
 
 /// What is done to a keyspace as a whole.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub(super) enum Change {
     Clear(Arc<InnerSlot>, Arc<LeafSlot>),
     /// It comes into being; this is its leaf, the root is in its own roots.
     Create(Arc<LeafSlot>),
+    /// It gets a root that lies on disk.
+    Load(Arc<InnerSlot>),
     Drop,
 }
 
@@ -70,7 +76,7 @@ impl Tree {
                 let at = all.partition_point(|known| known.id() < keyspace.id());
                 all.insert(at, keyspace.clone());
             }
-            Change::Clear(root, _) => keyspace.replace_roots(|roots| {
+            Change::Clear(root, _) | Change::Load(root) => keyspace.replace_roots(|roots| {
                 let old = std::mem::replace(&mut roots.top, root.clone());
                 let since = std::mem::replace(&mut roots.since, version);
                 roots.older.insert(0, (since, old));
@@ -82,6 +88,42 @@ impl Tree {
             }
         }
         self.keyspaces.store(Arc::new(all));
+    }
+
+    /// Has a keyspace hold what lies below `root`, in the units of `claim`, and nothing else. All
+    /// of it was written and synced, by a load that was given version `begun` when history had been
+    /// taken back so many `times`. It is assigned, not durable.
+    ///
+    /// # Errors
+    /// [`Error::NoKeyspace`]; [`Error::RolledBack`] if `begun` was taken back.
+    pub fn load(
+        &self,
+        keyspace: &Arc<Keyspace>,
+        root: PagePtr,
+        claim: Claim,
+        (begun, times): (Lsn, usize),
+    ) -> Attempt<Lsn> {
+        let structure = self.structure();
+        let next = self.tail.next()?;
+        self.snapshots.check_since(times, begun)?;
+        if keyspace.roots().dropped {
+            return Err(Error::NoKeyspace { name: keyspace.name().into() }.into());
+        }
+        let version = next.version();
+        let change = Change::Load(InnerSlot::on_disk(root).into());
+        self.change(keyspace, &change, version);
+        let units = claim.encode();
+        // Before anybody can see that version, a capture above all.
+        self.adopted().push((version, claim));
+        let load = Op::Load { keyspace: keyspace.id(), root, units: &units };
+        next.assign(|record| load.write(record, true));
+        drop(structure);
+        Ok(version)
+    }
+
+    /// The units of trees that were loaded and that no checkpoint refers to yet.
+    pub fn claims(&self) -> Vec<Claim> {
+        self.adopted().iter().map(|(_, claim)| claim.clone()).collect()
     }
 
     /// Gives up roots that nobody can read any more: what counts since came at or below the floor.
@@ -132,6 +174,15 @@ impl Tree {
                 }
             }
             Op::Clock(_) | Op::Applied(_) => self.note(&[*op], version),
+            Op::Load { keyspace, root, units } => {
+                let keyspace = self.keyspace(keyspace)?;
+                if keyspace.roots().since < version {
+                    let change = Change::Load(InnerSlot::on_disk(root).into());
+                    self.change(&keyspace, &change, version);
+                    let claim = Claim::decode(units).expect("it made sense");
+                    self.adopted().push((version, claim));
+                }
+            }
             Op::Put { .. } | Op::Delete { .. } => {
                 return Err(Pause::Failed(Error::Closed));
             }
@@ -143,6 +194,15 @@ impl Tree {
     pub(super) fn take_back_whole(&self, from: Lsn) {
         let _structure = self.structure();
         self.numbers.take_back(from);
+        self.adopted().retain(|(version, claim)| {
+            let stays = *version < from;
+            // Places in it are free with it; no checkpoint has ever used them.
+            if !stays {
+                let mut released = self.released.lock().expect(NOBODY_PANICS);
+                released.retain(|place| !claim.has(place.unit));
+            }
+            stays
+        });
         let mut all = Vec::clone(&self.keyspaces.load());
         let (lost, kept) = self.dropped().drain(..).partition(|(since, _)| *since >= from);
         *self.dropped() = kept;

@@ -121,7 +121,7 @@ impl Transaction {
     /// [`Pause`](crate::tree::Pause); ask again.
     pub fn advance(&mut self, scan: &mut Scan, is_front: bool) -> Attempt<bool> {
         self.snapshot.check()?;
-        let found = scan.step(&self.own, self.terms.now, is_front)?;
+        let found = scan.step(&mut self.own, self.terms.now, is_front)?;
         if let Some(id) = scan.id {
             let shown = found.then(|| scan.shown());
             self.reads.scanned(id, is_front, shown.map(|entry| entry.key));
@@ -141,7 +141,7 @@ impl Transaction {
         deadline: Option<u64>,
     ) -> Result<(), Error> {
         check_put(key, value, deadline)?;
-        self.own.set(to.id(), key, Own::Put { value: value.to_vec(), deadline });
+        self.own.set(to.id(), key, Own::Put { value, deadline });
         Ok(())
     }
 
@@ -173,6 +173,7 @@ impl Transaction {
             self.snapshot.check()?;
             return Ok(self.version());
         }
+        self.own.sort();
         let since = self.version();
         let ranges = self.reads.ranges();
         let mut checks = match self.isolation {

@@ -145,7 +145,7 @@ impl Locked {
     /// # Errors
     /// [`Pause`](crate::tree::Pause); ask again.
     pub fn advance(&mut self, scan: &mut Scan, is_front: bool) -> Attempt<bool> {
-        let found = scan.step(&self.own, self.terms.now, is_front)?;
+        let found = scan.step(&mut self.own, self.terms.now, is_front)?;
         if let Some(id) = scan.id {
             let shown = found.then(|| scan.shown());
             self.reads.scanned(id, is_front, shown.map(|entry| entry.key));
@@ -166,7 +166,7 @@ impl Locked {
     ) -> Attempt<()> {
         check_put(key, value, deadline)?;
         self.lock_one(to.id(), key, Mode::Exclusive)?;
-        self.own.set(to.id(), key, Own::Put { value: value.to_vec(), deadline });
+        self.own.set(to.id(), key, Own::Put { value, deadline });
         Ok(())
     }
 
@@ -191,6 +191,7 @@ impl Locked {
     /// [`Error::Conflict`] names a key that somebody has changed within a range it scanned.
     pub fn commit(&mut self) -> Attempt<Lsn> {
         self.holder()?.settle()?;
+        self.own.sort();
         let ranges = self.reads.ranges();
         let mut checks = self.reads.unchanged(&ranges, Lsn(0));
         // No key that it locked can have changed, but a whole keyspace can have been cleared: so

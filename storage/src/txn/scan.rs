@@ -95,7 +95,7 @@ impl Scan {
     }
 
     /// Moves on from the front or from the back. `false` when the ends have met.
-    pub(super) fn step(&mut self, own: &Overlay, now: u64, is_front: bool) -> Attempt<bool> {
+    pub(super) fn step(&mut self, own: &mut Overlay, now: u64, is_front: bool) -> Attempt<bool> {
         loop {
             self.fill(now, is_front)?;
             let (near, far) = match is_front {
@@ -125,11 +125,11 @@ impl Scan {
             committed.full &= committed.key != key;
             let key = key.to_vec();
             if let Own::Put { value, deadline } = own
-                && !has_passed(*deadline, now)
+                && !has_passed(deadline, now)
             {
                 self.shown.set(&key, value);
                 self.shown.version = None;
-                self.shown.deadline = *deadline;
+                self.shown.deadline = deadline;
                 self.shown.pointer = None;
                 break;
             }

@@ -16,9 +16,6 @@ use orloj_storage::{
     txn::Isolation,
 };
 
-/// Entries of one transaction of a sorted load.
-const LOAD: usize = 1_000;
-
 fn main() -> Result<()> {
     orloj_bench_storage_rows::main::<Orloj>()
 }
@@ -104,13 +101,7 @@ impl Engine for Orloj {
     }
 
     fn load_sorted(&self, entries: impl Iterator<Item = (Key, Value)>) -> Result<()> {
-        let mut batch = Vec::with_capacity(LOAD);
-        let mut entries = entries.peekable();
-        while entries.peek().is_some() {
-            batch.clear();
-            batch.extend(entries.by_ref().take(LOAD));
-            self.write_all(&batch)?;
-        }
+        self.cx.block_on(self.db.load_keyspace(&self.data, entries))?;
         Ok(())
     }
 

@@ -11,24 +11,24 @@ use orloj_sim::{
 use super::{Database, Durability, Error, Keyspace, Options, Retention, read};
 use crate::Verdict;
 
-const NODE: &str = "node";
+pub(super) const NODE: &str = "node";
 
 /// A world of one host, the processes of which end and start as a test says.
-struct World(Simulation);
+pub(super) struct World(Simulation);
 
 impl World {
-    fn new(seed: u64) -> World {
+    pub(super) fn new(seed: u64) -> World {
         let mut sim = Simulation::new(Config::seed(seed));
         sim.idle_host(NODE);
         World(sim)
     }
 
-    fn control<T>(&mut self, act: impl FnOnce(Control) -> T) -> T {
+    pub(super) fn control<T>(&mut self, act: impl FnOnce(Control) -> T) -> T {
         self.0.control(act)
     }
 
     /// Runs `life` in a new process.
-    fn live<F>(&mut self, life: impl FnOnce(Context) -> F) -> F::Output
+    pub(super) fn live<F>(&mut self, life: impl FnOnce(Context) -> F) -> F::Output
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,

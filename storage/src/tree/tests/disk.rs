@@ -45,7 +45,7 @@ impl Disk {
             let at = self.keep(&long.key, &long.bytes);
             dirty.place(long.number, at);
         }
-        let ptr = self.write(dirty.image());
+        let ptr = self.write(dirty.image().to_vec());
         dirty.saved(ptr);
         true
     }

@@ -93,13 +93,14 @@ impl<'a> Execution<'a> {
                 Ok(decided) => {
                     for (row, write) in self.shot.rows.iter().zip(decided.writes) {
                         if let Some(write) = write {
-                            own.set(row.keyspace, row.key, to_write(row, write)?);
+                            own.set(row.keyspace, row.key, to_write(row, write.as_ref())?);
                         }
                     }
                     Ok(decided.answers)
                 }
                 Err(abort) => Err(abort),
             };
+            own.sort();
             let writes = Writes::of(&own);
             match self.tree.commit(&checks, &writes.ops()) {
                 Ok(version) => {
@@ -152,8 +153,8 @@ impl<'a> Execution<'a> {
     }
 }
 
-fn to_write(row: &Row<'_>, write: Option<Holds>) -> Result<Own, Error> {
+fn to_write<'h>(row: &Row<'_>, write: Option<&'h Holds>) -> Result<Own<'h>, Error> {
     let Some(Holds { value, deadline }) = write else { return Ok(Own::Delete) };
-    check_put(row.key, &value, deadline)?;
-    Ok(Own::Put { value, deadline })
+    check_put(row.key, value, *deadline)?;
+    Ok(Own::Put { value, deadline: *deadline })
 }
