@@ -8,6 +8,7 @@
 //! Invariant: nothing that a sync has covered is ever dropped silently. Recovery gives it back or
 //! refuses to open.
 
+pub mod backup;
 pub mod cache;
 pub mod catalogue;
 pub mod checkpoint;
@@ -16,6 +17,7 @@ mod disk;
 mod encoding;
 pub mod engine;
 mod error;
+pub mod export;
 pub mod journal;
 pub mod keyspace;
 pub mod locks;
