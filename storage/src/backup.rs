@@ -32,3 +32,6 @@ pub use target::{Directory, Target, TargetError};
 
 /// Bytes of an object, roughly: what is in memory of a copy at any time.
 const PART: usize = if cfg!(test) { 24 << 10 } else { 8 << 20 };
+
+#[cfg(test)]
+mod tests;

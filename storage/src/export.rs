@@ -60,3 +60,6 @@ impl ExportError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

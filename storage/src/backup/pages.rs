@@ -7,11 +7,12 @@ use super::{BackupError, Flaw};
 use crate::{
     Error,
     catalogue::Catalogue,
-    engine::Engine,
     journal::DatabaseId,
     page::{Held, InnerPage, Leaf, PageFault, PageHeader, PagePtr, PageType, open, seal},
+    pager::Pager,
     recover::read_catalogue,
     superblock::Superblock,
+    vlog::ValueLog,
 };
 
 enum Step {
@@ -22,7 +23,8 @@ enum Step {
 /// The pages of `block`, judged one by one as they are read; and every long value that one refers
 /// to is read too, so that no damage gets into a backup unnoticed.
 pub(super) struct PageWalk<'a> {
-    engine: &'a Engine,
+    pager: &'a Pager,
+    values: &'a ValueLog,
     /// What is left, the next one last.
     left: Vec<Step>,
 }
@@ -33,14 +35,15 @@ impl<'a> PageWalk<'a> {
     /// # Errors
     /// As [`crate::pager::Pager::read`].
     pub(super) async fn begin(
-        engine: &'a Engine,
+        pager: &'a Pager,
+        values: &'a ValueLog,
         block: &Superblock,
     ) -> Result<(PageWalk<'a>, Catalogue), Error> {
-        let catalogue = read_catalogue(engine.pager(), block).await?;
+        let catalogue = read_catalogue(pager, block).await?;
         let roots = catalogue.keyspaces.iter().flat_map(|keyspace| &keyspace.roots);
         let last = [Step::Enter(block.space), Step::Enter(block.catalogue)];
         let left = last.into_iter().chain(roots.map(|(_, root)| Step::Enter(*root))).collect();
-        Ok((PageWalk { engine, left }, catalogue))
+        Ok((PageWalk { pager, values, left }, catalogue))
     }
 
     /// The next page.
@@ -54,8 +57,8 @@ impl<'a> PageWalk<'a> {
                 Some(Step::Leave(image)) => return Ok(Some(image)),
                 Some(Step::Enter(ptr)) => ptr,
             };
-            let (header, image) = self.engine.pager().read(ptr).await?;
-            let senseless = || self.engine.pager().corrupt(ptr, PageFault::Senseless, None);
+            let (header, image) = self.pager.read(ptr).await?;
+            let senseless = || self.pager.corrupt(ptr, PageFault::Senseless, None);
             match header.kind {
                 PageType::Catalogue | PageType::Space => return Ok(Some(image)),
                 PageType::Leaf => {
@@ -82,7 +85,7 @@ impl<'a> PageWalk<'a> {
                 let Held::Pointer(pointer) = entry.held else { continue };
                 ([leaf.prefix(), entry.suffix].concat(), entry.version, pointer)
             };
-            self.engine.values().read(pointer, header.keyspace, &key, version).await?;
+            self.values.read(pointer, header.keyspace, &key, version).await?;
         }
         Ok(Some(()))
     }
@@ -154,15 +157,15 @@ impl Reseal {
         }
     }
 
-    /// The superblock of the new database, if these were all pages of `block`.
+    /// A superblock of the new database, if these were all pages of `block`.
     pub(super) fn finish(mut self, block: &Superblock) -> Result<Superblock, Flaw> {
         let (catalogue, space) = (self.refer(block.catalogue)?, self.refer(block.space)?);
         if !self.pending.is_empty() {
             return Err(Flaw::Misfit);
         }
         // A first generation is one that the whole journal can make up for: this one is not.
-        let generation = block.generation + 1;
-        Ok(Superblock { database: self.to, generation, catalogue, space, ..*block })
+        let (database, generation, previous_lsn) = (self.to, block.generation + 1, block.lsn);
+        Ok(Superblock { database, generation, previous_lsn, catalogue, space, ..*block })
     }
 }
 

@@ -145,9 +145,12 @@ impl<'a> Place<'a> {
         for part in [WAL, VLOG] {
             cx.sync_dir(&format!("{dir}/{part}")).await?;
         }
-        match superblock::write(cx, dir, block).await {
-            Ok(()) => {}
-            Err(FlipError::Refused(e) | FlipError::Fatal(e)) => return Err(e.into()),
+        // Two of the same state: should one of the files rot, the other is as good.
+        for generation in [block.generation, block.generation + 1] {
+            match superblock::write(cx, dir, &Superblock { generation, ..*block }).await {
+                Ok(()) => {}
+                Err(FlipError::Refused(e) | FlipError::Fatal(e)) => return Err(e.into()),
+            }
         }
         manifest::write(cx, dir, manifest).await?;
         // It means nothing beside a manifest.

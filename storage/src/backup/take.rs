@@ -35,7 +35,7 @@ pub enum How {
 
 /// A backup that goes on: the journal behind it is kept until it has been copied.
 pub struct Backup {
-    db: Database,
+    pub(super) db: Database,
     target: Arc<dyn Target>,
     /// What is complete so far; its number and end are of the newest.
     inventory: Inventory,
@@ -260,13 +260,13 @@ impl Copy<'_> {
         let engine = Arc::clone(self.db.engine().expect("it has files"));
         let block: &Superblock = hold.superblock();
         let total = hold.units().count().saturating_sub(1) * UNIT as u64;
-        let (mut walk, catalogue) = PageWalk::begin(&engine, block).await?;
+        let (mut walk, catalogue) = PageWalk::begin(engine.pager(), engine.values(), block).await?;
         let (mut buffer, mut count, mut done) = (Vec::new(), 0, 0);
         loop {
             let page = walk.next().await?;
             let is_last = page.is_none();
             buffer.extend(page.into_iter().flatten());
-            if buffer.len() >= PART || is_last {
+            if buffer.len() >= PART || is_last && !buffer.is_empty() {
                 count += 1;
                 done += buffer.len() as u64;
                 let name = format!("{:06}-pages-{count:06}", self.number);

@@ -66,7 +66,9 @@ impl ContentHash {
         }
         self.hasher.update(&[if deadline.is_some() { 3 } else { 2 }]);
         self.sized(key);
-        deadline.iter().for_each(|at| drop(self.hasher.update(&at.to_le_bytes())));
+        if let Some(deadline) = deadline {
+            self.hasher.update(&deadline.to_le_bytes());
+        }
         self.sized(value);
         self.content.keys += 1;
         self.content.bytes += (key.len() + value.len()) as u64;
