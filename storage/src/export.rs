@@ -9,7 +9,7 @@ mod import;
 mod write;
 
 pub use format::{ExportFault, Header, Line, Reading, Totals};
-pub use import::{Imported, import};
+pub use import::{Imported, Judged};
 pub use write::{Exported, export};
 
 use crate::Error;

@@ -9,7 +9,7 @@ pub mod import;
 pub mod keys;
 pub mod restore;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use orloj_kernel::Context;
@@ -96,7 +96,9 @@ fn of(error: &Error) -> &'static str {
     match error {
         Error::Locked { .. } => "; stop that process first",
         Error::NoDatabase { .. } => "; give the directory of a database",
-        Error::Disk(_) => "; give a directory that exists and that this user may read and lock",
+        Error::Disk(_) => {
+            "; give what exists and this user may read; a directory that this user may lock"
+        }
         Error::NoKeyspace { .. } => {
             "; `orloj stats` names those there are, `set --create` makes one"
         }
@@ -108,16 +110,16 @@ fn of(error: &Error) -> &'static str {
 }
 
 /// The path as the disk port takes it.
-fn text(path: &std::path::Path) -> String {
+fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn options(dir: &std::path::Path) -> Options {
+fn options(dir: &Path) -> Options {
     Options::new(text(dir), Durability::Strict)
 }
 
 /// Opens a database that is there: none is made by asking for it.
-async fn open(cx: Context, dir: &PathBuf) -> Result<Database, Failure> {
+async fn open(cx: Context, dir: &Path) -> Result<Database, Failure> {
     let path = text(dir);
     cx.list(&path).await?;
     if manifest::read(cx, &path).await?.is_none() {
@@ -162,7 +164,7 @@ fn unescaped(text: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [byte, behind @ ..] = rest {
-        (rest, _) = (behind, ());
+        rest = behind;
         if *byte != b'\\' {
             bytes.push(*byte);
             continue;

@@ -6,6 +6,7 @@
 
 mod crash;
 mod damage;
+mod format;
 mod same;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -21,54 +21,77 @@ pub struct Imported {
     pub keyspaces: u64,
 }
 
-/// Reads the export in `file` into `db`, which has none of its keyspaces. The file is judged as a
-/// whole before anything is written, and what was written is compared with it at the end.
-/// `progress` is told how many bytes of how many are read; the file is read twice.
-///
-/// # Errors
-/// [`ExportError`]; [`Error::KeyspaceExists`] if the database has one of the keyspaces. If reading
-/// or writing fails half-way, the database has part of it, durable or not: import into one that
-/// can be thrown away.
-pub async fn import(
-    cx: Context,
-    file: &str,
-    db: &Database,
-    progress: &mut (dyn FnMut(u64, u64) + Send),
-) -> Result<Imported, ExportError> {
-    let source = cx.open(file, OpenMode::Read).await?;
-    let total = source.size().await?;
-    let mut source = Source { file: source, path: file, total, read: 0, reading: Reading::new() };
-    judge(&mut source, db, progress).await?;
-    (source.read, source.reading) = (0, Reading::new());
+/// An export that was judged as a whole.
+#[derive(Debug)]
+pub struct Judged {
+    source: Source,
+    names: Vec<String>,
+}
 
-    let mut keyspace: Option<Keyspace> = None;
-    let (mut keyspaces, mut last) = (0, None);
-    // The first of the deadlines: what is past it may be swept before it is looked at.
-    let mut first = u64::MAX;
-    loop {
-        match source.line(|read| progress(total + read, 2 * total)).await? {
-            Line::Keyspace { name, keep } => {
-                keyspaces += 1;
-                keyspace = Some(db.create_keyspace(name, keep).await?);
-            }
-            Line::Entry { key, value, deadline } => {
-                let to = keyspace.as_ref().expect("the file was judged");
-                first = first.min(deadline.unwrap_or(u64::MAX));
-                last = Some(put(db, to, key, Value { bytes: value, deadline }).await?);
-            }
-            Line::End(totals) => {
-                if let Some(last) = last {
-                    db.durable(last).await?;
-                }
-                let content = db.content(&db.snapshot()?).await?;
-                let differs = || ExportError::Differs { file: file.to_owned() };
-                let is_all = db.keyspaces()?.len() as u64 == keyspaces && db.now() < first;
-                if is_all && content.hash != totals.content {
-                    return Err(differs());
-                }
-                return Ok(Imported { content, keyspaces });
-            }
+impl Judged {
+    /// Reads the export in `file` to its end. `progress` is told how many bytes of how many are
+    /// read: half of what there is to read, for importing it reads it again.
+    ///
+    /// # Errors
+    /// [`ExportError`].
+    pub async fn read(
+        cx: Context,
+        file: &str,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<Judged, ExportError> {
+        let opened = cx.open(file, OpenMode::Read).await?;
+        let total = opened.size().await?;
+        let path = file.to_owned();
+        let mut source = Source { file: opened, path, total, read: 0, reading: Reading::new() };
+        let names = judge(&mut source, progress).await?;
+        (source.read, source.reading) = (0, Reading::new());
+        Ok(Judged { source, names })
+    }
+
+    /// Writes it into `db`, which has none of its keyspaces. What was written is compared with it
+    /// at the end.
+    ///
+    /// # Errors
+    /// [`ExportError`]; [`Error::KeyspaceExists`] if the database has one of the keyspaces. If
+    /// reading or writing fails half-way, the database has part of it, durable or not: import into
+    /// one that can be thrown away.
+    pub async fn import(
+        self,
+        db: &Database,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<Imported, ExportError> {
+        let Judged { mut source, names } = self;
+        if let Some(name) = names.into_iter().find(|name| db.keyspace(name).is_ok()) {
+            return Err(Error::KeyspaceExists { name }.into());
         }
+        let total = source.total;
+        let mut keyspace: Option<Keyspace> = None;
+        let (mut keyspaces, mut last) = (0, None);
+        // The first of the deadlines: what is past it may be swept before it is looked at.
+        let mut first = u64::MAX;
+        let totals = loop {
+            match source.line(|read| progress(total + read, 2 * total)).await? {
+                Line::Keyspace { name, keep } => {
+                    keyspaces += 1;
+                    keyspace = Some(db.create_keyspace(name, keep).await?);
+                }
+                Line::Entry { key, value, deadline } => {
+                    let to = keyspace.as_ref().expect("the file was judged");
+                    first = first.min(deadline.unwrap_or(u64::MAX));
+                    last = Some(put(db, to, key, Value { bytes: value, deadline }).await?);
+                }
+                Line::End(totals) => break totals,
+            }
+        };
+        if let Some(last) = last {
+            db.durable(last).await?;
+        }
+        let content = db.content(&db.snapshot()?).await?;
+        let is_all = db.keyspaces()?.len() as u64 == keyspaces && db.now() < first;
+        if is_all && content.hash != totals.content {
+            return Err(ExportError::Differs { file: source.path });
+        }
+        Ok(Imported { content, keyspaces })
     }
 }
 
@@ -87,27 +110,22 @@ async fn put(
     }
 }
 
-/// Makes sure that all of the file is what it says, and fits the database.
+/// Makes sure that all of the file is what it says. Returns the names of its keyspaces.
 async fn judge(
-    source: &mut Source<'_>,
-    db: &Database,
+    source: &mut Source,
     progress: &mut (dyn FnMut(u64, u64) + Send),
-) -> Result<(), ExportError> {
+) -> Result<Vec<String>, ExportError> {
     let total = source.total;
-    let mut name_of: Option<String> = None;
+    let mut names: Vec<String> = Vec::new();
     let mut last: Vec<u8> = Vec::new();
-    let (mut keyspaces, mut entries) = (0, 0);
+    let mut entries = 0;
     let mut hash = ContentHash::new(Lsn(0));
     loop {
         let at = source.reading.offset();
         let fits = match source.line(|read| progress(read, 2 * total)).await? {
             Line::Keyspace { name, .. } => {
-                keyspaces += 1;
-                if db.keyspace(name).is_ok() {
-                    return Err(Error::KeyspaceExists { name: name.to_owned() }.into());
-                }
-                let in_order = name_of.as_deref().is_none_or(|before| before < name);
-                name_of = Some(name.to_owned());
+                let in_order = names.last().is_none_or(|before| &before[..] < name);
+                names.push(name.to_owned());
                 last.clear();
                 in_order
             }
@@ -116,17 +134,17 @@ async fn judge(
                 let in_order = last[..] < *key;
                 last.clear();
                 last.extend_from_slice(key);
-                if let Some(name) = &name_of {
+                if let Some(name) = names.last() {
                     hash.entry(name, key, deadline, value);
                 }
-                in_order && name_of.is_some()
+                in_order && !names.is_empty()
             }
             Line::End(totals) => {
-                let counted = Totals { keyspaces, entries, content: hash.finish().hash };
-                return match totals == counted {
-                    true => source.end(),
-                    false => Err(source.fault(at, ExportFault::Senseless)),
-                };
+                let (keyspaces, content) = (names.len() as u64, hash.finish().hash);
+                if totals != (Totals { keyspaces, entries, content }) {
+                    return Err(source.fault(at, ExportFault::Senseless));
+                }
+                return source.end().map(|()| names);
             }
         };
         if !fits {
@@ -136,15 +154,16 @@ async fn judge(
 }
 
 /// A file that is read.
-struct Source<'a> {
+#[derive(Debug)]
+struct Source {
     file: File,
-    path: &'a str,
+    path: String,
     total: u64,
     read: u64,
     reading: Reading,
 }
 
-impl Source<'_> {
+impl Source {
     /// The next line.
     async fn line(&mut self, mut progress: impl FnMut(u64)) -> Result<Line<'_>, ExportError> {
         // A line that is longer than what is read at once is asked for with twice as much each time.
@@ -164,11 +183,11 @@ impl Source<'_> {
             progress(self.read);
             run *= 2;
         }
-        let (at, path) = (self.reading.offset(), self.path);
+        let (at, path) = (self.reading.offset(), &self.path);
         match self.reading.line() {
             Ok(Some(line)) => Ok(line),
             Ok(None) => unreachable!("nobody reads on behind the end"),
-            Err(what) => Err(ExportError::File { file: path.to_owned(), offset: at, what }),
+            Err(what) => Err(ExportError::File { file: path.clone(), offset: at, what }),
         }
     }
 
@@ -182,6 +201,6 @@ impl Source<'_> {
     }
 
     fn fault(&self, offset: u64, what: ExportFault) -> ExportError {
-        ExportError::File { file: self.path.to_owned(), offset, what }
+        ExportError::File { file: self.path.clone(), offset, what }
     }
 }

@@ -32,6 +32,15 @@ async fn replace(cx: Context, path: &str, bytes: &[u8]) {
     file.write_at(0, bytes.to_vec()).await.expect("the disk works");
 }
 
+async fn import(
+    cx: Context,
+    file: &str,
+    db: &Database,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<Imported, ExportError> {
+    Judged::read(cx, file, progress).await?.import(db, progress).await
+}
+
 #[orloj_sim::test(seeds = 4)]
 async fn what_was_exported_is_imported(cx: Context) {
     let db = open(cx, "db").await;

@@ -4,12 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use orloj_kernel::Context;
-use orloj_storage::{
-    Database,
-    backup::BackupError,
-    export::{ExportError, import},
-    recover::LOCK,
-};
+use orloj_storage::{Database, backup::BackupError, export::Judged, recover::LOCK};
 use serde_json::json;
 
 use super::{Answer, Failure, bar, options, text};
@@ -35,20 +30,21 @@ impl Import {
     /// [`Failure`]; if the disk failed half-way there is part of a database.
     pub async fn run(&self, cx: Context) -> Result<Answer, Failure> {
         let (dir, file) = (text(&self.dir), text(&self.file));
-        // Before a database is made that nothing can be read into.
-        cx.open(&file, orloj_kernel::OpenMode::Read).await.map_err(ExportError::from)?;
-        cx.create_dir(&dir).await?;
-        if let Some(found) = cx.list(&dir).await?.into_iter().find(|entry| entry.name != LOCK) {
-            return Err(BackupError::NotEmpty { dir, found: found.name }.into());
-        }
-        let (db, _) = Database::open(cx, options(&self.dir)).await?;
         let bar = bar();
         bar.set_message("import");
         let shown = &mut |done, total| {
             bar.set_length(total);
             bar.set_position(done);
         };
-        let done = import(cx, &file, &db, shown).await;
+        // Before a database is made that nothing can be read into.
+        let judged = Judged::read(cx, &file, shown).await;
+        let judged = judged.inspect_err(|_| bar.finish_and_clear())?;
+        cx.create_dir(&dir).await?;
+        if let Some(found) = cx.list(&dir).await?.into_iter().find(|entry| entry.name != LOCK) {
+            return Err(BackupError::NotEmpty { dir, found: found.name }.into());
+        }
+        let (db, _) = Database::open(cx, options(&self.dir)).await?;
+        let done = judged.import(&db, shown).await;
         bar.finish_and_clear();
         let done = done?;
         db.close().await?;
