@@ -156,7 +156,7 @@ pub fn escaped(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-/// What [`escaped`] showed: `\\`, `\'`, `\"`, `\n`, `\r`, `\t` and `\x00` to `\xff` are a byte each.
+/// What [`escaped`] showed: `\\`, `\'`, `\"`, `\n`, `\r`, `\t` and `\x00` to `\xff` are one byte.
 ///
 /// # Errors
 /// Something else stands behind a backslash.

@@ -57,8 +57,8 @@ impl Database {
     /// One backup of a database at a time goes to a target.
     ///
     /// # Errors
-    /// [`BackupError`]. What was put by then does not count, and is replaced by the next one. If the
-    /// database is damaged, [`Error::Corrupt`] says where.
+    /// [`BackupError`]. What was put by then does not count, and is replaced by the next one. If
+    /// the database is damaged, [`Error::Corrupt`] says where.
     pub async fn backup(
         &self,
         target: Arc<dyn Target>,

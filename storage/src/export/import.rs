@@ -166,7 +166,7 @@ struct Source {
 impl Source {
     /// The next line.
     async fn line(&mut self, mut progress: impl FnMut(u64)) -> Result<Line<'_>, ExportError> {
-        // A line that is longer than what is read at once is asked for with twice as much each time.
+        // For a line that is longer than what is read at once, twice as much is read each time.
         let mut run = RUN;
         while let Err(what) = self.reading.peek() {
             let left = self.total - self.read;
