@@ -62,8 +62,8 @@ pub struct Restored {
 }
 
 /// Makes a database in `options.dir`, which is empty, of the backup in `target`, as of `to`.
-/// Nothing but `dir` and `segment_bytes` of the options counts. All that is used of the backup is judged;
-/// with `dry_run` that is all that is done.
+/// Nothing but `dir` and `segment_bytes` of the options counts. All that is used of the backup is
+/// judged; with `dry_run` that is all that is done.
 ///
 /// The new database has an identity of its own, and the versions, keyspaces and deadlines of the
 /// one that was copied. It is opened as any other.
