@@ -219,10 +219,15 @@ impl<'a> Checkpoint<'a> {
     async fn settle(&mut self, block: Superblock) -> usize {
         let engine = self.engine;
         self.capture.take().expect("it is not over").finish();
-        engine.pager.space.settle();
-        let gone = engine.segments.settle();
-        let newest = Some(block);
-        *engine.roots() = crate::engine::Roots { newest, next: block.generation + 1 };
+        let gone = {
+            // Whoever takes a hold meanwhile shall not get one generation's superblock and the
+            // units of another.
+            let mut roots = engine.roots();
+            engine.pager.space.settle();
+            let (newest, next) = (Some(block), block.generation + 1);
+            *roots = crate::engine::Roots { newest, next };
+            engine.segments.settle()
+        };
         sometimes!(engine.cx, !gone.is_empty(), "checkpoint: value segments were removed");
         let mut removed = 0;
         for number in gone {

@@ -45,6 +45,8 @@
 //! has failed: then only reads go on.
 
 mod ask;
+mod content;
+mod copy;
 mod cursor;
 mod files;
 mod keeper;
@@ -64,7 +66,11 @@ use std::sync::{
 
 use orloj_kernel::{Context, Instant};
 
+pub use content::Content;
+pub(crate) use content::ContentHash;
+pub(crate) use copy::Copied;
 pub use cursor::{Cursor, KeyRange};
+pub(crate) use files::Kept;
 pub use keyspaces::Keyspace;
 pub use transaction::{Locked, Transaction};
 pub use write::{Assigned, Value};

@@ -8,6 +8,7 @@
 //! Invariant: nothing that a sync has covered is ever dropped silently. Recovery gives it back or
 //! refuses to open.
 
+pub mod backup;
 mod bulk;
 pub mod cache;
 pub mod catalogue;
@@ -17,6 +18,7 @@ mod disk;
 mod encoding;
 pub mod engine;
 mod error;
+pub mod export;
 pub mod journal;
 pub mod keyspace;
 pub mod locks;

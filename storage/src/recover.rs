@@ -34,7 +34,7 @@ pub const LOCK: &str = "LOCK";
 /// The directory of the journal.
 pub const WAL: &str = "wal";
 /// Bytes of the first segment of the journal after an opening, if segments may grow that far.
-const FIRST_SEGMENT: u64 = 4 << 20;
+pub(crate) const FIRST_SEGMENT: u64 = 4 << 20;
 
 /// An open database, and what belongs to one owner each.
 pub struct Opened {
@@ -151,7 +151,7 @@ pub async fn open(
 }
 
 /// The directory in which `dir` is.
-fn parent(dir: &str) -> &str {
+pub(crate) fn parent(dir: &str) -> &str {
     match dir.trim_end_matches('/').rsplit_once('/') {
         Some(("", _)) => "/",
         Some((parent, _)) => parent,

@@ -60,7 +60,13 @@ impl Database {
         at.check()?;
         let walk = tree::Cursor::new(&of.0, range.from, range.to, at.version())?;
         let (db, at) = (self.clone(), at.clone());
-        Ok(Cursor { db, walk, keyspace: of.id(), at, long: None })
+        Ok(Cursor { db, walk, keyspace: of.id(), at, long: None, timeless: false })
+    }
+
+    /// As [`Database::cursor`] over all keys, and those whose time has passed are shown as well:
+    /// what a version holds does not depend on when it is looked at.
+    pub(crate) fn timeless_cursor(&self, of: &Keyspace, at: &Snapshot) -> Result<Cursor, Error> {
+        Ok(Cursor { timeless: true, ..self.cursor(of, (..).into(), at)? })
     }
 }
 
@@ -74,6 +80,8 @@ pub struct Cursor {
     at: Snapshot,
     /// The value that is shown, if it lies in the value log.
     long: Option<Arc<[u8]>>,
+    /// Whether deadlines are of no meaning.
+    timeless: bool,
 }
 
 impl Cursor {
@@ -136,7 +144,8 @@ impl Cursor {
         loop {
             self.walk.fill(is_front)?;
             let Some(item) = self.walk.peek(is_front) else { return Ok(()) };
-            if item.deadline.is_some_and(|deadline| deadline <= self.db.now()) {
+            let is_past = |deadline| !self.timeless && deadline <= self.db.now();
+            if item.deadline.is_some_and(is_past) {
                 self.walk.taken(is_front);
                 continue;
             }

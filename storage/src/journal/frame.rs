@@ -170,6 +170,17 @@ impl Records {
         records(&self.bytes).flatten()
     }
 
+    /// Their encoding: each behind its length, `u32`.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Reads an encoding back; `None` if it makes no sense.
+    pub fn decode(bytes: Vec<u8>) -> Option<Records> {
+        let count = records(&bytes).try_fold(0_u32, |n, record| record.map(|_| n.wrapping_add(1)));
+        Some(Records { count: count?, bytes })
+    }
+
     /// Forgets them and keeps the room.
     pub fn clear(&mut self) {
         self.bytes.clear();

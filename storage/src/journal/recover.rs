@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use orloj_kernel::{Context, OpenMode, mutant, sometimes};
 
 use super::{
-    Damage, DatabaseId, End, FIRST_FRAME, HeaderError, JournalError, Kind, Lsn, Records, Scan,
-    SegmentHeader,
+    Damage, DatabaseId, End, FIRST_FRAME, HeaderError, History, JournalError, Kind, Lsn, Records,
+    Scan, SegmentHeader,
     segment::{file_name, number_of},
 };
 use crate::disk::{READS, read_small, read_stubbornly};
@@ -106,10 +106,7 @@ pub(super) struct Chain {
 
 /// Follows the heads from the newest segment back to the one with the record `origin.from`. What
 /// is older is not needed, and not judged.
-pub(super) fn chain(
-    heads: &BTreeMap<u64, Result<SegmentHeader, HeaderError>>,
-    origin: Origin,
-) -> Result<Chain, JournalError> {
+pub(super) fn chain(heads: &Heads, origin: Origin) -> Result<Chain, JournalError> {
     let mut live: Vec<SegmentHeader> = Vec::new();
     let mut number = heads.last_key_value().map_or(0, |(n, _)| *n);
     loop {
@@ -166,20 +163,7 @@ pub(super) async fn read(
     origin: Origin,
     on_record: OnRecord<'_>,
 ) -> Result<Option<Plan>, JournalError> {
-    let mut heads = BTreeMap::new();
-    let mut rubbish = Vec::new();
-    for entry in cx.list(dir).await? {
-        match number_of(&entry.name) {
-            Some(number) if number > 0 && !entry.is_dir => {
-                let (path, most) = (format!("{dir}/{}", entry.name), FIRST_FRAME as usize);
-                let head = read_small(cx, &path, most, SegmentHeader::decode).await?;
-                heads.insert(number, head.unwrap_or(Err(HeaderError::Damaged)));
-            }
-            _ if entry.name.ends_with(".new") => rubbish.push(entry.name),
-            // Not ours, so not ours to judge or remove.
-            _ => {}
-        }
-    }
+    let (heads, mut rubbish) = heads(cx, dir).await?;
     let Chain { live, replaced } = chain(&heads, origin)?;
     sometimes!(cx, !replaced.is_empty(), "recovery: a replaced segment was still there");
     rubbish.extend(replaced.into_iter().map(file_name));
@@ -201,6 +185,43 @@ pub(super) async fn read(
     report.last = applied;
     let segments = live.iter().map(Span::of).collect();
     Ok(Some(Plan { segments, ..plan(last, &scan, report, rubbish) }))
+}
+
+type Heads = BTreeMap<u64, Result<SegmentHeader, HeaderError>>;
+
+/// The heads of the segments in `dir`, and names of leftovers.
+async fn heads(cx: Context, dir: &str) -> Result<(Heads, Vec<String>), JournalError> {
+    let (mut heads, mut rubbish) = (BTreeMap::new(), Vec::new());
+    for entry in cx.list(dir).await? {
+        match number_of(&entry.name) {
+            Some(number) if number > 0 && !entry.is_dir => {
+                let (path, most) = (format!("{dir}/{}", entry.name), FIRST_FRAME as usize);
+                let head = read_small(cx, &path, most, SegmentHeader::decode).await?;
+                heads.insert(number, head.unwrap_or(Err(HeaderError::Damaged)));
+            }
+            _ if entry.name.ends_with(".new") => rubbish.push(entry.name),
+            // Not ours, so not ours to judge or remove.
+            _ => {}
+        }
+    }
+    Ok((heads, rubbish))
+}
+
+/// The records from `origin.from` on and before `end` of a journal that is written to meanwhile,
+/// by whoever sees to it that none of them is trimmed, and that all of them were written.
+///
+/// # Errors
+/// [`JournalError`]; `Missing` if it begins after `origin.from`.
+pub(crate) async fn follow(
+    cx: Context,
+    dir: &str,
+    origin: Origin,
+    end: Lsn,
+) -> Result<History, JournalError> {
+    let (heads, _) = heads(cx, dir).await?;
+    let live = chain(&heads, origin)?.live;
+    let spans: Vec<Span> = live.iter().map(Span::of).collect();
+    Ok(History::new(cx, dir, &spans, origin.from, end))
 }
 
 /// As [`Log::open_from`](super::Log::open_from), without opening: nothing is made or changed.

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 const USERS: KeyspaceId = KeyspaceId(16);
 
 /// The tool's program, built once for this run.
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let this = std::env::current_exe().expect("this binary has a path");

@@ -1,19 +1,23 @@
-//! The tool for whoever looks after a database: what is in a directory, and whether it is whole.
+//! The tool for whoever looks after a database: what is in a directory, whether it is whole, and
+//! copies of it.
 
 use std::{future::poll_fn, io::Write, path::PathBuf, pin::pin, process::ExitCode, task::Poll};
 
 use clap::{Args, Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use orloj::tool::{
+    self, Answer, Failure, backup, bar, checkpoint, escaped, export, hash, import, keys, restore,
+    show, table,
+};
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
 use orloj_storage::{
     Error, Retention,
     manifest::{self, Manifest},
-    verify::{Finding, Offline, Progress, Report, Stage, Stats},
+    verify::{Finding, Offline, Report, Stats},
 };
 use serde_json::{Value, json};
 
-/// Looks at Orloj databases that no process has open. Nothing is changed.
+/// Looks after Orloj databases that no process has open.
 #[derive(Debug, Parser)]
 #[command(
     name = "orloj",
@@ -24,10 +28,19 @@ Examples:
   orloj verify ./data --json          the same as one JSON object, for scripts
   orloj stats ./data                  keyspaces, and how much room everything takes
   orloj dump-manifest ./data          which database it is, in which format
+  orloj backup ./data ./copies        copy it; the next time only what was written since
+  orloj restore ./copies ./new --time 1767225600000 --dry-run
+                                      what would be reached; without --dry-run it is made
+  orloj export ./data data.export     the newest values in one portable file
+  orloj scan ./data --prefix user     keys and values
+
+`verify`, `stats`, `dump-manifest` and `restore --dry-run` change nothing. The others open the
+database as a node does, which recovers it if it was not closed in order.
 
 Results go to standard output, errors and progress to standard error.
 
-Exit status: 0 nothing is wrong; 1 verify found something; 2 it could not be looked at."
+Exit status: 0 done, nothing is wrong; 1 verify found something, or there is no such key; 2 it could
+not be done."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -42,6 +55,47 @@ enum Command {
     DumpManifest(Target),
     /// Show keyspaces, and how much room pages, values and the journal take
     Stats(Target),
+    /// Copy it to a directory or an object store, or add to a copy what was written since
+    Backup(backup::Backup),
+    /// Make a database of a copy, as of any version or time that it reaches to
+    Restore(restore::Restore),
+    /// Write the newest values of all keys to one portable file
+    Export(export::Export),
+    /// Make a database of an exported file
+    Import(import::Import),
+    /// Write a checkpoint
+    Checkpoint(checkpoint::Checkpoint),
+    /// Hash what it holds: the same for a restored and an imported one
+    Hash(hash::Hash),
+    /// Print the value of a key
+    Get(keys::Get),
+    /// Give a key a value
+    Set(keys::Set),
+    /// Delete a key
+    Del(keys::Del),
+    /// Print keys and values in order
+    Scan(keys::Scan),
+}
+
+impl Command {
+    /// Whether one JSON object is asked for.
+    fn is_json(&self) -> bool {
+        match self {
+            Command::Verify(target) | Command::DumpManifest(target) | Command::Stats(target) => {
+                target.json
+            }
+            Command::Backup(of) => of.json,
+            Command::Restore(of) => of.json,
+            Command::Export(of) => of.json,
+            Command::Import(of) => of.json,
+            Command::Checkpoint(of) => of.json,
+            Command::Hash(of) => of.json,
+            Command::Get(keys::Get { of, .. })
+            | Command::Set(keys::Set { of, .. })
+            | Command::Del(keys::Del { of, .. })
+            | Command::Scan(keys::Scan { of, .. }) => of.json,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -54,39 +108,31 @@ struct Target {
     json: bool,
 }
 
-/// Something is wrong with the database.
-const FINDINGS: u8 = 1;
-/// It could not be looked at; clap says so too.
+/// It could not be done; clap says so too.
 const NOT_RUN: u8 = 2;
-
-/// What is printed: lines for people, or an object.
-struct Answer {
-    text: String,
-    json: Value,
-    status: u8,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Paths are the user's own, so they are meant from where the user stands.
     let ran = orloj_host::run(Options::new("."), |cx, shutdown| async move {
-        let (Command::Verify(target) | Command::DumpManifest(target) | Command::Stats(target)) =
-            &arguments.command;
-        let dir = target.dir.to_string_lossy();
-        let answer = match unless_told(&shutdown, answer(cx, &arguments.command, &dir)).await {
+        let answer = match unless_told(&shutdown, answer(cx, &arguments.command)).await {
             None => return refuse("interrupted"),
-            Some(Err(e)) => return refuse(&explain(&e)),
+            Some(Err(e)) => return refuse(&format!("{e}{}", e.remedy())),
             Some(Ok(answer)) => answer,
         };
-        let text = if target.json { format!("{:#}\n", answer.json) } else { answer.text };
+        let text = match arguments.command.is_json() {
+            true => format!("{:#}\n", answer.json).into_bytes(),
+            false => answer.text,
+        };
         // Whoever asked may not care to read on; the status says what matters.
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        let _ = std::io::stdout().write_all(&text);
         ExitCode::from(answer.status)
     });
     ran.unwrap_or_else(|e| refuse(&e.to_string()))
 }
 
-/// What `work` gives; `None` if a signal comes first. Nothing is changed, so nothing is undone.
+/// What `work` gives; `None` if a signal comes first. Whatever is changed survives a crash, so
+/// nothing has to be undone.
 async fn unless_told<T>(shutdown: &Shutdown, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut told) = (pin!(work), pin!(shutdown.wait()));
     poll_fn(|cx| match told.as_mut().poll(cx) {
@@ -102,54 +148,39 @@ fn refuse(what: &str) -> ExitCode {
     ExitCode::from(NOT_RUN)
 }
 
-/// The cause, and what to do about it, in one line.
-fn explain(error: &Error) -> String {
-    let remedy = match error {
-        Error::Locked { .. } => "; stop that process first",
-        Error::NoDatabase { .. } => "; give the directory of a database",
-        Error::Disk(_) => "; give a directory that exists and that this user may read and lock",
-        _ => "",
-    };
-    format!("{error}{remedy}")
-}
-
-async fn answer(cx: Context, command: &Command, dir: &str) -> Result<Answer, Error> {
+async fn answer(cx: Context, command: &Command) -> Result<Answer, Failure> {
     match command {
-        Command::Verify(_) => {
-            let offline = Offline::open(cx, dir).await?;
-            let bar = ProgressBar::new(0).with_style(style());
+        Command::Verify(target) => {
+            let offline = Offline::open(cx, &target.dir.to_string_lossy()).await?;
+            let bar = bar();
             let report = offline.verify(&mut |progress| show(&bar, progress)).await;
             bar.finish_and_clear();
             Ok(verified(&report?))
         }
         // The file is replaced as a whole, so it can be read while the database is in use.
-        Command::DumpManifest(_) => {
-            cx.list(dir).await?;
-            match manifest::read(cx, dir).await? {
+        Command::DumpManifest(target) => {
+            let dir = target.dir.to_string_lossy();
+            cx.list(&dir).await?;
+            match manifest::read(cx, &dir).await? {
                 Some(manifest) => Ok(dumped(&manifest)),
-                None => Err(Error::NoDatabase { dir: dir.to_owned() }),
+                None => Err(Error::NoDatabase { dir: dir.into_owned() }.into()),
             }
         }
-        Command::Stats(_) => {
-            let offline = Offline::open(cx, dir).await?;
+        Command::Stats(target) => {
+            let offline = Offline::open(cx, &target.dir.to_string_lossy()).await?;
             Ok(counted(offline.manifest(), &offline.stats().await?))
         }
+        Command::Backup(of) => of.run(cx).await,
+        Command::Restore(of) => of.run(cx).await,
+        Command::Export(of) => of.run(cx).await,
+        Command::Import(of) => of.run(cx).await,
+        Command::Checkpoint(of) => of.run(cx).await,
+        Command::Hash(of) => of.run(cx).await,
+        Command::Get(of) => of.run(cx).await,
+        Command::Set(of) => of.run(cx).await,
+        Command::Del(of) => of.run(cx).await,
+        Command::Scan(of) => of.run(cx).await,
     }
-}
-
-fn style() -> ProgressStyle {
-    let template = "{msg:8} {bar:40} {binary_bytes}/{binary_total_bytes} {eta}";
-    ProgressStyle::with_template(template).expect("the template is right")
-}
-
-fn show(bar: &ProgressBar, progress: Progress) {
-    bar.set_message(match progress.stage {
-        Stage::Pages => "pages",
-        Stage::Values => "values",
-        Stage::Journal => "journal",
-    });
-    bar.set_length(progress.total);
-    bar.set_position(progress.done);
 }
 
 fn verified(report: &Report) -> Answer {
@@ -194,7 +225,8 @@ fn verified(report: &Report) -> Answer {
             "journal_cut_bytes": totals.cut_bytes,
         },
     });
-    Answer { text, json, status: if report.is_sound() { 0 } else { FINDINGS } }
+    let status = if report.is_sound() { 0 } else { tool::FOUND_WRONG };
+    Answer { text: text.into(), json, status }
 }
 
 fn line(report: &Report, finding: &Finding) -> String {
@@ -222,11 +254,6 @@ fn object(report: &Report, finding: &Finding) -> Value {
     json!({ "grade": grade, "file": file, "offset": offset, "what": what, "keys": keys })
 }
 
-/// Keys are any bytes; those that are no printable ASCII are shown as `\x00`.
-fn escaped(key: &[u8]) -> String {
-    key.escape_ascii().to_string()
-}
-
 fn dumped(manifest: &Manifest) -> Answer {
     let (major, _) = orloj_storage::superblock::FORMAT;
     let format = format!("{major}.{}", manifest.minor);
@@ -244,7 +271,7 @@ fn dumped(manifest: &Manifest) -> Answer {
         "disk_schema": hex(&schemas.disk),
         "wire_schema": schemas.wire.as_ref().map(hex),
     });
-    Answer { text: table(&json), json, status: 0 }
+    Answer::table(json)
 }
 
 fn counted(manifest: &Manifest, stats: &Stats) -> Answer {
@@ -276,7 +303,7 @@ fn counted(manifest: &Manifest, stats: &Stats) -> Answer {
         json!({ "id": k.id.0, "name": k.name, "keeps": keep, "earliest_version": earliest })
     });
     json["keyspaces"] = keyspaces.collect();
-    Answer { text, json, status: 0 }
+    Answer { text: text.into(), json, status: 0 }
 }
 
 fn kept(keep: Retention) -> String {
@@ -288,15 +315,4 @@ fn kept(keep: Retention) -> String {
             format!("the newest {count} and those of the last {age:?}")
         }
     }
-}
-
-/// One line for each field of an object.
-fn table(object: &Value) -> String {
-    let fields = object.as_object().into_iter().flatten();
-    let lines = fields.map(|(name, value)| match value {
-        Value::String(text) => format!("{name:20} {text}\n"),
-        Value::Null => format!("{name:20} none\n"),
-        value => format!("{name:20} {value}\n"),
-    });
-    lines.collect()
 }

@@ -1,0 +1,58 @@
+//! `orloj import`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use orloj_kernel::Context;
+use orloj_storage::{Database, backup::BackupError, export::Judged, recover::LOCK};
+use serde_json::json;
+
+use super::{Answer, Failure, bar, options, text};
+
+/// Makes a database of an export.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Directory of the database to be made; empty
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Import {
+    /// Imports.
+    ///
+    /// # Errors
+    /// [`Failure`]; if the disk failed half-way there is part of a database.
+    pub async fn run(&self, cx: Context) -> Result<Answer, Failure> {
+        let (dir, file) = (text(&self.dir), text(&self.file));
+        let bar = bar();
+        bar.set_message("import");
+        let shown = &mut |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        };
+        // Before a database is made that nothing can be read into.
+        let judged = Judged::read(cx, &file, shown).await;
+        let judged = judged.inspect_err(|_| bar.finish_and_clear())?;
+        cx.create_dir(&dir).await?;
+        if let Some(found) = cx.list(&dir).await?.into_iter().find(|entry| entry.name != LOCK) {
+            return Err(BackupError::NotEmpty { dir, found: found.name }.into());
+        }
+        let (db, _) = Database::open(cx, options(&self.dir)).await?;
+        let done = judged.import(&db, shown).await;
+        bar.finish_and_clear();
+        let done = done?;
+        db.close().await?;
+        Ok(Answer::table(json!({
+            "content": done.content.to_string(),
+            "version": done.content.version.0,
+            "keyspaces": done.keyspaces,
+            "keys": done.content.keys,
+        })))
+    }
+}
