@@ -5,6 +5,7 @@
 //! itself is written when the leaf goes to disk.
 
 mod change;
+mod run;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,8 @@ use super::{
     ENTRY_HEAD, Entry, Fence, Held, PAGE_HEAD, PageHeader, PageType, Slot, UNIT,
     fence::prefix_between,
 };
+pub use run::{Plain, Run};
+
 use crate::{KeyspaceId, Lsn};
 
 /// The sorted versions of keys between two fences.
