@@ -13,5 +13,5 @@ pub use entry::{ENTRY_HEAD, Entry, Held, Slot, VALUE_POINTER, ValuePointer};
 pub use fence::{Fence, FenceBuf, NEWEST};
 pub use header::{PAGE_HEAD, PageFault, PageHeader, PageType, open, seal};
 pub use inner::InnerPage;
-pub use leaf::{Leaf, Plain, Run};
+pub use leaf::{Leaf, Plain};
 pub use ptr::{PTR, PagePtr, UNIT, UNITS_MAX};

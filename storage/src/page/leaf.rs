@@ -5,7 +5,7 @@
 //! itself is written when the leaf goes to disk.
 
 mod change;
-mod run;
+mod copy;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +15,7 @@ use super::{
     ENTRY_HEAD, Entry, Fence, Held, PAGE_HEAD, PageHeader, PageType, Slot, UNIT,
     fence::prefix_between,
 };
-pub use run::{Plain, Run};
+pub use copy::Plain;
 
 use crate::{KeyspaceId, Lsn};
 
@@ -274,6 +274,7 @@ impl Leaf {
     }
 
     /// The version of the entry at `at`.
+    #[inline]
     pub fn version(&self, at: usize) -> Lsn {
         self.place(self.slot(at).back).version
     }

@@ -4,7 +4,7 @@ mod batch;
 
 use std::sync::Arc;
 
-use batch::{Batch, may_be_decided_before};
+use batch::Batch;
 
 use super::{
     Attempt, Keyspace, Pause,
@@ -134,9 +134,9 @@ impl Cursor {
     fn load_front(&mut self) -> Attempt<()> {
         while !self.met && self.front.front(self.source.at).is_none() {
             let (from, to) = (self.from.get(), self.to.as_ref().map(FenceBuf::get));
-            let upper = self.source.load(To::At(from), from, to, true, &mut self.front)?;
-            match upper {
-                Some(upper) if to.is_none_or(|to| upper.get() < to) => self.from = upper,
+            self.source.load(To::At(from), from, to, &mut self.front)?;
+            match self.front.fences().1 {
+                Some(upper) if to.is_none_or(|to| upper < to) => self.from.set(upper),
                 _ => self.met = true,
             }
         }
@@ -147,9 +147,10 @@ impl Cursor {
         while !self.met && self.back.back(self.source.at).is_none() {
             let (from, to) = (self.from.get(), self.to.as_ref().map(FenceBuf::get));
             let way = to.map_or(To::End, To::Before);
-            let lower = self.source.load(way, from, to, false, &mut self.back)?;
-            self.met = lower.as_ref().is_none_or(|lower| lower.get() <= from);
-            self.to = lower;
+            self.source.load(way, from, to, &mut self.back)?;
+            let lower = self.back.fences().0;
+            self.met = lower <= from;
+            self.to = Some(lower.to_buf());
         }
         Ok(())
     }
@@ -196,34 +197,36 @@ impl Source {
         }
     }
 
-    /// Copies entries between `from` and `to` of the leaf that `way` leads to. Returns up to where
-    /// it has come from that end; `None` is the end of all keys.
+    /// Copies the leaf that `way` leads to, and leaves of it what is between `from` and `to`.
     fn load(
         &self,
         way: To<'_>,
         from: Fence<'_>,
         to: Option<Fence<'_>>,
-        is_front: bool,
         batch: &mut Batch,
-    ) -> Result<Option<FenceBuf>, Pause> {
+    ) -> Result<(), Pause> {
         let root = self.root.as_ref().expect("an empty cursor has met itself");
-        let result = loop {
-            batch.clear();
-            let step = descend(root, way, |arrival| self.copy(arrival, from, to, is_front, batch));
-            match step {
-                Ok(reached) if batch.in_doubt => {
-                    break self.clear_doubt(root, batch).map(|()| reached);
-                }
-                Ok(reached) => break Ok(reached),
+        batch.clear();
+        loop {
+            match descend(root, way, |arrival| self.copy(arrival, batch)) {
+                Ok(()) => break,
                 Err(Step::Restart | Step::Load | Step::Further(_)) => {}
                 Err(Step::Structure) => self.keyspace.await_structure(),
-                Err(Step::Pause(pause)) => break Err(pause),
+                Err(Step::Pause(pause)) => return Err(pause),
             }
-        };
-        if result.is_err() {
-            batch.clear();
         }
-        result
+        if !batch.cut(from, to, self.at) {
+            return Ok(());
+        }
+        self.clear_doubt(root, batch).inspect_err(|_| batch.clear())
+    }
+
+    fn copy(&self, arrival: Arrival<'_>, batch: &mut Batch) -> Result<(), Step> {
+        let state = arrival.slot.read();
+        let content = state.content(arrival.turn)?;
+        self.check().map_err(Pause::from)?;
+        batch.copy(content);
+        Ok(())
     }
 
     /// Takes the first key of `batch` away if the leaf before has the version that counts.
@@ -251,31 +254,5 @@ impl Source {
         };
         batch.decide(self.at, counts);
         Ok(())
-    }
-
-    fn copy(
-        &self,
-        arrival: Arrival<'_>,
-        from: Fence<'_>,
-        to: Option<Fence<'_>>,
-        is_front: bool,
-        batch: &mut Batch,
-    ) -> Result<Option<FenceBuf>, Step> {
-        let state = arrival.slot.read();
-        let content = state.content(arrival.turn)?;
-        self.check().map_err(Pause::from)?;
-        let leaf = &content.leaf;
-        let (lower, upper) = (leaf.lower_fence(), leaf.upper_fence());
-        let first = match from > lower {
-            true => leaf.seek(from.key, from.version).0,
-            false => 0,
-        };
-        let last = match to {
-            Some(to) if upper.is_none_or(|upper| to < upper) => leaf.seek(to.key, to.version).0,
-            _ => leaf.count(),
-        };
-        batch.copy(content, first..last);
-        batch.in_doubt = first < last && may_be_decided_before(leaf, first, self.at);
-        Ok(if is_front { upper.map(Fence::to_buf) } else { Some(lower.to_buf()) })
     }
 }

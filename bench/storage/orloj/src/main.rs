@@ -16,6 +16,10 @@ use orloj_storage::{
     txn::Isolation,
 };
 
+/// That of `orlojd`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Entries of one transaction of a sorted load.
 const LOAD: usize = 1_000;
 
