@@ -23,6 +23,8 @@ impl Leaf {
             bytes: Vec::new(),
             count: 0,
             heap: 0,
+            lowest: 0,
+            highest: 0,
             prefix: 0,
             lower: 0,
             upper: 0,
