@@ -37,18 +37,22 @@ impl<'a> Reader<'a> {
         self.take(1).map(|b| b[0])
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self) -> Option<u16> {
         self.take(2).map(|b| u16::from_le_bytes([b[0], b[1]]))
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.take(4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes")))
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.take(8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes")))
     }
 
+    #[inline]
     pub(crate) fn u128(&mut self) -> Option<u128> {
         self.take(16).map(|b| u128::from_le_bytes(b.try_into().expect("sixteen bytes")))
     }

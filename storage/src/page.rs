@@ -15,5 +15,5 @@ pub use entry::{ENTRY_HEAD, Entry, Held, Slot, VALUE_POINTER, ValuePointer};
 pub use fence::{Fence, FenceBuf, NEWEST};
 pub use header::{PAGE_HEAD, PageFault, PageHeader, PageType, open, seal};
 pub use inner::InnerPage;
-pub use leaf::{Filling, Leaf};
+pub use leaf::{Filling, Leaf, Plain};
 pub use ptr::{PTR, PagePtr, UNIT, UNITS_MAX};

@@ -89,7 +89,12 @@ impl Cursor {
     ///
     /// # Errors
     /// [`Pause`](crate::Pause): [`Database::resolve`] it and ask again, nothing is skipped.
+    #[inline]
     pub fn try_next(&mut self) -> Attempt<Option<Item<'_>>> {
+        self.check()?;
+        if let Some(found) = self.walk.take_plain() {
+            return Ok(Some(self.walk.plain(found)));
+        }
         self.ready(true)?;
         Ok(self.taken(true))
     }
@@ -136,11 +141,15 @@ impl Cursor {
         }
     }
 
-    /// Sees to it that the next one can be taken and is not out of date.
     #[inline]
-    fn ready(&mut self, is_front: bool) -> Attempt<()> {
+    fn check(&self) -> Result<(), Error> {
         self.db.check_open()?;
-        self.at.check()?;
+        self.at.check()
+    }
+
+    /// Sees to it that the next one can be taken and is not out of date.
+    fn ready(&mut self, is_front: bool) -> Attempt<()> {
+        self.check()?;
         loop {
             self.walk.fill(is_front)?;
             let Some(item) = self.walk.peek(is_front) else { return Ok(()) };

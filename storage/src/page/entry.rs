@@ -38,6 +38,7 @@ impl ValuePointer {
     }
 
     /// Reads an encoding back.
+    #[inline]
     pub(crate) fn read(bytes: &[u8]) -> Option<ValuePointer> {
         let mut from = Reader(bytes);
         let (segment, key_len, zero) = (from.u32()?, from.u16()?, from.u16()?);
@@ -84,6 +85,12 @@ impl<'a> Entry<'a> {
     #[inline]
     pub(super) fn is_tombstone(flags: u8) -> bool {
         flags & KIND == 1
+    }
+
+    /// Whether an entry that begins with `flags` is a value that stands right there, for ever.
+    #[inline]
+    pub(super) fn is_plain(flags: u8) -> bool {
+        flags == 0
     }
 
     /// Bytes of the entry that `bytes` begin with.

@@ -65,6 +65,15 @@ pub struct FenceBuf {
 }
 
 impl FenceBuf {
+    /// Makes it the same as `fence`.
+    pub fn set(&mut self, fence: Fence<'_>) {
+        match self.key.len() == fence.key.len() {
+            true => self.key.copy_from_slice(fence.key),
+            false => self.key = fence.key.into(),
+        }
+        self.version = fence.version;
+    }
+
     /// The place itself.
     #[inline]
     pub fn get(&self) -> Fence<'_> {

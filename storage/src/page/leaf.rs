@@ -5,6 +5,7 @@
 //! itself is written when the leaf goes to disk.
 
 mod change;
+mod copy;
 mod fill;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,8 @@ use super::{
     ENTRY_HEAD, Entry, Fence, Held, PAGE_HEAD, PageHeader, PageType, Slot, UNIT,
     fence::prefix_between,
 };
+pub use copy::Plain;
+
 use crate::{KeyspaceId, Lsn};
 
 /// The sorted versions of keys between two fences.
@@ -34,6 +37,9 @@ pub struct Leaf {
     lower: u16,
     upper: u16,
     no_upper: bool,
+    /// Heads of the fences: all others lie between them.
+    lowest: u32,
+    highest: u32,
     lower_version: Lsn,
     upper_version: Lsn,
     lsn: Lsn,
@@ -59,7 +65,10 @@ impl Leaf {
         let middle = end - upper.map_or(0, |upper| upper.key.len());
         bytes[end - fences..middle].copy_from_slice(lower.key);
         bytes[middle..].copy_from_slice(upper.map_or(&[], |upper| upper.key));
+        let (lowest, highest) = heads_of(lower, upper);
         Leaf {
+            lowest,
+            highest,
             bytes,
             count: 0,
             heap: fences as u32,
@@ -84,7 +93,9 @@ impl Leaf {
         if header.kind != PageType::Leaf || header.len as usize != bytes.len() {
             return None;
         }
-        let leaf = Leaf {
+        let mut leaf = Leaf {
+            lowest: 0,
+            highest: u32::MAX,
             bytes,
             count: header.count,
             heap: header.heap,
@@ -99,7 +110,11 @@ impl Leaf {
             upper_version: header.upper_version,
             lsn: header.lsn,
         };
-        leaf.is_sane().then_some(leaf)
+        if !leaf.is_sane() {
+            return None;
+        }
+        (leaf.lowest, leaf.highest) = heads_of(leaf.lower_fence(), leaf.upper_fence());
+        Some(leaf)
     }
 
     fn is_sane(&self) -> bool {
@@ -246,7 +261,7 @@ impl Leaf {
         let target = Fence { key: &key[self.prefix.into()..], version };
         let head = Slot::head_of(target.key);
         let slots = self.slots();
-        let mut at = heads_below(slots, head);
+        let mut at = heads_below(slots, head, self.guess(head));
         // Heads are equal for a few entries most often, and for all in the worst case.
         let mut end = at;
         while end < slots.len() && Slot::decode(slots[end]).head == head {
@@ -271,6 +286,14 @@ impl Leaf {
         (at, is_key)
     }
 
+    /// Where an entry with `head` would be if the heads lay evenly between the fences.
+    #[inline]
+    fn guess(&self, head: u32) -> usize {
+        let before = u64::from(head.saturating_sub(self.lowest));
+        let span = u64::from(self.highest.saturating_sub(self.lowest)) + 1;
+        (before * u64::from(self.count) / span) as usize
+    }
+
     /// Whether the entry at `at` is of the same key as the one before it.
     #[inline]
     pub fn is_same_key(&self, at: usize) -> bool {
@@ -284,6 +307,7 @@ impl Leaf {
     }
 
     /// The version of the entry at `at`.
+    #[inline]
     pub fn version(&self, at: usize) -> Lsn {
         self.place(self.slot(at).back).version
     }
@@ -347,24 +371,51 @@ fn behind_head(a: &[u8], b: &[u8]) -> Ordering {
     }
 }
 
-/// How many of the sorted `slots` have a head below `head`.
+/// The heads behind the common prefix of two fences.
+fn heads_of(lower: Fence<'_>, upper: Option<Fence<'_>>) -> (u32, u32) {
+    let prefix = prefix_between(lower, upper);
+    let highest = upper.map_or(u32::MAX, |upper| Slot::head_of(&upper.key[prefix..]));
+    (Slot::head_of(&lower.key[prefix..]), highest)
+}
+
+/// How many of the sorted `slots` have a head below `head`. The search begins at `guess` and goes
+/// from there in steps that double: slots of most leaves are not in the processor's caches, and a
+/// good guess touches one or two lines of them where halving touches four.
 #[inline]
-fn heads_below(slots: &[[u8; Slot::SIZE]], head: u32) -> usize {
-    let (mut base, mut size) = (0, slots.len());
-    if size == 0 {
-        return 0;
-    }
-    // With branches: the guess at the next half is also a fetch of it, and the slots of most leaves
-    // are not in the processor's caches. A conditional move costs a get a tenth at a million keys.
-    while size > 1 {
-        let half = size / 2;
-        let below = Slot::decode(slots[base + half]).head < head;
-        if below {
-            base += half;
+fn heads_below(slots: &[[u8; Slot::SIZE]], head: u32, guess: usize) -> usize {
+    let is_below = |at: usize| Slot::decode(slots[at]).head < head;
+    let Some(last) = slots.len().checked_sub(1) else { return 0 };
+    let at = guess.min(last);
+    let (mut low, mut high, mut step) = (0, slots.len(), 4);
+    if is_below(at) {
+        low = at + 1;
+        while low + step <= slots.len() {
+            if !is_below(low + step - 1) {
+                high = low + step - 1;
+                break;
+            }
+            low += step;
+            step *= 2;
         }
-        size -= half;
+    } else {
+        high = at;
+        while high >= step {
+            if is_below(high - step) {
+                low = high - step + 1;
+                break;
+            }
+            high -= step;
+            step *= 2;
+        }
     }
-    base + usize::from(Slot::decode(slots[base]).head < head)
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match is_below(middle) {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
 }
 
 /// How many of the sorted `slots` have a head of at most `head`.

@@ -1,6 +1,10 @@
 //! Cursors: the keys of a range in order, from either end, as of one version.
 
-use std::{ops::Range, sync::Arc};
+mod batch;
+
+use std::sync::Arc;
+
+use batch::Batch;
 
 use super::{
     Attempt, Keyspace, Pause,
@@ -9,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, Lsn,
-    page::{Fence, FenceBuf, Held, NEWEST, ValuePointer},
+    page::{Fence, FenceBuf, Plain, ValuePointer},
 };
 
 /// A key of a range, with what it held.
@@ -27,15 +31,13 @@ pub struct Item<'a> {
     pub pointer: Option<ValuePointer>,
 }
 
-/// Walks a range of keys. It copies what can be seen in one leaf and lets go of the leaf, so what
-/// it is used for happens under no latch.
+/// Walks a range of keys. It copies a leaf's entries as they stand and lets go of the leaf, so what
+/// it is used for happens under no latch; which of them can be seen is found out afterwards.
 ///
 /// The version it reads at must stay readable while it is used: a snapshot is held meanwhile.
 #[derive(Debug)]
 pub struct Cursor {
-    keyspace: Arc<Keyspace>,
-    at: Lsn,
-    root: Option<Arc<InnerSlot>>,
+    source: Source,
     /// What neither end has come to: from a place to before another, or to the last key.
     from: FenceBuf,
     to: Option<FenceBuf>,
@@ -45,66 +47,12 @@ pub struct Cursor {
     back: Batch,
 }
 
-/// What was copied from one leaf.
+/// What a cursor reads.
 #[derive(Debug)]
-struct Batch {
-    bytes: Vec<u8>,
-    items: Vec<Copied>,
-    /// Those that were not handed out.
-    left: Range<usize>,
-    /// Whether the first may be an older version than the one that counts.
-    in_doubt: bool,
-    /// How many keys are copied at most the next time.
-    limit: usize,
-}
-
-#[derive(Debug)]
-struct Copied {
-    start: usize,
-    key: u32,
-    /// Bytes of the value, or of the pointer to it.
-    value: u32,
-    is_pointer: bool,
-    version: Lsn,
-    deadline: Option<u64>,
-}
-
-/// How many keys are copied at first.
-const FIRST: usize = if cfg!(test) { 3 } else { 32 };
-/// Bytes after which no more are copied from a leaf, long values included.
-const ENOUGH: usize = 1 << 20;
-
-impl Default for Batch {
-    fn default() -> Batch {
-        let (bytes, items) = (Vec::new(), Vec::new());
-        Batch { bytes, items, left: 0..0, in_doubt: false, limit: FIRST }
-    }
-}
-
-impl Batch {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.items.clear();
-        self.left = 0..0;
-        self.in_doubt = false;
-    }
-
-    fn item(&self, at: usize) -> Item<'_> {
-        let copied = &self.items[at];
-        let (key, rest) = self.bytes[copied.start..].split_at(copied.key as usize);
-        let (value, pointer) = match copied.is_pointer {
-            true => (&rest[..0], ValuePointer::read(&rest[..copied.value as usize])),
-            false => (&rest[..copied.value as usize], None),
-        };
-        let Copied { version, deadline, .. } = *copied;
-        Item { key, value, version, deadline, pointer }
-    }
-}
-
-/// What a visited leaf covers.
-struct Visited {
-    lower: FenceBuf,
-    upper: Option<FenceBuf>,
+struct Source {
+    keyspace: Arc<Keyspace>,
+    at: Lsn,
+    root: Option<Arc<InnerSlot>>,
 }
 
 impl Cursor {
@@ -120,26 +68,16 @@ impl Cursor {
     ) -> Result<Cursor, Error> {
         let root = keyspace.roots().at(at).cloned();
         let met = root.is_none() || to.is_some_and(|to| to <= from);
-        let cursor = Cursor {
-            keyspace: keyspace.clone(),
-            at,
-            root,
+        let source = Source { keyspace: keyspace.clone(), at, root };
+        source.check()?;
+        Ok(Cursor {
+            source,
             from: Fence::before(from).to_buf(),
             to: to.map(|to| Fence::before(to).to_buf()),
             met,
             front: Batch::default(),
             back: Batch::default(),
-        };
-        cursor.check()?;
-        Ok(cursor)
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let earliest_kept = self.keyspace.earliest();
-        match self.at < earliest_kept {
-            true => Err(Error::HistoryTrimmed { asked: self.at, earliest_kept }),
-            false => Ok(()),
-        }
+        })
     }
 
     /// The next key from the front; `None` when the two ends have met.
@@ -147,7 +85,11 @@ impl Cursor {
     /// # Errors
     /// [`Pause`]; ask again, nothing is skipped.
     #[expect(clippy::should_implement_trait, reason = "what it lends ends with the next call")]
+    #[inline]
     pub fn next(&mut self) -> Attempt<Option<Item<'_>>> {
+        if let Some(found) = self.take_plain() {
+            return Ok(Some(self.plain(found)));
+        }
         self.fill(true)?;
         Ok(self.taken(true))
     }
@@ -161,103 +103,142 @@ impl Cursor {
         Ok(self.taken(false))
     }
 
+    /// Takes the next key from the front, if it is in memory and there is nothing else to it but
+    /// what [`Cursor::plain`] gives: the short way through most of any range.
+    #[inline]
+    pub(crate) fn take_plain(&mut self) -> Option<Plain> {
+        self.front.take_plain(self.source.at)
+    }
+
+    /// What was taken.
+    #[inline]
+    pub(crate) fn plain(&mut self, found: Plain) -> Item<'_> {
+        self.front.plain(found)
+    }
+
     /// Sees to it that the next key can be taken without a pause, if there is one.
     #[inline]
     pub(crate) fn fill(&mut self, is_front: bool) -> Attempt<()> {
-        if is_front { self.fill_front() } else { self.fill_back() }
+        let has = match is_front {
+            true => self.front.front(self.source.at).is_some(),
+            false => self.back.back(self.source.at).is_some(),
+        };
+        if has || self.met { Ok(()) } else { self.load(is_front) }
     }
 
-    fn fill_front(&mut self) -> Attempt<()> {
-        while self.front.left.is_empty() && !self.met {
-            let from = std::mem::replace(&mut self.from, Fence::FIRST.to_buf());
-            let visited = self.load(To::At(from.get()), &from, self.to.clone().as_ref(), true);
-            self.from = from;
-            match visited?.upper {
-                Some(upper) if self.to.as_ref().is_none_or(|to| upper.get() < to.get()) => {
-                    self.from = upper;
-                }
+    #[cold]
+    fn load(&mut self, is_front: bool) -> Attempt<()> {
+        if is_front { self.load_front() } else { self.load_back() }
+    }
+
+    fn load_front(&mut self) -> Attempt<()> {
+        while !self.met && self.front.front(self.source.at).is_none() {
+            let (from, to) = (self.from.get(), self.to.as_ref().map(FenceBuf::get));
+            self.source.load(To::At(from), from, to, &mut self.front)?;
+            match self.front.fences().1 {
+                Some(upper) if to.is_none_or(|to| upper < to) => self.from.set(upper),
                 _ => self.met = true,
             }
         }
         Ok(())
     }
 
-    fn fill_back(&mut self) -> Attempt<()> {
-        while self.back.left.is_empty() && !self.met {
-            let to = self.to.clone();
-            let way = to.as_ref().map_or(To::End, |to| To::Before(to.get()));
-            let visited = self.load(way, &self.from.clone(), to.as_ref(), false)?;
-            self.met = visited.lower.get() <= self.from.get();
-            self.to = Some(visited.lower);
+    fn load_back(&mut self) -> Attempt<()> {
+        while !self.met && self.back.back(self.source.at).is_none() {
+            let (from, to) = (self.from.get(), self.to.as_ref().map(FenceBuf::get));
+            let way = to.map_or(To::End, To::Before);
+            self.source.load(way, from, to, &mut self.back)?;
+            let lower = self.back.fences().0;
+            self.met = lower <= from;
+            self.to = Some(lower.to_buf());
         }
         Ok(())
     }
 
     /// What [`Cursor::taken`] would take.
     #[inline]
-    pub(crate) fn peek(&self, is_front: bool) -> Option<Item<'_>> {
-        let (batch, at) = self.place(is_front)?;
-        Some(batch.item(at))
+    pub(crate) fn peek(&mut self, is_front: bool) -> Option<Item<'_>> {
+        let (batch, here) = self.place(is_front)?;
+        Some(batch.item(here))
     }
 
     /// Takes the next key, once [`Cursor::fill`] has seen to it.
     #[inline]
     pub(crate) fn taken(&mut self, is_front: bool) -> Option<Item<'_>> {
-        let is_other = if is_front { &self.front } else { &self.back }.left.is_empty();
-        let batch = if is_front != is_other { &mut self.front } else { &mut self.back };
-        let at = if is_front { batch.left.next() } else { batch.left.next_back() };
-        at.map(|at| batch.item(at))
+        let (batch, here) = self.place(is_front)?;
+        batch.pass(here, is_front);
+        Some(batch.item(here))
     }
 
     /// Where the next key is: in the batch of the other end once the ends have met.
-    fn place(&self, is_front: bool) -> Option<(&Batch, usize)> {
-        let is_other = if is_front { &self.front } else { &self.back }.left.is_empty();
-        let batch = if is_front != is_other { &self.front } else { &self.back };
-        let at = if is_front { batch.left.clone().next() } else { batch.left.clone().next_back() };
-        Some((batch, at?))
+    #[inline]
+    fn place(&mut self, is_front: bool) -> Option<(&mut Batch, usize)> {
+        let Cursor { source: Source { at, .. }, front, back, .. } = self;
+        if is_front {
+            match front.front(*at) {
+                Some(here) => Some((front, here)),
+                None => back.front(*at).map(|here| (back, here)),
+            }
+        } else {
+            match back.back(*at) {
+                Some(here) => Some((back, here)),
+                None => front.back(*at).map(|here| (front, here)),
+            }
+        }
+    }
+}
+
+impl Source {
+    fn check(&self) -> Result<(), Error> {
+        let earliest_kept = self.keyspace.earliest();
+        match self.at < earliest_kept {
+            true => Err(Error::HistoryTrimmed { asked: self.at, earliest_kept }),
+            false => Ok(()),
+        }
     }
 
-    /// Copies what can be seen between `from` and `to` of the leaf that `way` leads to.
+    /// Copies the leaf that `way` leads to, and leaves of it what is between `from` and `to`.
     fn load(
-        &mut self,
+        &self,
         way: To<'_>,
-        from: &FenceBuf,
-        to: Option<&FenceBuf>,
-        is_front: bool,
-    ) -> Result<Visited, Pause> {
-        let root = self.root.clone().expect("an empty cursor has met itself");
-        let mut batch = std::mem::take(if is_front { &mut self.front } else { &mut self.back });
-        let result = loop {
-            batch.clear();
-            let step =
-                descend(&root, way, |arrival| self.copy(arrival, from, to, is_front, &mut batch));
-            match step {
-                Ok(visited) => break self.clear_doubt(&root, &mut batch).map(|()| visited),
+        from: Fence<'_>,
+        to: Option<Fence<'_>>,
+        batch: &mut Batch,
+    ) -> Result<(), Pause> {
+        let root = self.root.as_ref().expect("an empty cursor has met itself");
+        batch.clear();
+        loop {
+            match descend(root, way, |arrival| self.copy(arrival, batch)) {
+                Ok(()) => break,
                 Err(Step::Restart | Step::Load | Step::Further(_)) => {}
                 Err(Step::Structure) => self.keyspace.await_structure(),
-                Err(Step::Pause(pause)) => break Err(pause),
+                Err(Step::Pause(pause)) => return Err(pause),
             }
-        };
-        if result.is_err() {
-            batch.clear();
         }
-        *(if is_front { &mut self.front } else { &mut self.back }) = batch;
-        result
-    }
-
-    /// Takes the first of `batch` away if the leaf before has the version that counts.
-    fn clear_doubt(&self, root: &Arc<InnerSlot>, batch: &mut Batch) -> Result<(), Pause> {
-        if !batch.in_doubt {
+        if !batch.cut(from, to, self.at) {
             return Ok(());
         }
-        let first = batch.item(0);
+        self.clear_doubt(root, batch).inspect_err(|_| batch.clear())
+    }
+
+    fn copy(&self, arrival: Arrival<'_>, batch: &mut Batch) -> Result<(), Step> {
+        let state = arrival.slot.read();
+        let content = state.content(arrival.turn)?;
+        self.check().map_err(Pause::from)?;
+        batch.copy(content);
+        Ok(())
+    }
+
+    /// Takes the first key of `batch` away if the leaf before has the version that counts.
+    fn clear_doubt(&self, root: &Arc<InnerSlot>, batch: &mut Batch) -> Result<(), Pause> {
+        let key = batch.first_key();
         let mut from = self.at;
         let counts = loop {
-            let way = To::At(Fence { key: first.key, version: from });
+            let way = To::At(Fence { key, version: from });
             let step = descend(root, way, |arrival| {
                 let state = arrival.slot.read();
                 let leaf = &state.content(arrival.turn)?.leaf;
-                match (leaf.seek(first.key, self.at), leaf.goes_on_with(first.key)) {
+                match (leaf.seek(key, self.at), leaf.goes_on_with(key)) {
                     ((at, true), _) => Ok(leaf.version(at)),
                     ((at, false), Some(next)) if at == leaf.count() => Err(Step::Further(next)),
                     _ => Ok(Lsn(0)),
@@ -271,96 +252,7 @@ impl Cursor {
                 Err(Step::Pause(pause)) => return Err(pause),
             }
         };
-        if counts != first.version {
-            batch.left.start = 1;
-        }
+        batch.decide(self.at, counts);
         Ok(())
-    }
-
-    fn copy(
-        &self,
-        arrival: Arrival<'_>,
-        from: &FenceBuf,
-        to: Option<&FenceBuf>,
-        is_front: bool,
-        batch: &mut Batch,
-    ) -> Result<Visited, Step> {
-        let state = arrival.slot.read();
-        let content = state.content(arrival.turn)?;
-        self.check().map_err(Pause::from)?;
-        let leaf = &content.leaf;
-        let lower = leaf.lower_fence();
-        let first = match from.get() > lower {
-            true => leaf.seek(&from.key, from.version).0,
-            false => 0,
-        };
-        let last = match to {
-            Some(to) if leaf.upper_fence().is_none_or(|upper| to.get() < upper) => {
-                leaf.seek(&to.key, to.version).0
-            }
-            _ => leaf.count(),
-        };
-        let prefix = leaf.prefix();
-        let (mut start, mut end) = (first, last);
-        // What may not be asked for is not copied: a cursor begins with a few keys at a time.
-        let limit = batch.limit;
-        if !is_front && end - start > limit {
-            start = end - limit;
-            while start > first && leaf.is_same_key(start) {
-                start -= 1;
-            }
-        }
-        let average = leaf.used() / leaf.count().max(1) + prefix.len();
-        batch.bytes.reserve(limit.min(end - start) * average);
-        let mut decided = false;
-        for at in start..end {
-            let is_same = at > start && leaf.is_same_key(at);
-            let is_enough = batch.items.len() >= limit || batch.bytes.len() >= ENOUGH;
-            if is_front && is_enough && !is_same {
-                end = at;
-                break;
-            }
-            let entry = leaf.entry(at);
-            decided &= is_same;
-            if decided || entry.version > self.at {
-                continue;
-            }
-            decided = true;
-            if matches!(entry.held, Held::Tombstone) {
-                continue;
-            }
-            // Of a key whose versions are cut here, the leaf before may have the one that counts.
-            let is_cut = lower.version < self.at && &lower.key[prefix.len()..] == entry.suffix;
-            batch.in_doubt |= is_cut;
-            let start = batch.bytes.len();
-            batch.bytes.extend_from_slice(prefix);
-            batch.bytes.extend_from_slice(entry.suffix);
-            let key = batch.bytes.len() - start;
-            let pointer = content.copy_value(&entry, &mut batch.bytes);
-            if let Some(pointer) = pointer {
-                batch.bytes.extend_from_slice(&pointer.encode());
-            }
-            batch.items.push(Copied {
-                start,
-                key: key as u32,
-                value: (batch.bytes.len() - start - key) as u32,
-                is_pointer: pointer.is_some(),
-                version: entry.version,
-                deadline: entry.deadline,
-            });
-        }
-        batch.left = 0..batch.items.len();
-        batch.limit = limit.saturating_mul(2);
-        let before = |at: usize| {
-            let key = [prefix, leaf.suffix(at)].concat();
-            FenceBuf { key: key.into(), version: NEWEST }
-        };
-        Ok(Visited {
-            lower: if start > first { before(start) } else { lower.to_buf() },
-            upper: match end < last {
-                true => Some(before(end)),
-                false => leaf.upper_fence().map(Fence::to_buf),
-            },
-        })
     }
 }

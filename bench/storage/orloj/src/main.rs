@@ -16,6 +16,10 @@ use orloj_storage::{
     txn::Isolation,
 };
 
+/// That of `orlojd`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> Result<()> {
     orloj_bench_storage_rows::main::<Orloj>()
 }

@@ -201,7 +201,9 @@ impl Leaf {
         keeps[kept..end].fill(false);
     }
 
-    fn is_tombstone(&self, at: usize) -> bool {
+    /// Whether the entry at `at` says that its key was deleted.
+    #[inline]
+    pub fn is_tombstone(&self, at: usize) -> bool {
         let back = self.slot(at).back as usize;
         Entry::is_tombstone(self.bytes[self.bytes.len() - back])
     }
