@@ -155,11 +155,6 @@ impl Look {
         let found = found.into_iter().collect();
         Look { keyspace, from: key.to_vec(), to, found, now, latest }
     }
-
-    /// Whether the key lies in the range.
-    pub(super) fn covers(&self, key: &[u8]) -> bool {
-        self.from.as_slice() <= key && self.to.as_ref().is_none_or(|to| key < to.as_slice())
-    }
 }
 
 /// A key that was shown.

@@ -25,6 +25,7 @@ const BOOK: &[Listing] = book![
     "crash-anywhere",
     "crowded",
     "disk-full",
+    "engine",
     "failed-sync",
     "in-memory",
     "misread",
