@@ -13,7 +13,7 @@ use orloj_invariants::{
 use orloj_kernel::{Context, OpenMode};
 use orloj_sim::{Control, fault::FaultClass};
 use orloj_storage::{
-    Database, Durability, Error, Options, Retention, Snapshot, Verdict,
+    Database, Durability, Error, JournalError, Options, Retention, Snapshot, Verdict,
     database::{KeyRange, Keyspace},
     verify::{Grade, Offline},
 };
@@ -109,6 +109,7 @@ async fn open(cx: Context, plan: &EnginePlan, dir: &str) -> Result<Database, Err
 fn judge_refusal(error: &Error, recorder: &Recorder) {
     let is_excused = match error {
         Error::Disk(_) | Error::ReadOnly { .. } | Error::InDoubt { .. } => true,
+        Error::Journal(JournalError::Disk(_)) => true,
         _ => was_damaged(),
     };
     if !is_excused {
@@ -191,6 +192,8 @@ impl Life {
         let is_calm = matches!(self.recorder.phase(), Phase::Calm | Phase::Dump | Phase::Last);
         let is_damaged = self.plan.may_refuse && was_damaged();
         let is_excused = match error {
+            // A failed sync may leave the file system read-only.
+            Error::ReadOnly { .. } | Error::InDoubt { .. } if any(&[C::DiskSyncFailed]) => true,
             // Others were faster, or a keyspace is gone.
             Error::Conflict { .. }
             | Error::Deadlock { .. }
@@ -235,7 +238,9 @@ impl Life {
         of: &Keyspace,
         at: &Snapshot,
     ) -> Result<Vec<Found>, Error> {
-        let (begun, _, now) = self.recorder.begins_read(&self.db);
+        let (begun, ..) = self.recorder.begins_read(&self.db);
+        // A copy has a time of its own.
+        let now = db.now();
         let mut cursor = db.cursor(of, KeyRange::from(..), at)?;
         let mut found = Vec::new();
         let is_backward = self.cx.below(4) == 0;
