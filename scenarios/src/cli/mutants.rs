@@ -35,7 +35,6 @@ const WHERE: &[(&str, &[&str])] = &[
     ("session.unbounded_output", &["slow-clients", "default"]),
     ("state.hidden_wall_clock", &["skewed-clocks", "default"]),
     ("txn.reads_are_not_checked", &["engine-crowded"]),
-    ("write.waits_without_a_place", &["engine-crowded"]),
     ("writer.ack_before_sync", &["engine-power-loss"]),
 ];
 

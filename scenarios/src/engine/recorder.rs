@@ -133,6 +133,10 @@ impl Recorder {
         (inner.taken_back, inner.newest) = (db.taken_back().len(), base);
         (inner.is_up, inner.clients_left, inner.refusal) = (true, clients, None);
         inner.tally.lives += 1;
+        if inner.history.mode == Durability::InMemory {
+            // Numbers of keyspaces begin anew, too.
+            inner.keep_since.clear();
+        }
         inner.note(db);
         drop(inner);
         self.tell(|| format!("recovered version {base}"));

@@ -1,7 +1,5 @@
 //! Writing without a transaction.
 
-use orloj_kernel::mutant;
-
 use super::{Database, Keyspace};
 use crate::{
     Durability, Error, Lsn,
@@ -73,12 +71,7 @@ impl Database {
         let taken_back = self.times_taken_back();
         let version = match value.deadline {
             None => self.tree().put(&to.0, key, value.bytes, None)?,
-            // One that waited for a lock would lose its place with every attempt, and never wait.
-            Some(_) if mutant!(self.0.cx, "write.waits_without_a_place") => {
-                let mut write = self.blind();
-                write.put(&to.0, key, value.bytes, value.deadline)?;
-                write.commit()?
-            }
+            // It must not wait for locks here: it would lose its place with every attempt.
             Some(_) => txn::put_at_once(self.tree(), &to.0, key, value.bytes, value.deadline)?,
         };
         Ok(self.assigned(version, taken_back))
