@@ -1,4 +1,4 @@
-//! One life of the process: it opens the database, looks at all there is, and lets its clients work.
+//! One life of the process: it opens the database, looks at all there is, and lets clients work.
 
 use std::{
     collections::BTreeMap,
