@@ -6,6 +6,7 @@
 
 pub mod cli;
 mod client;
+mod engine;
 pub mod leaks;
 mod nemesis;
 mod node;

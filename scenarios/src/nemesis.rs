@@ -13,9 +13,8 @@ use orloj_sim::{
 
 use crate::{
     client,
-    node::{self, ADDRESS, JOURNAL, NODE},
-    recorder::Recorder,
-    scenario::{Count, CrashKind, LinkKind, Part, Plan, Span, Strike, StrikeKind, Time},
+    node::{ADDRESS, JOURNAL, NODE},
+    scenario::{Count, CrashKind, LinkKind, Part, Span, Strike, StrikeKind, Time},
 };
 
 /// Polls of the node within which a death at an await point comes.
@@ -29,29 +28,36 @@ const CROWD_PATIENCE: Duration = Duration::from_millis(50);
 struct Nemesis {
     cx: Context,
     clients: u32,
-    recorder: Arc<Recorder>,
-    stop: node::Stop,
+    victim: Arc<dyn Victim>,
+}
+
+/// Whom the strikes are for: the process on the host [`NODE`].
+pub(crate) trait Victim: Send + Sync {
+    /// It is about to go down, in this way.
+    fn strikes(&self, how: Ending);
+    /// Whether it has refused, for good, to serve its data.
+    fn has_refused(&self) -> bool;
+    /// Asks it to end in order.
+    fn ask_to_stop(&self);
 }
 
 /// Starts every source of strikes, on a host that nothing strikes.
 pub(crate) fn start(
     cx: Context,
-    plan: &Plan,
-    recorder: &Arc<Recorder>,
-    stop: &node::Stop,
+    clients: u32,
+    strikes: &[Strike],
+    victim: &Arc<dyn Victim>,
 ) -> Vec<JoinHandle<()>> {
-    let clients = plan.clients.len() as u32;
     let start = |strike: &Strike| {
-        let (recorder, stop) = (recorder.clone(), stop.clone());
-        let nemesis = Nemesis { cx, clients, recorder, stop };
+        let nemesis = Nemesis { cx, clients, victim: victim.clone() };
         cx.spawn("nemesis", nemesis.go_on(strike.clone()))
     };
-    plan.strikes.iter().map(start).collect()
+    strikes.iter().map(start).collect()
 }
 
 /// Says which classes of fault the strikes of a plan mean to inject.
-pub(crate) fn enable(plan: &Plan) {
-    for strike in &plan.strikes {
+pub(crate) fn enable(strikes: &[Strike]) {
+    for strike in strikes {
         let classes: Vec<FaultClass> = match &strike.kind {
             StrikeKind::Crash(ways, _) => ways.iter().filter_map(|way| crash_class(*way)).collect(),
             StrikeKind::Pause(_) => vec![FaultClass::HostPause],
@@ -62,6 +68,8 @@ pub(crate) fn enable(plan: &Plan) {
             StrikeKind::ClockJump(_) => vec![FaultClass::ClockJump],
             StrikeKind::DiskFull(..) => vec![FaultClass::DiskFull],
             StrikeKind::DiskStall(_) => vec![FaultClass::DiskStall],
+            // Whoever writes is refused as by a full disk.
+            StrikeKind::DiskReadOnly(_) => Vec::new(),
             StrikeKind::BitRot(..) => vec![FaultClass::DiskBitRot],
         };
         classes.into_iter().for_each(|class| Control.enable(class));
@@ -88,9 +96,9 @@ fn link_class(way: LinkKind) -> FaultClass {
 }
 
 /// Takes the node down at once and lets the history know how.
-pub(crate) fn strike_down(recorder: &Recorder, how: Crash) {
+pub(crate) fn strike_down(victim: &dyn Victim, how: Crash) {
     if Control.is_up(NODE) {
-        recorder.strikes(match how {
+        victim.strikes(match how {
             Crash::Process => Ending::Crash,
             Crash::Power => Ending::PowerLoss,
         });
@@ -99,8 +107,8 @@ pub(crate) fn strike_down(recorder: &Recorder, how: Crash) {
 }
 
 /// Boots the node, if it is down and has not refused to serve.
-pub(crate) fn start_again(recorder: &Recorder) {
-    if recorder.halt().is_none() {
+pub(crate) fn start_again(victim: &dyn Victim) {
+    if !victim.has_refused() {
         Control.restart(NODE);
     }
 }
@@ -110,7 +118,7 @@ impl Nemesis {
         loop {
             self.rest(strike.every, "every").await;
             // A node that refuses to serve is left to its operator, and its disk as it is.
-            if self.recorder.halt().is_some() {
+            if self.victim.has_refused() {
                 return;
             }
             match &strike.kind {
@@ -140,6 +148,11 @@ impl Nemesis {
                     let length = Duration::from_nanos(self.draw(*last, "stall-for"));
                     Control.stall_disk(NODE, length);
                 }
+                StrikeKind::DiskReadOnly(last) => {
+                    Control.set_disk_read_only(NODE, true);
+                    self.rest(*last, "read-only-for").await;
+                    Control.set_disk_read_only(NODE, false);
+                }
                 StrikeKind::BitRot(part, bits) => self.rot(*part, *bits).await,
             }
         }
@@ -163,20 +176,24 @@ impl Nemesis {
 
     /// The node, half of the time.
     fn some_host(&self) -> String {
-        if Control.between("whom", 0, 1) == 0 { NODE.to_owned() } else { self.some_client() }
+        if self.clients == 0 || Control.between("whom", 0, 1) == 0 {
+            NODE.to_owned()
+        } else {
+            self.some_client()
+        }
     }
 
     async fn crash(&self, way: CrashKind, down: Span<Time>) {
         match way {
-            CrashKind::Process => strike_down(&self.recorder, Crash::Process),
-            CrashKind::Power => strike_down(&self.recorder, Crash::Power),
+            CrashKind::Process => strike_down(&*self.victim, Crash::Process),
+            CrashKind::Power => strike_down(&*self.victim, Crash::Power),
             CrashKind::ProcessAtAwait => self.crash_at_await(Crash::Process).await,
             CrashKind::PowerAtAwait => self.crash_at_await(Crash::Power).await,
             // It ends by itself, and is started again by whoever keeps it alive.
-            CrashKind::Stop => return self.stop.ask(),
+            CrashKind::Stop => return self.victim.ask_to_stop(),
         }
         self.rest(down, "down").await;
-        start_again(&self.recorder);
+        start_again(&*self.victim);
     }
 
     async fn crash_at_await(&self, how: Crash) {
@@ -184,7 +201,7 @@ impl Nemesis {
             return;
         }
         let boot = Control.boots(NODE);
-        self.recorder.strikes(match how {
+        self.victim.strikes(match how {
             Crash::Process => Ending::Crash,
             Crash::Power => Ending::PowerLoss,
         });
@@ -195,7 +212,7 @@ impl Nemesis {
         }
         // A node with nothing to do has no await point to die at.
         if Control.boots(NODE) == boot {
-            strike_down(&self.recorder, how);
+            strike_down(&*self.victim, how);
         }
     }
 
@@ -248,7 +265,7 @@ impl Nemesis {
 
     async fn rot(&self, part: Part, bits: u64) {
         let how = if Control.between("power", 0, 1) == 0 { Crash::Power } else { Crash::Process };
-        strike_down(&self.recorder, how);
+        strike_down(&*self.victim, how);
         let place = match part {
             Part::Tail => Place::Tail,
             Part::Middle => Place::Middle,
@@ -257,6 +274,6 @@ impl Nemesis {
             Control.damage_disk(NODE, Damage::BitRot, JOURNAL, place);
         }
         self.cx.sleep(Duration::from_millis(10)).await;
-        start_again(&self.recorder);
+        start_again(&*self.victim);
     }
 }

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use orloj_db::{Durability, Node, NodeConfig, StartError};
-use orloj_invariants::{Halt, Moment};
+use orloj_invariants::{Ending, Halt, Moment};
 use orloj_kernel::{Context, Shutdown};
 use orloj_sim::{Control, fault::FaultClass};
 
 use crate::{
+    nemesis::Victim,
     recorder::{LifeLine, Recorder, now},
     scenario::Plan,
 };
@@ -104,6 +105,26 @@ impl Stop {
     /// Asks the node that runs now.
     pub(crate) fn ask(&self) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).begin();
+    }
+}
+
+/// The node as it is struck.
+pub(crate) struct Struck {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) stop: Stop,
+}
+
+impl Victim for Struck {
+    fn strikes(&self, how: Ending) {
+        self.recorder.strikes(how);
+    }
+
+    fn has_refused(&self) -> bool {
+        self.recorder.halt().is_some()
+    }
+
+    fn ask_to_stop(&self) {
+        self.stop.ask();
     }
 }
 

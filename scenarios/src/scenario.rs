@@ -4,12 +4,14 @@
 //! the format does not know is an error that names the line and the words there are.
 
 mod book;
+mod engine;
 mod plan;
 mod span;
 
 use serde::Deserialize;
 
 pub use book::{Listing, find, list};
+pub use engine::{Engine, EnginePlan};
 pub use plan::{ClientPlan, Plan, Strike, StrikeKind, WorkloadPlan};
 pub use span::{Count, Share, Size, Span, Time, Unit};
 
@@ -33,10 +35,13 @@ pub struct Scenario {
     pub may_refuse: bool,
     /// The laws that are held; absent means all.
     pub laws: Option<Vec<String>>,
+    /// A database by itself, in the place of a node and its clients.
+    pub engine: Option<Engine>,
     /// The node.
     #[serde(default)]
     pub node: Node,
     /// Its clients.
+    #[serde(default)]
     pub clients: Clients,
     /// What they ask.
     #[serde(default)]
@@ -98,7 +103,7 @@ impl Default for Node {
 }
 
 /// Who asks, and how.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Clients {
     /// How many.
@@ -219,6 +224,22 @@ pub struct Disk {
     pub read_error: Span<Share>,
     /// A bit flips on the way from the disk, once; the next reading is right.
     pub read_flip: Span<Share>,
+    /// One of the sectors that are read cannot be, until it is written again.
+    pub unreadable: Span<Share>,
+    /// A bit of what is read flips, for good.
+    pub bit_rot: Span<Share>,
+    /// One of the sectors that are read comes from elsewhere.
+    pub misdirected_read: Span<Share>,
+    /// One of the sectors that are synced lands elsewhere.
+    pub misdirected_write: Span<Share>,
+    /// One of the sectors that are synced stays as it was.
+    pub stale: Span<Share>,
+    /// One of the sectors that are synced becomes zeros.
+    pub zeroed: Span<Share>,
+    /// A write finds no room, though there was and will be.
+    pub full: Span<Share>,
+    /// The disk answers nothing for a while.
+    pub stall: Span<Share>,
     /// An operation takes many times as long.
     pub slow: Span<Share>,
     /// How many times slower than a solid-state disk it is throughout; absent means no slower.
@@ -296,6 +317,13 @@ pub enum Nemesis {
     },
     /// The node's disk answers nothing.
     DiskStall {
+        /// Time between two strikes.
+        every: Span<Time>,
+        /// How long.
+        last: Span<Time>,
+    },
+    /// The node's disk may not be written.
+    DiskReadOnly {
         /// Time between two strikes.
         every: Span<Time>,
         /// How long.
@@ -397,16 +425,24 @@ impl Scenario {
         if scenario.title != name {
             return Err(sense(format!("its title is \"{}\"", scenario.title)));
         }
+        let known: Vec<&str> = match scenario.engine {
+            Some(_) => orloj_invariants::engine::ENGINE_LAWS.iter().map(|law| law.name).collect(),
+            None => orloj_invariants::LAWS.iter().map(|law| law.name).collect(),
+        };
         for law in scenario.laws.iter().flatten() {
-            if !orloj_invariants::LAWS.iter().any(|known| known.name == law) {
-                let known: Vec<&str> = orloj_invariants::LAWS.iter().map(|law| law.name).collect();
+            if !known.contains(&law.as_str()) {
                 return Err(sense(format!(
                     "no law is called \"{law}\"; there are {}",
                     known.join(", ")
                 )));
             }
         }
-        if scenario.clients.count.low == 0 || scenario.clients.pipeline.low == 0 {
+        let has_node = scenario.engine.is_none();
+        if !has_node && scenario.nemesis.iter().any(Nemesis::is_of_links) {
+            return Err(sense("a database by itself has no links".to_owned()));
+        }
+        let clients = &scenario.clients;
+        if has_node && (clients.count.low == 0 || clients.pipeline.low == 0) {
             return Err(sense("clients.count and clients.pipeline are at least 1".to_owned()));
         }
         if scenario.node.connections.low < scenario.clients.count.high + 2 {
@@ -441,8 +477,13 @@ impl Nemesis {
             | Nemesis::ClockJump { every, .. }
             | Nemesis::DiskFull { every, .. }
             | Nemesis::DiskStall { every, .. }
+            | Nemesis::DiskReadOnly { every, .. }
             | Nemesis::BitRot { every, .. } => *every,
         }
+    }
+
+    fn is_of_links(&self) -> bool {
+        matches!(self, Nemesis::Link { .. } | Nemesis::Reset { .. } | Nemesis::Crowd { .. })
     }
 
     fn is_without_ways(&self) -> bool {

@@ -22,7 +22,8 @@ use orloj_sim::{
 use crate::{
     Breach, Outcome, Run, Scenario, Setup,
     client::{self, Client, read_all},
-    nemesis,
+    engine,
+    nemesis::{self, Victim},
     node::{self, NODE},
     recorder::{Recorder, now},
     scenario::Plan,
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// The host from which faults strike and the store is read whole. Nothing strikes it.
-const JUDGE: &str = "judge";
+pub(crate) const JUDGE: &str = "judge";
 /// Requests of each client when everything must work.
 const CLOSING: u64 = 5;
 /// Longer than any sync of a quiet disk takes, and than the longest wait for one.
@@ -38,6 +39,9 @@ const AT_REST: Duration = Duration::from_millis(500);
 
 /// Runs one seed of a scenario.
 pub fn run(scenario: &Scenario, setup: Setup) -> Run {
+    if scenario.engine.is_some() {
+        return engine::run(scenario, setup);
+    }
     let seed = setup.seed;
     let plan = Arc::new(scenario.plan(&mut Choices::from_seed(seed), setup.faults));
     let told = setup.detail >= Detail::Story;
@@ -97,7 +101,7 @@ fn build(
         control.set_net_faults(plan.network.clone());
         control.set_disk_faults(NODE, plan.disk);
         control.set_disk_latency(NODE, slowed(plan.slowness));
-        nemesis::enable(plan);
+        nemesis::enable(&plan.strikes);
         let hosts = std::iter::once(NODE.to_owned()).chain((0..).map(client::host));
         for (host, (offset_us, drift_ppb)) in hosts.zip(&plan.clocks) {
             if *offset_us != 0 {
@@ -114,7 +118,7 @@ fn build(
 }
 
 /// A solid-state disk, so many times slower.
-fn slowed(times: u64) -> LatencyProfile {
+pub(crate) fn slowed(times: u64) -> LatencyProfile {
     let fast = LatencyProfile::SOLID_STATE;
     let slow = |(least, most): (u64, u64)| (least * times, most * times);
     LatencyProfile {
@@ -128,7 +132,9 @@ fn slowed(times: u64) -> LatencyProfile {
 
 async fn drive(cx: Context, plan: Arc<Plan>, recorder: Arc<Recorder>, stop: node::Stop) {
     cx.spawn("keeper", node::keep_alive(cx, recorder.clone()));
-    let striking = nemesis::start(cx, &plan, &recorder, &stop);
+    let victim: Arc<dyn Victim> =
+        Arc::new(node::Struck { recorder: recorder.clone(), stop: stop.clone() });
+    let striking = nemesis::start(cx, plan.clients.len() as u32, &plan.strikes, &victim);
     let chaos_ends = now().after(plan.chaos);
     let mut roaming = Vec::new();
     for (number, habits) in (0..).zip(&plan.clients) {
@@ -139,7 +145,7 @@ async fn drive(cx: Context, plan: Arc<Plan>, recorder: Arc<Recorder>, stop: node
     }
     cx.sleep(plan.chaos).await;
     striking.iter().for_each(orloj_kernel::JoinHandle::abort);
-    quiet(&plan, &recorder);
+    quiet(&plan, &recorder, &*victim);
     let calm = now().after(plan.settle);
     node::until_up(cx, &recorder, calm).await;
     let mut clients = Vec::new();
@@ -156,21 +162,21 @@ async fn drive(cx: Context, plan: Arc<Plan>, recorder: Arc<Recorder>, stop: node
         // A client that could not go on has left that in the history.
         let _ = client.await;
     }
-    dumps(cx, &plan, &recorder, &stop).await;
+    dumps(cx, &plan, &recorder, &*victim).await;
 }
 
 /// Lifts every fault and sees to it that the node is up.
-fn quiet(plan: &Plan, recorder: &Recorder) {
+fn quiet(plan: &Plan, recorder: &Recorder, victim: &dyn Victim) {
     Control.quiet();
     Control.limit_disk(NODE, None);
     // What an honest disk does to unsynced data it may go on doing.
     Control.disk(NODE, |disk, _| disk.set_faults(DiskFaults::HONEST));
-    nemesis::start_again(recorder);
+    nemesis::start_again(victim);
     recorder.quiet(Quiet { began: now(), bound: plan.settle });
 }
 
 /// Reads the store, recovers its disk, reads it again, and so once more.
-async fn dumps(cx: Context, plan: &Plan, recorder: &Arc<Recorder>, stop: &node::Stop) {
+async fn dumps(cx: Context, plan: &Plan, recorder: &Arc<Recorder>, victim: &dyn Victim) {
     let number = plan.clients.len() as u32;
     let mut connections = 0;
     for recoveries in 0..3 {
@@ -185,18 +191,18 @@ async fn dumps(cx: Context, plan: &Plan, recorder: &Arc<Recorder>, stop: &node::
         }
         cx.sleep(AT_REST).await;
         if !plan.faults {
-            stop.ask();
+            victim.ask_to_stop();
             cx.sleep(AT_REST).await;
             continue;
         }
         let power = Control.between("last-crash", 0, 1) == 1;
-        nemesis::strike_down(recorder, if power { Crash::Power } else { Crash::Process });
+        nemesis::strike_down(victim, if power { Crash::Power } else { Crash::Process });
         cx.sleep(Duration::from_millis(10)).await;
-        nemesis::start_again(recorder);
+        nemesis::start_again(victim);
     }
 }
 
-fn verdict(
+pub(crate) fn verdict(
     ended: Result<(), Failure>,
     violations: Vec<Violation>,
     end_ns: u64,
@@ -233,7 +239,7 @@ fn verdict(
 
 /// The story, line by line, while it is told.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
     fn taken(&self) -> String {

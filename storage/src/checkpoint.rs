@@ -3,7 +3,7 @@
 //! Everything goes to free places and is synced before the superblock that refers to it is written.
 //! Until then the generation before is what a recovery finds, and whatever fails, it still is.
 
-use orloj_kernel::{DiskError, DiskErrorKind, sometimes};
+use orloj_kernel::{DiskError, DiskErrorKind, mutant, sometimes};
 
 use crate::{
     Error, Lsn,
@@ -105,7 +105,9 @@ impl<'a> Checkpoint<'a> {
         let page_bytes = run.finish().await.map_err(refused)?;
 
         let values = values.sync().await.map_err(refused)?;
-        engine.pager.sync().await?;
+        if !mutant!(engine.cx, "checkpoint.flip_before_sync") {
+            engine.pager.sync().await?;
+        }
         let (durable, block) = (
             engine.tree.tail().last_durable(),
             self.superblock(lsn, applied, catalogue, space, units, values),

@@ -79,6 +79,7 @@ use files::Files;
 
 use crate::{
     Error, Lsn, Options,
+    cache::Counters,
     checkpoint::Checkpointed,
     snapshots::Snapshot,
     tree::Tree,
@@ -134,6 +135,18 @@ impl Database {
     /// Why single shots came to nothing so far, counted.
     pub fn aborts(&self) -> &Aborts {
         &self.0.aborts
+    }
+
+    /// What the cache holds, and what came of those who asked it. `None` in memory, where
+    /// everything stays.
+    pub fn cache(&self) -> Option<Counters> {
+        self.0.files.as_ref().map(|files| files.engine.cache().counters())
+    }
+
+    /// From which version on history was taken back, each time that a disk took no write; the
+    /// versions behind it were given again.
+    pub fn taken_back(&self) -> Vec<Lsn> {
+        self.tree().snapshots().taken_back()
     }
 
     fn terms(&self) -> Terms {

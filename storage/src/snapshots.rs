@@ -77,6 +77,11 @@ impl Snapshots {
         self.taken_back.load(Acquire)
     }
 
+    /// From which version on each taking back went.
+    pub(crate) fn taken_back(&self) -> Vec<Lsn> {
+        self.held().taken_back.clone()
+    }
+
     /// Whether `at` still is history, if it was when versions had been taken back so many `times`.
     #[inline]
     pub(crate) fn check_since(&self, times: usize, at: Lsn) -> Result<(), Error> {

@@ -34,6 +34,7 @@ use overlay::Own;
 pub use pessimistic::Locked;
 pub use retry::Retry;
 pub use scan::{Entry, Scan};
+pub(crate) use write::put_at_once;
 
 /// What a transaction is told of time when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

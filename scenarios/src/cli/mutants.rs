@@ -22,9 +22,11 @@ use crate::{Outcome, Setup, leaks, mutants};
 
 /// Scenarios in which a defect should show, where the default is not the best place to look.
 const WHERE: &[(&str, &[&str])] = &[
+    ("checkpoint.flip_before_sync", &["engine-power-loss"]),
     ("journal.ack_before_sync", &["crash-anywhere", "default"]),
     ("journal.lost_dir_sync", &["torn-and-lost-writes", "crash-anywhere"]),
     ("journal.lost_wakeup", &["pipelining", "default"]),
+    ("locks.turn_is_held", &["engine-crowded"]),
     ("recovery.skip_bad_record", &["bit-rot-middle", "torn-and-lost-writes"]),
     ("recovery.double_apply", &["crash-anywhere", "default"]),
     ("sequencer.dropped_reply", &["pipelining", "default"]),
@@ -32,6 +34,8 @@ const WHERE: &[(&str, &[&str])] = &[
     ("session.reorder_replies", &["pipelining", "default"]),
     ("session.unbounded_output", &["slow-clients", "default"]),
     ("state.hidden_wall_clock", &["skewed-clocks", "default"]),
+    ("txn.reads_are_not_checked", &["engine-crowded"]),
+    ("writer.ack_before_sync", &["engine-power-loss"]),
 ];
 
 /// Leaks that differ between builds and not between processes.

@@ -125,21 +125,23 @@ pub enum StrikeKind {
     DiskFull(Span<Size>, Span<Time>),
     /// The disk answers nothing for a while.
     DiskStall(Span<Time>),
+    /// The disk may not be written for a while.
+    DiskReadOnly(Span<Time>),
     /// Durable bits flip while the node is down.
     BitRot(Part, u64),
 }
 
 /// Draws what one seed does. Every draw is made whether or not faults are wanted, so that
 /// `--no-faults` leaves the workload of a seed as it is.
-struct Draw<'c> {
-    choices: &'c mut Choices,
-    swarm: bool,
-    faults: bool,
+pub(super) struct Draw<'c> {
+    pub(super) choices: &'c mut Choices,
+    pub(super) swarm: bool,
+    pub(super) faults: bool,
 }
 
 impl Draw<'_> {
     /// Whether a class of fault takes part in this seed.
-    fn takes_part(&mut self) -> bool {
+    pub(super) fn takes_part(&mut self) -> bool {
         let left_out = self.swarm && self.choices.draw(Stream::Swarm, "left-out", 2) == 0;
         self.faults && !left_out
     }
@@ -174,11 +176,11 @@ impl Draw<'_> {
         }
     }
 
-    fn disk(&mut self, s: &Scenario) -> DiskFaults {
+    pub(super) fn disk(&mut self, s: &Scenario) -> DiskFaults {
         let d = &s.disk;
         // Bits may rot in what was synced only where a scenario is about that.
         let rots = |n: &Nemesis| matches!(n, Nemesis::BitRot { .. });
-        let bit_rot = s.nemesis.iter().any(rots) || d.read_flip.high > 0;
+        let bit_rot = s.nemesis.iter().any(rots) || d.read_flip.high > 0 || d.bit_rot.high > 0;
         DiskFaults {
             lost_write: self.rate(d.lost_write, "lost-write"),
             torn: self.rate(d.torn, "torn"),
@@ -191,7 +193,22 @@ impl Draw<'_> {
             read_error: self.rate(d.read_error, "read-error"),
             read_flip: self.rate(d.read_flip, "read-flip"),
             slow: self.rate(d.slow, "slow"),
-            on_synced: OnSynced { bit_rot, ..DiskFaults::NONE.on_synced },
+            unreadable: self.rate(d.unreadable, "unreadable"),
+            bit_rot: self.rate(d.bit_rot, "bit-rot"),
+            misdirected_read: self.rate(d.misdirected_read, "misdirected-read"),
+            misdirected_write: self.rate(d.misdirected_write, "misdirected-write"),
+            stale: self.rate(d.stale, "stale"),
+            zeroed: self.rate(d.zeroed, "zeroed"),
+            full: self.rate(d.full, "full"),
+            stall: self.rate(d.stall, "stall"),
+            on_synced: OnSynced {
+                bit_rot,
+                misdirected: d.misdirected_read.high > 0 || d.misdirected_write.high > 0,
+                stale: d.stale.high > 0,
+                zeroed: d.zeroed.high > 0,
+                unreadable: d.unreadable.high > 0,
+                ..DiskFaults::NONE.on_synced
+            },
             ..DiskFaults::NONE
         }
     }
@@ -231,7 +248,7 @@ impl Draw<'_> {
         }
     }
 
-    fn clock(&mut self, s: &Scenario) -> (i64, i64) {
+    pub(super) fn clock(&mut self, s: &Scenario) -> (i64, i64) {
         let offset = s.clocks.offset.draw(self.choices, "offset");
         let drift = s.clocks.drift.draw(self.choices, "drift");
         let (offset, drift) = (self.either_way(offset / 1_000), self.either_way(drift));
@@ -239,7 +256,7 @@ impl Draw<'_> {
         (if has_offset { offset } else { 0 }, if drifts { drift } else { 0 })
     }
 
-    fn strike(&mut self, nemesis: &Nemesis) -> Option<Strike> {
+    pub(super) fn strike(&mut self, nemesis: &Nemesis) -> Option<Strike> {
         let kind = match nemesis {
             Nemesis::Crash { how, down, .. } => StrikeKind::Crash(self.some_of(how), *down),
             Nemesis::Pause { last, .. } => StrikeKind::Pause(*last),
@@ -249,6 +266,7 @@ impl Draw<'_> {
             Nemesis::ClockJump { by, .. } => StrikeKind::ClockJump(*by),
             Nemesis::DiskFull { room, last, .. } => StrikeKind::DiskFull(*room, *last),
             Nemesis::DiskStall { last, .. } => StrikeKind::DiskStall(*last),
+            Nemesis::DiskReadOnly { last, .. } => StrikeKind::DiskReadOnly(*last),
             Nemesis::BitRot { part, bits, .. } => {
                 StrikeKind::BitRot(*part, bits.draw(self.choices, "bits"))
             }

@@ -1,5 +1,7 @@
 //! Asking until there is an answer.
 
+use orloj_kernel::mutant;
+
 use super::Database;
 use crate::{
     Error,
@@ -18,11 +20,18 @@ impl Database {
             (Pause::Wait(wait), _) => wait.over(&self.0.cx).await,
             (Pause::Locked(place), _) => {
                 let mut holder = Holder::new(self.tree().locks(), self.terms().deadline);
-                // Held for a moment: who writes without a transaction queues like everybody else.
-                while let Some(wait) = holder.lock(place.keyspace, &place.key, Mode::Exclusive)? {
+                // Who writes without a transaction queues like everybody else.
+                if mutant!(self.0.cx, "locks.turn_is_held") {
+                    let mode = Mode::Exclusive;
+                    while let Some(wait) = holder.lock(place.keyspace, &place.key, mode)? {
+                        wait.over(&self.0.cx).await?;
+                    }
+                    return Ok(());
+                }
+                if let Some(wait) = holder.turn(place.keyspace, &place.key)? {
                     wait.over(&self.0.cx).await?;
                 }
-                Ok(())
+                holder.settle()
             }
             (Pause::Miss(miss), Some(files)) => files.load(miss).await,
             (Pause::Value(miss), Some(files)) => files.value(&miss).await.map(|_| ()),

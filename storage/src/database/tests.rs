@@ -178,3 +178,34 @@ async fn transactions_wait_for_locks_and_lose_to_others(cx: Context) {
     assert_eq!(outcome.result, Ok(vec![Some(b"3".to_vec())]));
     assert_eq!(read(&db, &data, b"a").await, Some((outcome.version, b"4".to_vec())));
 }
+
+#[orloj_sim::test(seeds = 10)]
+async fn who_tries_at_a_locked_key_waits_with_and_without_a_deadline(cx: Context) {
+    let (db, data) = memory(cx).await;
+    let mut locked = db.begin_locked().expect("it is open");
+    locked.put(&data, b"a", b"0".into()).await.expect("nobody is in the way");
+    let mut tasks = Vec::new();
+    for number in 0..4_u64 {
+        let (db, data) = (db.clone(), data.clone());
+        tasks.push(cx.spawn("writer", async move {
+            let value = match number % 2 {
+                0 => Value::from(b"1"),
+                _ => Value::until(b"1", u64::MAX),
+            };
+            if number < 2 {
+                return db.put(&data, b"a", value).await.map(|_| ());
+            }
+            while let Err(pause) = db.try_put(&data, b"a", value) {
+                db.resolve(pause).await?;
+            }
+            Ok(())
+        }));
+    }
+    cx.sleep(Duration::from_millis(20)).await;
+    assert_eq!(read(&db, &data, b"a").await, None);
+    locked.commit().await.expect("it has the lock");
+    for task in tasks {
+        task.await.expect("it goes on").expect("the lock comes in time");
+    }
+    assert_eq!(read(&db, &data, b"a").await.map(|(_, value)| value), Some(b"1".to_vec()));
+}

@@ -1,5 +1,7 @@
 //! Transactions whose pauses are waited for.
 
+use orloj_kernel::mutant;
+
 use super::{Assigned, Database, KeyRange, Keyspace, Value};
 use crate::{
     Durability, Error, Lsn,
@@ -35,6 +37,10 @@ impl Database {
     /// [`Error::Closed`].
     pub fn begin(&self, isolation: Isolation) -> Result<Transaction, Error> {
         self.check_open()?;
+        let isolation = match mutant!(self.0.cx, "txn.reads_are_not_checked") {
+            true => Isolation::Snapshot,
+            false => isolation,
+        };
         let taken_back = self.times_taken_back();
         let inner = txn::Transaction::begin(self.tree(), isolation, self.terms());
         Ok(Transaction { db: self.clone(), inner, taken_back })

@@ -4,7 +4,7 @@ use super::{Database, Keyspace};
 use crate::{
     Durability, Error, Lsn,
     tree::{Attempt, Pause},
-    txn::{Isolation, Transaction},
+    txn::{self, Isolation, Transaction},
 };
 
 /// A value to be written.
@@ -71,11 +71,8 @@ impl Database {
         let taken_back = self.times_taken_back();
         let version = match value.deadline {
             None => self.tree().put(&to.0, key, value.bytes, None)?,
-            Some(_) => {
-                let mut write = self.blind();
-                write.put(&to.0, key, value.bytes, value.deadline)?;
-                write.commit()?
-            }
+            // It must not wait for locks here: it would lose its place with every attempt.
+            Some(_) => txn::put_at_once(self.tree(), &to.0, key, value.bytes, value.deadline)?,
         };
         Ok(self.assigned(version, taken_back))
     }

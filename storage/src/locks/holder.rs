@@ -81,7 +81,18 @@ impl Holder {
         key: &[u8],
         mode: Mode,
     ) -> Result<Option<Wait>, Error> {
-        self.lock_at(Place::new(keyspace, key), mode, true)
+        self.lock_at(Place::new(keyspace, key), mode, true, false)
+    }
+
+    /// Waits for a turn at a key without having it then. `None` if there is nobody to wait for.
+    ///
+    /// Who tries to write without a lock of his own must not leave one behind while he is woken:
+    /// two of them would keep each other away, in turns, for ever.
+    ///
+    /// # Errors
+    /// As [`Holder::lock`].
+    pub fn turn(&mut self, keyspace: KeyspaceId, key: &[u8]) -> Result<Option<Wait>, Error> {
+        self.lock_at(Place::new(keyspace, key), Mode::Exclusive, true, true)
     }
 
     /// Locks a set of keys in the one order in which everybody locks sets. `None` when all are
@@ -105,7 +116,7 @@ impl Holder {
         };
         let is_mortal = |at: &Place| strays || last.as_ref().is_some_and(|last| last > at);
         for (at, mode) in &ordered {
-            if let Some(wait) = self.lock_at(at.clone(), *mode, is_mortal(at))? {
+            if let Some(wait) = self.lock_at(at.clone(), *mode, is_mortal(at), false)? {
                 return Ok(Some(wait));
             }
         }
@@ -128,7 +139,13 @@ impl Holder {
         }
     }
 
-    fn lock_at(&mut self, at: Place, mode: Mode, is_mortal: bool) -> Result<Option<Wait>, Error> {
+    fn lock_at(
+        &mut self,
+        at: Place,
+        mode: Mode,
+        is_mortal: bool,
+        passes: bool,
+    ) -> Result<Option<Wait>, Error> {
         self.settle()?;
         let taken = match self.locks.take(self.owner(), &at, mode) {
             Taken::MustWait => {
@@ -136,7 +153,7 @@ impl Holder {
                 self.shared.state().held.insert(at.clone());
                 self.asked = Some(at.clone());
                 let (reply, answer) = Reply::new();
-                let request = Request { owner: self.owner(), mode, reply };
+                let request = Request { owner: self.owner(), mode, passes, reply };
                 let owner = Arc::clone(&self.shared);
                 let waiting = Waiting { at: at.clone(), owner, is_mortal };
                 let taken = self.locks.wait(waiting, request);

@@ -30,6 +30,8 @@ impl Mode {
 pub(super) struct Request {
     pub(super) owner: Owner,
     pub(super) mode: Mode,
+    /// Whether it only wants to be told of its turn, and has nothing then.
+    pub(super) passes: bool,
     pub(super) reply: Reply<()>,
 }
 
@@ -81,7 +83,7 @@ impl Lock {
         let mut granted = Vec::new();
         let mut at = 0;
         while at < self.queue.len() {
-            let Request { owner, mode, .. } = self.queue[at];
+            let Request { owner, mode, passes, .. } = self.queue[at];
             if self.is_in_the_way(owner, mode, at) {
                 // Nothing goes with an exclusive request, so nobody behind it can be served.
                 if mode == Mode::Exclusive {
@@ -90,7 +92,9 @@ impl Lock {
                 at += 1;
                 continue;
             }
-            self.hold(owner, mode);
+            if !passes {
+                self.hold(owner, mode);
+            }
             granted.extend(self.queue.remove(at).map(|request| request.reply));
         }
         granted
@@ -181,7 +185,7 @@ mod tests {
     fn ask(lock: &mut Lock, owner: Owner, mode: Mode) -> Taken {
         let taken = lock.take(owner, mode);
         if taken == Taken::MustWait {
-            lock.enqueue(Request { owner, mode, reply: Reply::new().0 });
+            lock.enqueue(Request { owner, mode, passes: false, reply: Reply::new().0 });
         }
         lock.check();
         taken

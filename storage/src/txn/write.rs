@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Terms, overlay::Overlay};
+use super::{
+    Terms,
+    overlay::{Overlay, Own},
+};
 use crate::{
     Error, KeyspaceId, Lsn,
     locks::{Holder, Mode},
     record::{KEY_MAX, Op},
     sweep::{INDEX_HEAD, index_key},
-    tree::{Attempt, Check, Pause, Tree, check_sizes},
+    tree::{Attempt, Check, Keyspace, Pause, Tree, check_sizes},
 };
 
 /// The writes of a transaction, with the entries of the index that their deadlines ask for.
@@ -67,6 +70,23 @@ pub(super) fn commit<'a>(
             }
         }
     }
+}
+
+/// Gives one key a value with a deadline, and the index its entry, if nobody has locked the key.
+///
+/// # Errors
+/// [`Pause`]; nothing happened. Lengths out of bounds.
+pub(crate) fn put_at_once(
+    tree: &Tree,
+    to: &Keyspace,
+    key: &[u8],
+    value: &[u8],
+    deadline: Option<u64>,
+) -> Attempt<Lsn> {
+    check_put(key, value, deadline)?;
+    let mut own = Overlay::default();
+    own.set(to.id(), key, Own::Put { value: value.to_vec(), deadline });
+    tree.commit(&[], &Writes::of(&own).ops())
 }
 
 /// Makes sure that key and value can be written.

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use orloj_kernel::{DiskError, sometimes};
+use orloj_kernel::{DiskError, mutant, sometimes};
 
 use super::{Goal, Writer};
 use crate::{
@@ -96,7 +96,10 @@ impl Writer {
                 log.sync().await.map_err(AppendError::Fatal)
             }
             true => Ok(()),
-            false => log.append(slice::from_ref(records), sync).await,
+            false => {
+                let sync = sync && !mutant!(self.cx, "writer.ack_before_sync");
+                log.append(slice::from_ref(records), sync).await
+            }
         };
         match &done {
             Ok(()) => {
@@ -109,7 +112,10 @@ impl Writer {
                 let new = records.len() as u64;
                 self.bell.written(self.bytes.fetch_add(new, Relaxed) + new);
                 tail.written(last);
-                tail.durable(log.durable());
+                match sync && mutant!(self.cx, "writer.ack_before_sync") {
+                    true => tail.durable(last),
+                    false => tail.durable(log.durable()),
+                }
             }
             Err(AppendError::Refused { cause, definite }) => {
                 self.refuse(log, records, cause, *definite)

@@ -37,7 +37,7 @@ const ROWS: &[Row] = &[
     row("invariants", "invariants", &["net"], &[]),
     row("db", "actors/db", &["kernel", "net", "storage"], &["sim"]),
     row("orloj", "actors/orloj", &["db", "host", "kernel", "net", "storage"], &[]),
-    row("scenarios", "scenarios", &["db", "invariants", "kernel", "net", "sim"], &[]),
+    row("scenarios", "scenarios", &["db", "invariants", "kernel", "net", "sim", "storage"], &[]),
     row("tests", "tests", EVERYTHING, EVERYTHING),
     row("xtask", "xtask", &[], &[]),
 ];

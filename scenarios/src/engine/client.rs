@@ -1,0 +1,372 @@
+//! A user of the database: a drawn series of operations, each told to the witness before and after.
+
+use std::{sync::Arc, time::Duration};
+
+use orloj_invariants::engine::{Change, Look, Version, WriteId, value};
+use orloj_storage::{
+    Error, KeyspaceId, Lsn, Snapshot,
+    database::{KeyRange, Keyspace, Value},
+};
+
+use super::{life::Life, recorder::Phase};
+
+/// Operations of each client when everything must work.
+const CLOSING: u64 = 12;
+/// Names of keyspaces; the last digit says what each keeps.
+const NAMES: [&str; 5] = ["all0", "last1", "for2", "either3", "newest4"];
+
+pub(super) struct Client {
+    pub(super) life: Arc<Life>,
+    /// Snapshots that are held, with the keyspaces there were.
+    held: Vec<(Snapshot, Vec<Keyspace>)>,
+}
+
+/// Works until the database is closed, nothing can be written any more, or all is done in calm.
+pub(super) async fn work(life: Arc<Life>) {
+    let mut client = Client { life, held: Vec::new() };
+    let mut closing = CLOSING;
+    loop {
+        let Life { cx, plan, recorder, .. } = &*client.life;
+        if recorder.is_to_stop() || client.life.has_halted() {
+            return;
+        }
+        match recorder.phase() {
+            Phase::Chaos => {
+                if cx.below(2) == 0 {
+                    let pause = plan.think.low + cx.below(plan.think.high - plan.think.low + 1);
+                    cx.sleep(Duration::from_nanos(pause)).await;
+                }
+            }
+            Phase::Quiet => cx.sleep(Duration::from_millis(50)).await,
+            Phase::Calm if closing == 0 => break,
+            Phase::Calm => closing -= 1,
+            Phase::Dump | Phase::Last => return,
+        }
+        if let Err((error, what)) = client.operate().await {
+            client.life.judge(&error, what);
+        }
+    }
+    drop(client.held);
+    client.life.recorder.client_done();
+}
+
+type Done = Result<(), (Error, &'static str)>;
+
+/// An error with the operation it belongs to.
+pub(super) fn of<T>(
+    what: &'static str,
+) -> impl FnOnce(Result<T, Error>) -> Result<T, (Error, &'static str)> {
+    move |done| done.map_err(|error| (error, what))
+}
+
+impl Client {
+    async fn operate(&mut self) -> Done {
+        let cx = self.life.cx;
+        let Some(space) = self.some_space() else {
+            return of("making a keyspace")(self.life.make_space(NAMES[0]).await);
+        };
+        match cx.below(100) {
+            0..22 => of("put")(self.write(&space, true).await),
+            22..27 => of("delete")(self.write(&space, false).await),
+            27..31 => of("compare and set")(self.compare_and_set(&space).await),
+            31..43 => of("transaction")(self.transact().await),
+            43..51 => of("locked transaction")(self.transact_locked().await),
+            51..56 => of("single shot")(self.shoot(&space).await),
+            56..72 => of("get")(self.get(&space).await),
+            72..80 => of("scan")(self.scan(&space).await),
+            80..84 => of("a look at the past")(self.look_back(&space).await),
+            84..92 => of("held snapshot")(self.hold().await),
+            92..95 => {
+                // Compaction takes turns with this, once there is one.
+                of("checkpoint")(self.life.db.checkpoint().await.map(|_| ()))
+            }
+            95 => of("clear")(self.whole(&space, false).await),
+            96 => of("drop")(self.whole(&space, true).await),
+            97 | 98 => {
+                let name = NAMES[cx.below(NAMES.len() as u64) as usize];
+                of("making a keyspace")(self.life.make_space(name).await)
+            }
+            _ => {
+                self.look_at_cache();
+                Ok(())
+            }
+        }
+    }
+
+    /// A keyspace, if there is any.
+    pub(super) fn some_space(&self) -> Option<Keyspace> {
+        let mut spaces = self.life.spaces();
+        match spaces.len() {
+            0 => None,
+            some => Some(spaces.swap_remove(self.life.cx.below(some as u64) as usize)),
+        }
+    }
+
+    /// Some share long beginnings, one in seven is long.
+    pub(super) fn some_key(&self) -> Vec<u8> {
+        let number = self.life.cx.below(self.life.plan.keys);
+        match number % 7 {
+            0 => format!("{}/{number}", "k".repeat(200)).into_bytes(),
+            1 => format!("user/{number:08}").into_bytes(),
+            _ => number.to_be_bytes().to_vec(),
+        }
+    }
+
+    /// When a put is to end, if it is.
+    pub(super) fn some_deadline(&self) -> Option<u64> {
+        let Life { cx, plan, db, .. } = &*self.life;
+        if cx.below(1_000_000) >= u64::from(plan.deadlines_ppm) {
+            return None;
+        }
+        let ttl = plan.ttl.low + cx.below(plan.ttl.high - plan.ttl.low + 1);
+        Some(db.now() + ttl / 1_000_000)
+    }
+
+    /// Asks the witness for a number for what `changes` are about to be done.
+    pub(super) fn begins(
+        &self,
+        changes: Vec<Change>,
+        rests_on: Vec<Look>,
+        since: Option<Version>,
+    ) -> WriteId {
+        self.life.recorder.begins(&self.life.db, |_| changes, rests_on, since)
+    }
+
+    /// Tells the witness what became of it.
+    pub(super) fn ends(&self, id: WriteId, told: Result<Lsn, Error>) -> Result<(), Error> {
+        self.life.recorder.ends(&self.life.db, id, &told, false);
+        told.map(|_| ())
+    }
+
+    async fn write(&self, space: &Keyspace, is_put: bool) -> Result<(), Error> {
+        let (db, key, keyspace) = (&self.life.db, self.some_key(), space.id().0);
+        let deadline = self.some_deadline().filter(|_| is_put);
+        let change = match is_put {
+            true => Change::Put { keyspace, key: key.clone(), deadline },
+            false => Change::Delete { keyspace, key: key.clone() },
+        };
+        let id = self.begins(vec![change], Vec::new(), None);
+        let bytes = value(id, keyspace, &key);
+        let value = Value { bytes: &bytes, deadline };
+        if self.life.cx.below(3) > 0 {
+            let done = match is_put {
+                true => db.put(space, &key, value).await,
+                false => db.delete(space, &key).await,
+            };
+            return self.ends(id, done);
+        }
+        // By hand: assigned first, and durable when somebody waits for it.
+        let assigned = loop {
+            let tried = match is_put {
+                true => db.try_put(space, &key, value),
+                false => db.try_delete(space, &key),
+            };
+            match tried {
+                Ok(assigned) => break assigned,
+                Err(pause) => {
+                    if let Err(error) = db.resolve(pause).await {
+                        return self.ends(id, Err(error));
+                    }
+                }
+            }
+        };
+        let durable = db.durable(assigned).await;
+        self.life.recorder.ends(db, id, &durable, true);
+        durable.map(|_| ())
+    }
+
+    async fn compare_and_set(&self, space: &Keyspace) -> Result<(), Error> {
+        let (db, key, keyspace) = (&self.life.db, self.some_key(), space.id().0);
+        let (look, found) = self.look_up(space, &key).await?;
+        let Some(look) = look else { return Ok(()) };
+        let deadline = self.some_deadline();
+        let change = Change::Put { keyspace, key: key.clone(), deadline };
+        let id = self.begins(vec![change], vec![look], None);
+        let bytes = value(id, keyspace, &key);
+        let to = Value { bytes: &bytes, deadline };
+        let expected = found.unwrap_or_default();
+        self.ends(id, db.compare_and_set(space, &key, expected, Some(to)).await)
+    }
+
+    /// The latest of a key, told to the witness; no look if it makes no sense.
+    pub(super) async fn look_up(
+        &self,
+        space: &Keyspace,
+        key: &[u8],
+    ) -> Result<(Option<Look>, Option<Lsn>), Error> {
+        let Life { db, recorder, .. } = &*self.life;
+        let (begun, newest, now) = recorder.begins_read(db);
+        let floor = newest.max(db.snapshot()?.version().0);
+        let mut bytes = Vec::new();
+        let found = db.get(space, key, &mut bytes).await?;
+        let ceiling = db.snapshot()?.version().0.max(floor);
+        let keyspace = space.id().0;
+        let shown = match found {
+            None => None,
+            Some(version) => match recorder.reads(keyspace, key, version.0, &bytes) {
+                None => return Ok((None, found)),
+                Some(shown) => Some((shown.version, shown.write)),
+            },
+        };
+        let look = Look::at_key(keyspace, key, shown, (now, db.now()), recorder.latest(db));
+        recorder.shows(db, look.clone(), (floor, ceiling), begun);
+        Ok((Some(look), found))
+    }
+
+    async fn get(&self, space: &Keyspace) -> Result<(), Error> {
+        self.look_up(space, &self.some_key()).await.map(|_| ())
+    }
+
+    async fn scan(&self, space: &Keyspace) -> Result<(), Error> {
+        let snapshot = self.life.db.snapshot()?;
+        if self.life.cx.below(3) == 0 {
+            return self.life.whole(&self.life.db, space, &snapshot).await.map(|_| ());
+        }
+        self.part(space, &snapshot).await
+    }
+
+    /// A few keys of a range, from one end.
+    async fn part(&self, space: &Keyspace, at: &Snapshot) -> Result<(), Error> {
+        let Life { cx, db, recorder, .. } = &*self.life;
+        let (begun, _, now) = recorder.begins_read(db);
+        let (one, other) = (self.some_key(), self.some_key());
+        let (mut from, mut to) = (one.clone().min(other.clone()), one.max(other));
+        let range = KeyRange { from: &from.clone(), to: Some(&to.clone()) };
+        let mut cursor = db.cursor(space, range, at)?;
+        let (is_front, mut left) = (cx.below(2) == 0, cx.below(12));
+        let (mut found, mut is_over) = (Vec::new(), false);
+        while left > 0 && !is_over {
+            left -= 1;
+            let item = if is_front { cursor.next().await? } else { cursor.back().await? };
+            match item {
+                Some(item) => {
+                    found.extend(recorder.reads(
+                        space.id().0,
+                        item.key,
+                        item.version.0,
+                        item.value,
+                    ));
+                }
+                None => is_over = true,
+            }
+        }
+        let seen = found.last().map(|last: &orloj_invariants::engine::Found| last.key.clone());
+        // Only what was walked over was shown.
+        match (is_over, seen, is_front) {
+            (true, ..) => {}
+            (false, None, _) => return Ok(()),
+            (false, Some(last), true) => to = [&last[..], &[0]].concat(),
+            (false, Some(last), false) => from = last,
+        }
+        if !is_front {
+            found.reverse();
+        }
+        let (version, latest) = (at.version().0, recorder.latest(db));
+        let (to, now) = (Some(to), (now, db.now()));
+        let look = Look { keyspace: space.id().0, from, to, found, now, latest };
+        recorder.shows(db, look, (version, version), begun);
+        Ok(())
+    }
+
+    /// An older version, if it is still kept.
+    async fn look_back(&self, space: &Keyspace) -> Result<(), Error> {
+        let Life { cx, db, recorder, .. } = &*self.life;
+        let keeps_since = recorder.keeps_since(space.id().0);
+        let newest = db.snapshot()?.version().0;
+        let least = keeps_since.unwrap_or(space.earliest().0).min(newest);
+        let at = least + cx.below(newest - least + 1);
+        let Ok(snapshot) = db.snapshot_at(Lsn(at)) else { return Ok(()) };
+        match self.life.whole(db, space, &snapshot).await {
+            Err(Error::HistoryTrimmed { earliest_kept, .. }) => {
+                // Asked again: the clearing that trims it may have come meanwhile.
+                if recorder.keeps_since(space.id().0).is_some_and(|since| since <= at) {
+                    let what = format!("everything is kept, and {at} is below {earliest_kept}");
+                    recorder.lost_snapshot(what);
+                }
+                Ok(())
+            }
+            done => done.map(|_| ()),
+        }
+    }
+
+    /// Takes a snapshot, or reads one that it has held for a while, and lets it go at times.
+    async fn hold(&mut self) -> Result<(), Error> {
+        let cx = self.life.cx;
+        if self.held.len() < 3 && cx.below(2) == 0 {
+            let spaces = self.life.spaces();
+            self.held.push((self.life.db.snapshot()?, spaces));
+            return Ok(());
+        }
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let one = cx.below(self.held.len() as u64) as usize;
+        let (snapshot, spaces) = &self.held[one];
+        if spaces.is_empty() {
+            self.held.swap_remove(one);
+            return Ok(());
+        }
+        let space = &spaces[cx.below(spaces.len() as u64) as usize];
+        let done = self.life.whole(&self.life.db, space, snapshot).await;
+        match done {
+            Err(Error::HistoryTrimmed { asked, earliest_kept }) => {
+                let id = space.id();
+                let what = format!(
+                    "a snapshot at {asked} is held, and keyspace {id} begins at {earliest_kept}"
+                );
+                self.life.recorder.lost_snapshot(what);
+                self.held.swap_remove(one);
+                return Ok(());
+            }
+            // The disk has taken back what it shows.
+            Err(Error::RolledBack { at }) => {
+                self.held.swap_remove(one);
+                return Err(Error::RolledBack { at });
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        if cx.below(3) == 0 {
+            self.held.swap_remove(one);
+        }
+        Ok(())
+    }
+
+    /// Clears a keyspace or drops it.
+    async fn whole(&self, space: &Keyspace, is_drop: bool) -> Result<(), Error> {
+        let (db, id) = (&self.life.db, space.id());
+        if self.life.cx.below(2) == 0 {
+            return Ok(());
+        }
+        let KeyspaceId(keyspace) = id;
+        let change = if is_drop { Change::Drop(keyspace) } else { Change::Clear(keyspace) };
+        let write = self.begins(vec![change], Vec::new(), None);
+        let done = match is_drop {
+            true => {
+                self.life.remove_space(space.name());
+                db.drop_keyspace(space).await
+            }
+            false => db.clear_keyspace(space).await,
+        };
+        if is_drop && matches!(&done, Err(error) if !matches!(error, Error::NoKeyspace { .. })) {
+            // It may be there or not. The next life sees.
+            if let Ok(still) = db.keyspace(space.name())
+                && still.id() == id
+            {
+                self.life.add_space(still);
+            }
+        }
+        self.life.recorder.ends(db, write, &done, true);
+        done.map(|_| ())
+    }
+
+    /// The cache's size. Everybody may have pinned a path and a few leaves, and what was written
+    /// since it was measured last is a part of the budget.
+    fn look_at_cache(&self) {
+        let Life { db, plan, recorder, .. } = &*self.life;
+        let Some(counters) = db.cache() else { return };
+        let pinned = (plan.clients + 2) * 16 * 4096;
+        let allowed = counters.budget + counters.budget / 8 + pinned;
+        recorder.cache(counters.bytes, allowed);
+    }
+}
