@@ -45,6 +45,7 @@
 //! has failed: then only reads go on.
 
 mod ask;
+mod compact;
 mod cursor;
 mod files;
 mod keeper;

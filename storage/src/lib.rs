@@ -11,6 +11,7 @@
 pub mod cache;
 pub mod catalogue;
 pub mod checkpoint;
+pub mod compact;
 pub mod database;
 mod disk;
 mod encoding;

@@ -1,6 +1,7 @@
 //! What the handle promises, one thing at a time. What all of it does together under faults is in
 //! `storage/tests`.
 
+mod compact;
 mod disk;
 
 use std::{num::NonZeroU32, time::Duration};
