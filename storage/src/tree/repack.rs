@@ -303,10 +303,15 @@ impl Content {
         let lowers = [leaf.lower_fence()].into_iter().chain(fences.iter().map(FenceBuf::get));
         let uppers = fences.iter().map(|fence| Some(fence.get())).chain([leaf.upper_fence()]);
         let part = |((start, end), (lower, upper))| {
-            let leaf = leaf.rebuilt(lower, upper, start..end, page, |_, entry| Some(entry));
-            let mut part = Content { leaf, longs: self.longs.clone() };
-            part.sweep_longs();
-            part
+            let mut longs = Vec::new();
+            let leaf = leaf.rebuilt(lower, upper, start..end, page, |_, mut entry| {
+                if let Held::Memory(number) = &mut entry.held {
+                    longs.push(self.longs[*number as usize].clone());
+                    *number = longs.len() as u32 - 1;
+                }
+                Some(entry)
+            });
+            Content { leaf, longs }
         };
         starts.zip(ends).zip(lowers.zip(uppers)).map(part).collect()
     }

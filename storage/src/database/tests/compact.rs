@@ -47,7 +47,7 @@ async fn dump(db: &Database, at: &Snapshot) -> Dump {
 
 /// Puts and deletes of `keys` keys, some values of which are long.
 async fn churn(db: &Database, of: &Keyspace, chance: &mut Chance, keys: u64, count: u64) {
-    for _ in 0..count {
+    for n in 0..count {
         let key = format!("key {:05}", chance.below(keys)).into_bytes();
         let len = if chance.below(12) == 0 { 300 + chance.below(3000) } else { chance.below(120) };
         let value = vec![chance.below(256) as u8; len as usize];
@@ -61,7 +61,7 @@ async fn churn(db: &Database, of: &Keyspace, chance: &mut Chance, keys: u64, cou
                 Err(pause) => db.resolve(pause).await.expect("a disk that works"),
             }
         };
-        if chance.below(20) == 0 {
+        if n + 1 == count || chance.below(20) == 0 {
             db.durable(assigned).await.expect("a disk that works");
         }
     }
@@ -87,13 +87,14 @@ fn in_sim<F: Future<Output = ()> + Send + 'static>(seed: u64, body: impl FnOnce(
 #[test]
 fn nobody_sees_anything_of_it() {
     let mut sum = Compacted::default();
-    for seed in 0..6 {
+    for seed in 0..8 {
         let (sent, got) = std::sync::mpsc::channel();
         in_sim(seed, move |cx| async move {
             let mut chance = Chance(seed);
             let (db, newest, all) = open(cx).await;
             churn(&db, &newest, &mut chance, 700, 1500).await;
             churn(&db, &all, &mut chance, 200, 600).await;
+            db.checkpoint().await.expect("a disk that works");
             let older = db.snapshot().expect("it is open");
             churn(&db, &newest, &mut chance, 700, 500).await;
             churn(&db, &all, &mut chance, 200, 300).await;
@@ -111,7 +112,7 @@ fn nobody_sees_anything_of_it() {
                 })
             };
             let done = full(&db).await;
-            assert_eq!((dump(&db, &older).await, dump(&db, &now).await), before);
+            assert!((dump(&db, &older).await, dump(&db, &now).await) == before, "seed {seed}");
             writer.await.expect("it ends");
             drop((older, now));
             let done = match chance.below(2) {
@@ -125,7 +126,7 @@ fn nobody_sees_anything_of_it() {
             db.close().await.expect("nothing is in the way");
             is_sound(cx).await;
             let (db, ..) = open(cx).await;
-            assert_eq!(dump(&db, &db.snapshot().expect("it is open")).await, before);
+            assert!(dump(&db, &db.snapshot().expect("it is open")).await == before);
             sent.send(done).expect("the test waits");
         });
         let done: Compacted = got.recv().expect("it was sent");
@@ -182,7 +183,7 @@ fn the_journal_alone_is_cut_off_what_the_pages_have() {
         let done = done.expect("there are files");
         assert!(done.before.journal > 2 * done.after.journal, "{done:?}");
         assert!(done.journal_segments > 1 && done.leaves == 0, "{done:?}");
-        assert_eq!(dump(&db, &db.snapshot().expect("it is open")).await, before);
+        assert!(dump(&db, &db.snapshot().expect("it is open")).await == before);
         db.close().await.expect("nothing is in the way");
         is_sound(cx).await;
     });
@@ -205,7 +206,7 @@ fn a_database_that_is_closed_ends_it() {
             assert!(matches!(ended, Ok(Some(_)) | Err(Error::Closed)), "{ended:?}");
             is_sound(cx).await;
             let (db, ..) = open(cx).await;
-            assert_eq!(dump(&db, &db.snapshot().expect("it is open")).await, before);
+            assert!(dump(&db, &db.snapshot().expect("it is open")).await == before);
         });
     }
 }
@@ -213,7 +214,7 @@ fn a_database_that_is_closed_ends_it() {
 #[test]
 fn whenever_power_fails_the_database_is_what_it_was() {
     let mut cut = 0;
-    for polls in (40..2600).step_by(61) {
+    for polls in (1..400).step_by(9) {
         let mut sim = Simulation::new(orloj_sim::testing::config(polls));
         let calm = sim.idle_host("calm");
         sim.idle_host("node");
