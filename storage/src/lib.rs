@@ -26,6 +26,7 @@ pub mod page;
 pub mod pager;
 pub mod record;
 pub mod recover;
+pub mod repair;
 pub mod retention;
 pub mod snapshots;
 pub mod superblock;
