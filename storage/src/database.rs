@@ -74,6 +74,7 @@ use files::Files;
 use crate::{
     Error, Lsn, Options,
     checkpoint::Checkpointed,
+    engine::Engine,
     snapshots::Snapshot,
     tree::Tree,
     txn::{Terms, single::Aborts},
@@ -112,6 +113,12 @@ impl Database {
     #[inline]
     fn check_open(&self) -> Result<(), Error> {
         if self.0.closed.load(Relaxed) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// The parts of it, if it has files.
+    pub(crate) fn engine(&self) -> Result<Option<Arc<Engine>>, Error> {
+        self.check_open()?;
+        Ok(self.0.files.as_ref().map(|files| Arc::clone(&files.engine)))
     }
 
     /// The database's time in Unix ms. It never goes back, and rests on the host's clock as it was

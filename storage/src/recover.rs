@@ -19,7 +19,7 @@ use crate::{
     engine::{Engine, Roots},
     journal::{DatabaseId, JournalConfig, Log, Origin, Recovery},
     manifest::{self, MANIFEST, Manifest, ManifestError, SchemaHash, Schemas},
-    page::{PageFault, PagePtr, PageType},
+    page::{PageFault, PagePtr, PageType, UNIT},
     pager::{Bits, Pager, Space},
     record::ops,
     superblock::{self, FORMAT, Found, Side, Superblock, SuperblockError},
@@ -254,7 +254,10 @@ impl Files<'_> {
 
     /// Opens the journal behind `lsn`, and judges all of it before anything is built on it.
     async fn open_journal(&self, lsn: Lsn) -> Result<(Log, Recovery), Error> {
-        let segment_bytes = self.options.segment_bytes;
+        // A segment stays as long as a byte of it is needed, and one is made ready ahead: they take
+        // no more than half of what a checkpoint lets the journal grow by.
+        let share = (self.options.checkpoint_bytes / 4).next_multiple_of(UNIT as u64);
+        let segment_bytes = self.options.segment_bytes.min(share.max(FIRST_SEGMENT));
         let config = JournalConfig {
             first_bytes: FIRST_SEGMENT.min(segment_bytes),
             segment_bytes,

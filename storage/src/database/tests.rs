@@ -3,6 +3,7 @@
 
 mod compact;
 mod disk;
+mod verify;
 
 use std::{num::NonZeroU32, time::Duration};
 

@@ -135,11 +135,6 @@ pub(crate) async fn salvage(
 }
 
 impl Salvage {
-    /// How many records there are.
-    pub(crate) fn records(&self) -> u64 {
-        self.frames.iter().map(|(_, records)| u64::from(records.count())).sum()
-    }
-
     /// Writes what is left as one segment that takes the place of all others, beginning behind
     /// `lsn`. It survives a power cut on return; until then the journal is what it was.
     pub(crate) async fn write(

@@ -26,6 +26,20 @@ pub(super) struct Base {
     pub(super) losses: Vec<Loss>,
 }
 
+impl Base {
+    /// Notes what is lost if the journal ends before the newest generation does, the records up to
+    /// which are no more than known to have been.
+    fn cut_before(&mut self, newest: Lsn) {
+        let last = self.journal.last;
+        if last >= newest || self.block.is_some_and(|block| block.lsn == newest) {
+            return;
+        }
+        self.losses.retain(|loss| !matches!(loss, Loss::Records { .. }));
+        let seen = self.journal.lost.and_then(|(_, to)| to);
+        self.losses.push(Loss::Records { from: last.next(), to: seen.max(Some(newest)) });
+    }
+}
+
 /// The first generation from which nothing is lost, newest first; else the newest.
 pub(super) async fn choose(offline: &Offline, bad: &BTreeSet<u32>) -> Result<Base, Error> {
     let found = &offline.found;
@@ -41,11 +55,15 @@ pub(super) async fn choose(offline: &Offline, bad: &BTreeSet<u32>) -> Result<Bas
         if is_rebuilt {
             base.losses.push(Loss::Superblocks);
         }
-        let is_whole = base.losses.is_empty() && base.journal.last.max(block.lsn) >= newest;
-        if is_whole || is_rebuilt {
+        base.cut_before(newest);
+        if base.losses.is_empty() {
             return Ok(base);
         }
-        best.get_or_insert(base);
+        // Of generations that nothing vouches for, the one that is most whole.
+        match &best {
+            Some(best) if !is_rebuilt || best.losses.len() <= base.losses.len() => {}
+            _ => best = Some(base),
+        }
     }
     let journal = read_journal(offline, Lsn(0)).await?;
     let has_beginning = journal.last > Lsn(0);
@@ -55,7 +73,9 @@ pub(super) async fn choose(offline: &Offline, bad: &BTreeSet<u32>) -> Result<Bas
         Some(best) if !is_whole => Ok(best),
         _ if is_whole || is_empty || has_beginning => {
             let losses = lost_records(&journal).into_iter().collect();
-            Ok(Base { block: None, catalogue: Catalogue::default(), journal, losses })
+            let mut base = Base { block: None, catalogue: Catalogue::default(), journal, losses };
+            base.cut_before(newest);
+            Ok(base)
         }
         _ if blocks.is_empty() => {
             let (dir, cause) = (offline.dir.clone(), SuperblockError::Damaged);

@@ -132,7 +132,7 @@ impl Offline {
             keep: k.keep,
             earliest: k.earliest,
         };
-        let (journal_segments, journal_bytes) = self.journal_files().await?;
+        let (journal_segments, journal_bytes) = journal_files(self.cx, &self.dir).await?;
         let entries = self.cx.list(&self.dir).await?;
         let page_file = entries.iter().find(|entry| entry.name == crate::pager::DATA_PAGES);
         Ok(Stats {
@@ -172,14 +172,14 @@ impl Offline {
         let what = crate::Fault::Missing;
         Error::Corrupt(Box::new(crate::Corrupt { file, offset: 0, what, keys: None }))
     }
+}
 
-    /// How many segments of the journal there are, and their bytes.
-    pub(super) async fn journal_files(&self) -> Result<(u64, u64), Error> {
-        let entries = match self.cx.list(&format!("{}/{WAL}", self.dir)).await {
-            Err(e) if e.kind == DiskErrorKind::NotFound => Vec::new(),
-            listed => listed?,
-        };
-        let segments = entries.iter().filter(|e| crate::journal::number_of(&e.name).is_some());
-        Ok(segments.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.len)))
-    }
+/// How many segments of the journal there are, and their bytes.
+pub(super) async fn journal_files(cx: Context, dir: &str) -> Result<(u64, u64), Error> {
+    let entries = match cx.list(&format!("{dir}/{WAL}")).await {
+        Err(e) if e.kind == DiskErrorKind::NotFound => Vec::new(),
+        listed => listed?,
+    };
+    let segments = entries.iter().filter(|e| crate::journal::number_of(&e.name).is_some());
+    Ok(segments.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.len)))
 }

@@ -77,19 +77,22 @@ async fn is_sound(cx: Context) {
     assert!(report.is_sound(), "{:#?}", report.findings);
 }
 
-fn in_sim<F: Future<Output = ()> + Send + 'static>(seed: u64, body: impl FnOnce(Context) -> F) {
+fn in_sim<F>(seed: u64, body: impl FnOnce(Context) -> F) -> F::Output
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
     let mut sim = Simulation::new(Config::seed(seed));
     let cx = sim.idle_host("node");
     sim.control(|c| c.set_disk_faults("node", DiskFaults::HONEST));
-    sim.run(cx, body(cx)).unwrap_or_else(|e| panic!("seed {seed}: {} {}", e.law, e.evidence));
+    sim.run(cx, body(cx)).unwrap_or_else(|e| panic!("seed {seed}: {} {}", e.law, e.evidence))
 }
 
 #[test]
 fn nobody_sees_anything_of_it() {
     let mut sum = Compacted::default();
     for seed in 0..8 {
-        let (sent, got) = std::sync::mpsc::channel();
-        in_sim(seed, move |cx| async move {
+        let done: Compacted = in_sim(seed, move |cx| async move {
             let mut chance = Chance(seed);
             let (db, newest, all) = open(cx).await;
             churn(&db, &newest, &mut chance, 700, 1500).await;
@@ -127,9 +130,8 @@ fn nobody_sees_anything_of_it() {
             is_sound(cx).await;
             let (db, ..) = open(cx).await;
             assert!(dump(&db, &db.snapshot().expect("it is open")).await == before);
-            sent.send(done).expect("the test waits");
+            done
         });
-        let done: Compacted = got.recv().expect("it was sent");
         sum.versions += done.versions;
         sum.leaves += done.leaves;
         sum.values_moved += done.values_moved;
