@@ -10,7 +10,7 @@ use crate::{
     Corrupt, Error, Fault, Lsn,
     catalogue::Catalogue,
     journal::{Salvage, salvage},
-    page::{PageHeader, PagePtr, PageType},
+    page::{PageHeader, PagePtr, PageType, UNIT},
     record::ops,
     recover::{WAL, read_catalogue, read_space},
     superblock::{Superblock, SuperblockError},
@@ -69,6 +69,10 @@ pub(super) async fn choose(offline: &Offline, bad: &BTreeSet<u32>) -> Result<Bas
     let has_beginning = journal.last > Lsn(0);
     let is_whole = journal.lost.is_none() && has_beginning && journal.last >= newest;
     let is_empty = blocks.is_empty() && found.damaged.is_empty();
+    let no_pages = || {
+        let (file, what) = (page_file(&offline.dir), Fault::Missing);
+        Error::Corrupt(Box::new(Corrupt { file, offset: 0, what, keys: None }))
+    };
     match best {
         Some(best) if !is_whole => Ok(best),
         _ if is_whole || is_empty || has_beginning => {
@@ -81,11 +85,12 @@ pub(super) async fn choose(offline: &Offline, bad: &BTreeSet<u32>) -> Result<Bas
             let (dir, cause) = (offline.dir.clone(), SuperblockError::Damaged);
             Err(Error::Superblock { dir, cause })
         }
-        _ => {
-            let (file, what) = (page_file(&offline.dir), Fault::Missing);
-            let offset = blocks[0].catalogue.offset();
-            Err(Error::Corrupt(Box::new(Corrupt { file, offset, what, keys: None })))
-        }
+        _ => match &offline.pager {
+            Some(pager) => {
+                Err(read_catalogue(pager, &blocks[0]).await.err().unwrap_or_else(no_pages))
+            }
+            None => Err(no_pages()),
+        },
     }
 }
 
@@ -106,7 +111,8 @@ async fn survey(
     mender.next = block.generation + 1;
     mender.marked = read_space(pager, &block).await.ok();
     mender.bad_segments.clone_from(bad);
-    mender.end = block.units + (1 << 32);
+    let size = pager.file().size().await?.div_ceil(UNIT as u64);
+    mender.end = block.units.max(size);
     for keyspace in &catalogue.keyspaces {
         for (_, root) in &keyspace.roots {
             mender.root(keyspace.id, *root).await?;
@@ -141,7 +147,7 @@ async fn rebuilt(offline: &Offline) -> Result<Vec<Superblock>, Error> {
         }
     }
     found.sort_by_key(|(_, header, _)| std::cmp::Reverse(header.generation));
-    let units = pager.file().size().await?.div_ceil(crate::page::UNIT as u64);
+    let units = pager.file().size().await?.div_ceil(UNIT as u64);
     let block = |(ptr, header, catalogue): &(PagePtr, PageHeader, Catalogue)| {
         let space = spaces.iter().find(|(_, of, _)| of.generation == header.generation);
         let last = catalogue.segments.last();

@@ -147,6 +147,8 @@ struct Outcome {
     losses: Vec<Loss>,
     needed: bool,
     found: usize,
+    /// Why it was not repaired.
+    refused: Option<Error>,
 }
 
 impl Small {
@@ -191,7 +193,7 @@ impl Small {
                 false => outcome = ran,
                 true => {
                     (outcome.losses, outcome.needed) = (ran.losses, ran.needed);
-                    outcome.found = ran.found;
+                    (outcome.found, outcome.refused) = (ran.found, ran.refused);
                 }
             }
         }
@@ -201,7 +203,13 @@ impl Small {
 
 /// Repairs, opens, reads, writes, and walks the result.
 async fn mended(node: Context, mut model: Model, outcome: &mut Outcome) {
-    let dry = repair(node, "db", true, &mut |_| {}).await.expect("something is left");
+    let dry = match repair(node, "db", true, &mut |_| {}).await {
+        Ok(dry) => dry,
+        Err(error) => {
+            outcome.refused = Some(error);
+            return;
+        }
+    };
     let done = repair(node, "db", false, &mut |_| {}).await.expect("something is left");
     assert_eq!((dry.needed, &dry.losses), (done.needed, &done.losses));
     assert_eq!(done.folder.is_some(), done.needed);
@@ -257,7 +265,7 @@ fn whatever_byte_flips_nothing_wrong_is_read_and_a_repair_opens_it_again() {
     let mut counts: BTreeMap<String, [usize; 5]> = BTreeMap::new();
     for (path, bytes) in &small.files {
         let kind = path.trim_start_matches("db/").split(['-', '_', '/']).next().unwrap_or("");
-        let step = if every { 1 } else { (bytes.len() / 24).max(1) };
+        let step = if every { 1 } else { (bytes.len() / 7).max(1) };
         let first = path.len() * 7 % step;
         for at in (first..bytes.len()).step_by(step) {
             let (file, flipped) = (path.clone(), vec![bytes[at] ^ 1 << (at % 8)]);
@@ -271,17 +279,17 @@ fn whatever_byte_flips_nothing_wrong_is_read_and_a_repair_opens_it_again() {
             count[2] += usize::from(outcome.unreadable > 0);
             count[3] += usize::from(outcome.needed);
             count[4] += usize::from(!outcome.losses.is_empty());
+            assert_eq!(outcome.refused, None, "{path}, byte {at}");
             // What nobody noticed costs nobody anything.
             if !outcome.needed {
                 assert!(outcome.opened && outcome.unreadable == 0, "{path}, byte {at}");
             }
         }
     }
-    println!("{counts:?}");
     let count = |kind: &str| counts.get(kind).copied().unwrap_or_default();
     assert!(count("wal")[1] > 0 && count("wal")[3] > 0, "{counts:?}");
     assert!(count("data.pages")[3] > 0 && count("vlog")[3] > 0, "{counts:?}");
-    assert!(count("MANIFEST")[3] > 10 && count("SUPERBLOCK")[3] > 10, "{counts:?}");
+    assert!(count("MANIFEST")[3] > 3 && count("SUPERBLOCK")[3] > 6, "{counts:?}");
 }
 
 #[test]
@@ -295,7 +303,11 @@ fn a_file_that_is_lost_costs_what_is_told() {
             let name = name.clone();
             async move { cx.remove(&name).await.expect("a disk that works") }
         });
-        println!("{path}: {outcome:?}");
+        // Without pages there is nothing to build upon: the journal begins behind them.
+        let is_hopeless = path.ends_with("data.pages");
+        assert_eq!(outcome.refused.is_some(), is_hopeless, "{path}: {:?}", outcome.refused);
+        let is_lossy = path.ends_with("MANIFEST");
+        assert!(!is_lossy || !outcome.losses.is_empty(), "{path}: {outcome:?}");
     }
 }
 
@@ -310,8 +322,8 @@ fn several_damages_at_once_cost_what_is_told() {
         .filter(|(path, _)| !path.contains("MANIFEST") && !path.ends_with("LOCK"))
         .map(|(path, bytes)| (path.clone(), bytes.len()))
         .collect();
-    let mut lossy = 0;
-    for seed in 0..60 {
+    let (mut lossy, mut refused) = (0, 0);
+    for seed in 0..40 {
         let files = files.clone();
         let outcome = small.survive(&mut sim, calm, move |cx| {
             let files = files.clone();
@@ -330,7 +342,11 @@ fn several_damages_at_once_cost_what_is_told() {
                 }
             }
         });
+        if let Some(error) = &outcome.refused {
+            assert!(matches!(error, Error::Corrupt(_)), "seed {seed}: {error}");
+            refused += 1;
+        }
         lossy += u32::from(!outcome.losses.is_empty());
     }
-    assert!(lossy > 5, "{lossy}");
+    assert!(lossy > 5 && refused < lossy, "{lossy} {refused}");
 }

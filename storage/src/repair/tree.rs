@@ -99,11 +99,21 @@ impl<'a> Mender<'a> {
             Some(page) => page,
             None => return self.rescue(&node).await,
         };
-        if header.level == 0 {
-            let leaf = Leaf::read(image).expect("it was looked at");
-            return self.leaf(&node, leaf).await;
+        let mended = self.mended(&node, header.level, image).await?;
+        if mended != node.ptr {
+            // Nobody refers to its old place any more.
+            self.used.take(node.ptr.unit, node.ptr.units.into());
         }
-        let below = InnerPage::read(&image, |page| children(page, &node));
+        Ok(mended)
+    }
+
+    /// As [`Mender::node`], of one that could be read.
+    async fn mended(&mut self, node: &Node, level: u8, image: Vec<u8>) -> Result<PagePtr, Error> {
+        if level == 0 {
+            let leaf = Leaf::read(image).expect("it was looked at");
+            return self.leaf(node, leaf).await;
+        }
+        let below = InnerPage::read(&image, |page| children(page, node));
         let children = below.expect("it was looked at");
         let mut refs = Vec::with_capacity(children.len());
         let mut is_same = true;
@@ -117,7 +127,7 @@ impl<'a> Mender<'a> {
         }
         let pieces: Vec<_> =
             children.into_iter().zip(refs).map(|(child, ptr)| (child.lower, ptr)).collect();
-        self.inner(&node, header.level, &pieces).await
+        self.inner(node, level, &pieces).await
     }
 
     /// The page of a node, if it is what its parent says. Its units are taken then.

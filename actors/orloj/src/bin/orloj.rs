@@ -1,5 +1,10 @@
 //! The tool for whoever looks after a database: what is in a directory, and whether it is whole.
 
+#[path = "orloj/compact.rs"]
+mod compact;
+#[path = "orloj/repair.rs"]
+mod repair;
+
 use std::{future::poll_fn, io::Write, path::PathBuf, pin::pin, process::ExitCode, task::Poll};
 
 use clap::{Args, Parser, Subcommand};
@@ -13,7 +18,7 @@ use orloj_storage::{
 };
 use serde_json::{Value, json};
 
-/// Looks at Orloj databases that no process has open. Nothing is changed.
+/// Looks at Orloj databases that no process has open, repairs and compacts them.
 #[derive(Debug, Parser)]
 #[command(
     name = "orloj",
@@ -24,10 +29,13 @@ Examples:
   orloj verify ./data --json          the same as one JSON object, for scripts
   orloj stats ./data                  keyspaces, and how much room everything takes
   orloj dump-manifest ./data          which database it is, in which format
+  orloj repair ./data --dry-run       what a repair would lose, and what it would move aside
+  orloj compact ./data                give back what nobody needs; the database must not be open
 
 Results go to standard output, errors and progress to standard error.
 
-Exit status: 0 nothing is wrong; 1 verify found something; 2 it could not be looked at."
+Exit status: 0 nothing is wrong; 1 verify found something, or a repair lost something; 2 it could
+not be done."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -38,6 +46,10 @@ struct Arguments {
 enum Command {
     /// Walk everything that is stored, and name the file, place and keys of whatever is wrong
     Verify(Target),
+    /// Make a damaged database open again, and say what is lost
+    Repair(repair::Repair),
+    /// Give back the space that a database does not need
+    Compact(compact::Compact),
     /// Show which database it is and what was fixed when it was made
     DumpManifest(Target),
     /// Show keyspaces, and how much room pages, values and the journal take
@@ -70,8 +82,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Paths are the user's own, so they are meant from where the user stands.
     let ran = orloj_host::run(Options::new("."), |cx, shutdown| async move {
-        let (Command::Verify(target) | Command::DumpManifest(target) | Command::Stats(target)) =
-            &arguments.command;
+        let target = arguments.command.target();
         let dir = target.dir.to_string_lossy();
         let answer = match unless_told(&shutdown, answer(cx, &arguments.command, &dir)).await {
             None => return refuse("interrupted"),
@@ -86,7 +97,20 @@ fn main() -> ExitCode {
     ran.unwrap_or_else(|e| refuse(&e.to_string()))
 }
 
-/// What `work` gives; `None` if a signal comes first. Nothing is changed, so nothing is undone.
+impl Command {
+    fn target(&self) -> &Target {
+        match self {
+            Command::Verify(target) | Command::DumpManifest(target) | Command::Stats(target) => {
+                target
+            }
+            Command::Repair(verb) => &verb.target,
+            Command::Compact(verb) => &verb.target,
+        }
+    }
+}
+
+/// What `work` gives; `None` if a signal comes first. What was changed by then is as a crash leaves
+/// it, which is whole.
 async fn unless_told<T>(shutdown: &Shutdown, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut told) = (pin!(work), pin!(shutdown.wait()));
     poll_fn(|cx| match told.as_mut().poll(cx) {
@@ -117,11 +141,13 @@ async fn answer(cx: Context, command: &Command, dir: &str) -> Result<Answer, Err
     match command {
         Command::Verify(_) => {
             let offline = Offline::open(cx, dir).await?;
-            let bar = ProgressBar::new(0).with_style(style());
+            let bar = bar();
             let report = offline.verify(&mut |progress| show(&bar, progress)).await;
             bar.finish_and_clear();
             Ok(verified(&report?))
         }
+        Command::Repair(verb) => repair::run(cx, dir, verb).await,
+        Command::Compact(verb) => compact::run(cx, dir, verb).await,
         // The file is replaced as a whole, so it can be read while the database is in use.
         Command::DumpManifest(_) => {
             cx.list(dir).await?;
@@ -137,9 +163,11 @@ async fn answer(cx: Context, command: &Command, dir: &str) -> Result<Answer, Err
     }
 }
 
-fn style() -> ProgressStyle {
-    let template = "{msg:8} {bar:40} {binary_bytes}/{binary_total_bytes} {eta}";
-    ProgressStyle::with_template(template).expect("the template is right")
+/// A bar on standard error, if that is a terminal.
+fn bar() -> ProgressBar {
+    let template = "{msg:9} {bar:40} {binary_bytes}/{binary_total_bytes} {eta}";
+    let style = ProgressStyle::with_template(template).expect("the template is right");
+    ProgressBar::new(0).with_style(style)
 }
 
 fn show(bar: &ProgressBar, progress: Progress) {

@@ -91,7 +91,7 @@ where
 #[test]
 fn nobody_sees_anything_of_it() {
     let mut sum = Compacted::default();
-    for seed in 0..8 {
+    for seed in 0..4 {
         let done: Compacted = in_sim(seed, move |cx| async move {
             let mut chance = Chance(seed);
             let (db, newest, all) = open(cx).await;
@@ -139,8 +139,8 @@ fn nobody_sees_anything_of_it() {
         sum.journal_segments += done.journal_segments;
         assert!(done.after.total() <= done.before.total(), "{done:?}");
     }
-    assert!(sum.versions > 300 && sum.leaves > 100, "{sum:?}");
-    assert!(sum.values_moved > 20 && sum.value_segments > 5, "{sum:?}");
+    assert!(sum.versions > 100 && sum.leaves > 40, "{sum:?}");
+    assert!(sum.values_moved > 10 && sum.value_segments > 2, "{sum:?}");
     assert!(sum.journal_segments > 10, "{sum:?}");
 }
 
@@ -193,7 +193,7 @@ fn the_journal_alone_is_cut_off_what_the_pages_have() {
 
 #[test]
 fn a_database_that_is_closed_ends_it() {
-    for delay in 0..12 {
+    for delay in 0..6 {
         in_sim(delay, move |cx| async move {
             let (db, newest, _) = open(cx).await;
             churn(&db, &newest, &mut Chance(5), 2000, 3000).await;
@@ -216,7 +216,7 @@ fn a_database_that_is_closed_ends_it() {
 #[test]
 fn whenever_power_fails_the_database_is_what_it_was() {
     let mut cut = 0;
-    for polls in (1..400).step_by(9) {
+    for polls in (1..400).step_by(19) {
         let mut sim = Simulation::new(orloj_sim::testing::config(polls));
         let calm = sim.idle_host("calm");
         sim.idle_host("node");
@@ -256,5 +256,5 @@ fn whenever_power_fails_the_database_is_what_it_was() {
         assert!(same, "{polls} polls");
         cut += u32::from(was_cut);
     }
-    assert!(cut > 10, "{cut} of them cut it");
+    assert!(cut > 3, "{cut} of them cut it");
 }
