@@ -102,8 +102,8 @@ pub struct Repaired {
 ///
 /// # Errors
 /// [`Error::Locked`], [`Error::NoDatabase`], [`Error::Disk`]; [`Error::Manifest`],
-/// [`Error::Superblock`] and [`Error::Corrupt`] if nothing is left to build upon, or a later release
-/// wrote it. Nothing that was there is gone then.
+/// [`Error::Superblock`] and [`Error::Corrupt`] if nothing is left to build upon, or a later
+/// release wrote it. Nothing that was there is gone then.
 pub async fn repair(
     cx: Context,
     dir: &str,

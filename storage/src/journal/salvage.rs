@@ -1,7 +1,7 @@
 //! What can be read of a journal that would not open, and writing it anew.
 //!
-//! Only a repair does this. History is a chain: behind the first record that is lost nothing counts,
-//! for no state that ever was has the one and not the other.
+//! Only a repair does this. History is a chain: behind the first record that is lost nothing
+//! counts, for no state that ever was has the one and not the other.
 
 use std::collections::BTreeMap;
 

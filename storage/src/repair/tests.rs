@@ -1,5 +1,5 @@
-//! Goal: whatever byte of a database is damaged, no wrong one is ever given back; and a repair makes
-//! the directory open again and says what is lost, no more and no less than is.
+//! Goal: whatever byte of a database is damaged, no wrong one is ever given back; and a repair
+//! makes the directory open again and says what is lost, no more and no less than is.
 //! Method: one small database of two generations, long values and a journal behind them; its bytes
 //! flipped in turn, its files removed in turn, several at once. Built with `ORLOJ_EVERY_BYTE=1`
 //! it flips each.
