@@ -13,7 +13,7 @@ use crate::{
     pager::Run,
     superblock::{self, FlipError, Superblock},
     tree::{Capture, Pause},
-    vlog::{Appender, LogEnd, Record},
+    vlog::{Appender, LogEnd, Record, record_size},
 };
 
 /// Units by which `data.pages` may grow while the page that counts them is given its place.
@@ -138,21 +138,31 @@ impl<'a> Checkpoint<'a> {
                 let (version, key, value) = (long.version, &long.key[..], &long.bytes[..]);
                 let record = Record { keyspace, version, key, value };
                 let at = values.append(&record).await.map_err(refused)?;
-                engine.segments.grow(at.segment, values.end());
-                placed.push((long.number, at));
+                let size = record_size(key.len(), value.len()) as u64;
+                placed.push((long.number, at, size));
             }
             if !placed.is_empty() {
                 // The leaf in memory is about to learn where its values lie: they must be there,
                 // even if this checkpoint comes to nothing.
                 values.flush().await.map_err(refused)?;
             }
-            for (number, at) in placed {
+            for &(number, at, size) in &placed {
+                // Not before they are: what was refused is no part of the segment.
+                engine.segments.grow(at.segment, at.offset + size);
                 dirty.place(number, at);
             }
             let image = dirty.image();
             let units = image.units();
-            let page = run.add_with(units, |place| image.write(place)).await.map_err(refused)?;
-            dirty.saved(page);
+            match run.add_with(units, |place| image.write(place)).await {
+                Ok(page) => dirty.saved(page),
+                Err(cause) => {
+                    // They are there, and nobody was told.
+                    for (_, at, size) in placed {
+                        engine.segments.die(at.segment, size);
+                    }
+                    return Err(refused(cause));
+                }
+            }
         }
         Ok(())
     }
@@ -164,6 +174,14 @@ impl<'a> Checkpoint<'a> {
         loop {
             match capture.retire() {
                 Ok(()) => return Ok(()),
+                // A leaf is asked for its long values only, and nobody will again.
+                Err(Pause::Miss(miss)) if miss.is_leaf() => {
+                    let found = match self.engine.segments.totals() {
+                        (0, _) => None,
+                        _ => self.engine.pager.load(&miss).await.ok(),
+                    };
+                    capture.retire_leaf(miss.ptr(), found);
+                }
                 Err(Pause::Miss(miss)) => match self.engine.load(miss).await {
                     Ok(_) => {}
                     Err(Error::Corrupt(_) | Error::Disk(_)) => return Ok(()),

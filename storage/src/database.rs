@@ -45,6 +45,7 @@
 //! has failed: then only reads go on.
 
 mod ask;
+mod compact;
 mod content;
 mod copy;
 mod cursor;
@@ -117,7 +118,7 @@ impl Database {
     }
 
     #[inline]
-    fn check_open(&self) -> Result<(), Error> {
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.0.closed.load(Relaxed) { Err(Error::Closed) } else { Ok(()) }
     }
 

@@ -19,6 +19,7 @@ mod history;
 mod log;
 mod prewrite;
 mod recover;
+mod salvage;
 mod scan;
 mod segment;
 
@@ -28,6 +29,7 @@ pub use history::History;
 pub use log::{JournalConfig, Log};
 pub use recover::{Cut, Origin, Recovery};
 pub(crate) use recover::{follow, inspect};
+pub(crate) use salvage::{Salvage, salvage};
 pub use scan::{End, Scan, Tail};
 pub(crate) use segment::number_of;
 pub use segment::{DatabaseId, FIRST_FRAME, FORMAT, HeaderError, SegmentHeader};

@@ -16,6 +16,7 @@ mod load;
 mod merge;
 mod node;
 mod read;
+mod repack;
 mod replay;
 mod rising;
 mod slot;
@@ -26,7 +27,10 @@ mod values;
 mod whole;
 mod write;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use arc_swap::ArcSwap;
 
@@ -37,6 +41,7 @@ pub use dirty::{Dirty, Image, LongValue};
 pub use keyspace::Keyspace;
 pub use load::{Evicted, Miss, Resident};
 pub use read::{At, Found};
+pub use repack::Repacked;
 pub(crate) use write::check_sizes;
 
 use self::{keyspace::Roots, node::Child, rising::Rising, slot::InnerSlot};
@@ -138,6 +143,8 @@ pub struct Tree {
     adopted: Mutex<Vec<(Lsn, Claim)>>,
     /// Bytes of the value log that pruning has made dead, by segment.
     dead_values: Mutex<std::collections::BTreeMap<u32, u64>>,
+    /// Versions that pruning has dropped.
+    pruned: AtomicU64,
 }
 
 impl Tree {
@@ -195,6 +202,7 @@ impl Tree {
             released: Mutex::default(),
             adopted: Mutex::default(),
             dead_values: Mutex::default(),
+            pruned: AtomicU64::new(0),
         }
     }
 
@@ -282,6 +290,11 @@ impl Tree {
     /// Bytes of the value log that pruning has made dead since this was last called, by segment.
     pub fn take_dead_values(&self) -> std::collections::BTreeMap<u32, u64> {
         std::mem::take(&mut *self.dead_values.lock().expect(NOBODY_PANICS))
+    }
+
+    /// Versions that pruning has dropped since the tree came into being.
+    pub fn pruned(&self) -> u64 {
+        self.pruned.load(Relaxed)
     }
 
     fn take_retired(&self) -> Vec<Child> {

@@ -11,6 +11,7 @@ mod copies;
 mod finding;
 mod journal;
 mod offline;
+mod online;
 mod pages;
 mod values;
 
@@ -19,7 +20,17 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use finding::{Defect, Finding, Grade, Report, Totals};
 pub use offline::{KeyspaceStats, Offline, Stats};
 
-use crate::{Error, KeyspaceId, Lsn, page::ValuePointer, vlog::SegmentUse};
+use orloj_kernel::Context;
+
+use crate::{
+    Error, KeyspaceId, Lsn,
+    engine::Engine,
+    manifest::Manifest,
+    page::ValuePointer,
+    pager::Pager,
+    superblock::Found,
+    vlog::{SegmentUse, ValueLog},
+};
 
 /// What is being walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +66,36 @@ impl Offline {
     /// [`Error::Disk`] where a directory cannot be listed or a file not be opened. A device that
     /// fails at some place within a file is a finding.
     pub async fn verify(&self, progress: OnProgress<'_>) -> Result<Report, Error> {
+        let source = Source {
+            cx: self.cx,
+            dir: self.dir.clone(),
+            manifest: &self.manifest,
+            found: self.found.clone(),
+            pager: self.pager.as_ref(),
+            values: &self.values,
+            online: None,
+        };
+        source.verify(progress).await
+    }
+}
+
+/// What is walked: a database that nobody has open, or one generation of an open one.
+struct Source<'a> {
+    cx: Context,
+    dir: String,
+    manifest: &'a Manifest,
+    found: Found,
+    pager: Option<&'a Pager>,
+    values: &'a ValueLog,
+    /// If it is open.
+    online: Option<&'a Engine>,
+}
+
+impl Source<'_> {
+    async fn verify(self, progress: OnProgress<'_>) -> Result<Report, Error> {
+        let newest = self.found.newest;
         let mut walk = Walk {
-            offline: self,
+            source: self,
             report: Report::default(),
             known: BTreeSet::new(),
             references: BTreeMap::new(),
@@ -68,16 +107,29 @@ impl Offline {
         walk.pages().await?;
         walk.values().await?;
         walk.journal().await?;
-        let newest = self.found.newest;
         walk.report.generation = newest.map_or(0, |block| block.generation);
         walk.report.lsn = newest.map_or(Lsn(0), |block| block.lsn);
         Ok(walk.report)
+    }
+
+    /// The error of a file of pages that is not there.
+    fn no_pages(&self) -> Error {
+        let file = format!("{}/{}", self.dir, crate::pager::DATA_PAGES);
+        let what = crate::Fault::Missing;
+        Error::Corrupt(Box::new(crate::Corrupt { file, offset: 0, what, keys: None }))
+    }
+
+    /// Whether checkpoints have gone on since the generation that is walked.
+    fn has_moved_on(&self) -> bool {
+        let known = self.found.newest.map_or(0, |block| block.generation);
+        let newest = self.online.and_then(Engine::newest);
+        newest.is_some_and(|block| block.generation > known)
     }
 }
 
 /// A walk that is under way.
 struct Walk<'a> {
-    offline: &'a Offline,
+    source: Source<'a>,
     report: Report,
     /// Places of findings. Two generations share most of their pages, and one finding is enough.
     known: BTreeSet<(String, u64)>,

@@ -11,8 +11,9 @@ mod read;
 mod segments;
 
 pub use append::{Appender, LogEnd};
+pub(crate) use format::{FIRST_RECORD, number_of};
 pub use format::{RECORD_HEAD, Record, RecordFault, SegmentHead, decode, encode, record_size};
-pub use gc::{Collected, collect};
+pub use gc::{Collected, collect, collect_above};
 pub use read::{Scan, ValueLog};
 pub use segments::{SegmentUse, Segments};
 

@@ -3,10 +3,13 @@
 
 pub mod backup;
 pub mod checkpoint;
+pub mod compact;
 pub mod export;
+pub mod finding;
 pub mod hash;
 pub mod import;
 pub mod keys;
+pub mod repair;
 pub mod restore;
 
 use std::path::Path;

@@ -10,9 +10,11 @@ use std::{
 
 use orloj_kernel::{Context, Instant, Reply, sometimes};
 
+use super::compact::Asked;
 use crate::{
     Error, Lsn, Options, Verdict,
     checkpoint::{Checkpoint, Checkpointed},
+    compact::Progress,
     engine::Engine,
     tree::{LongValueMiss, Miss},
     vlog::{self, Appender},
@@ -51,6 +53,13 @@ impl Kept {
 #[derive(Debug, Default)]
 struct Due {
     asked: Vec<Reply<Result<Checkpointed, Error>>>,
+    compactions: Vec<Asked>,
+    /// What the compaction that is going on has come to.
+    progress: Option<Progress>,
+    /// A compaction that goes on is to end, and who waits for that.
+    closing: bool,
+    compacting: bool,
+    ended: Vec<Reply<()>>,
     /// Bytes of journal and the time when the last one began.
     bytes: u64,
     began: Instant,
@@ -62,6 +71,7 @@ struct Due {
 #[derive(Debug)]
 pub(super) enum Call {
     Write(Vec<Reply<Result<Checkpointed, Error>>>),
+    Compact(Asked),
     NotYet,
     Over,
 }
@@ -154,6 +164,69 @@ impl Files {
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
+    /// Asks for a compaction.
+    pub(super) fn ask_compaction(&self, asked: Asked) -> Result<(), Error> {
+        {
+            let mut due = self.due();
+            if due.over || due.closing {
+                return Err(Error::Closed);
+            }
+            due.compactions.push(asked);
+        }
+        self.writer.bell().ring();
+        Ok(())
+    }
+
+    /// Who waits for a checkpoint, which is about to be written.
+    pub(super) fn take_asked(&self) -> Vec<Reply<Result<Checkpointed, Error>>> {
+        let mut due = self.due();
+        (due.bytes, due.began) = (self.writer.bytes(), self.engine.cx.now());
+        std::mem::take(&mut due.asked)
+    }
+
+    /// A compaction begins, or is over.
+    pub(super) fn compacting(&self, is_on: bool) {
+        let ended = {
+            let mut due = self.due();
+            due.compacting = is_on;
+            due.progress = None;
+            std::mem::take(&mut due.ended)
+        };
+        ended.into_iter().for_each(|reply| reply.send(()));
+    }
+
+    /// Whether a compaction is to end, for nobody uses the database any more.
+    pub(super) fn is_closing(&self) -> bool {
+        let due = self.due();
+        due.closing || due.over
+    }
+
+    /// Ends a compaction that goes on, and waits until it has.
+    async fn end_compaction(&self) {
+        let ended = {
+            let mut due = self.due();
+            due.closing = true;
+            due.compacting.then(|| {
+                let (reply, ended) = Reply::new();
+                due.ended.push(reply);
+                ended
+            })
+        };
+        if let Some(ended) = ended {
+            let _ = ended.await;
+        }
+    }
+
+    /// How far a compaction got.
+    pub(super) fn compaction(&self) -> Option<Progress> {
+        self.due().progress
+    }
+
+    /// Says how far a compaction got.
+    pub(super) fn tell(&self, progress: Option<Progress>) {
+        self.due().progress = progress;
+    }
+
     /// Whether a checkpoint is due now. If not, the bell rings when memory is to be measured again.
     pub(super) fn call(&self, now: Instant) -> Call {
         let options: &Options = &self.engine.options;
@@ -163,7 +236,13 @@ impl Files {
         }
         let mut due = self.due();
         if due.over && due.asked.is_empty() {
+            due.compactions.clear();
             return Call::Over;
+        }
+        if due.asked.is_empty()
+            && let Some(asked) = due.compactions.pop()
+        {
+            return Call::Compact(asked);
         }
         let last = self.engine.newest().map_or(Lsn(0), |block| block.lsn);
         let is_news = self.engine.tree().tail().assigned() > last;
@@ -219,15 +298,21 @@ impl Files {
     /// Moves what is live out of the value segment that is most worth it, if one is.
     pub(super) async fn collect(&self, values: &mut Appender) -> Result<(), Error> {
         let done = vlog::collect(&self.engine, values).await;
-        match &done {
+        self.halt_on(&done);
+        done.map(|_| ())
+    }
+
+    /// Writes nothing more if that is what `done` says.
+    pub(super) fn halt_on<T>(&self, done: &Result<T, Error>) {
+        match done {
             Err(error) if error.verdict() == Verdict::Halt => self.writer.halt(error.clone()),
             _ => {}
         }
-        done.map(|_| ())
     }
 
     /// Ends everything in order.
     pub(super) async fn shut(&self) -> Result<(), Error> {
+        self.end_compaction().await;
         let last = self.engine.newest().map_or(Lsn(0), |block| block.lsn);
         let is_news = self.engine.tree().tail().assigned() > last;
         // A full disk takes no checkpoint. The journal has everything.

@@ -47,6 +47,10 @@ pub(super) async fn checkpoints(cx: Context, of: Weak<Shared>, mut values: Appen
                 bell.wait(cx, until).await;
                 continue;
             }
+            Call::Compact((what, reply)) => {
+                reply.send(files.compact(what, &mut values).await);
+                continue;
+            }
             Call::Write(asked) => asked,
         };
         let done = files.write_checkpoint(&mut values).await;
@@ -57,7 +61,11 @@ pub(super) async fn checkpoints(cx: Context, of: Weak<Shared>, mut values: Appen
         for reply in asked {
             reply.send(done.clone());
         }
-        if !has_failed && let Err(error) = files.collect(&mut values).await {
+        // What is collected after the last checkpoint would be in no catalogue.
+        if !has_failed
+            && !files.is_closing()
+            && let Err(error) = files.collect(&mut values).await
+        {
             cx.trace("storage", format_args!("values: {error}"));
         }
         drop(shared);

@@ -1,8 +1,10 @@
 //! What the handle promises, one thing at a time. What all of it does together under faults is in
 //! `storage/tests`.
 
+mod compact;
 mod disk;
 mod load;
+mod verify;
 
 use std::{num::NonZeroU32, time::Duration};
 

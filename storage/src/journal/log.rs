@@ -11,7 +11,7 @@ use super::{
     history::History,
     prewrite::{CommitError, Prepared, commit, prepare},
     recover::{self, OnRecord, Origin, Plan, Span},
-    segment::{file_name, number_of},
+    segment::{file_name, new_name, number_of},
 };
 use crate::disk::remove_if_there;
 
@@ -260,6 +260,33 @@ impl Log {
     /// # Errors
     /// [`AppendError::Refused`] when it has not; everything is as it was.
     pub async fn make_room(&mut self) -> Result<(), AppendError> {
+        self.roll().await
+    }
+
+    /// Goes on in a segment of the least size, and gives up the one that was made ready ahead, so
+    /// that the journal takes little room once it is trimmed.
+    ///
+    /// # Errors
+    /// [`AppendError`]; when it is refused everything is as it was.
+    pub async fn shorten(&mut self) -> Result<(), AppendError> {
+        if let Some(ahead) = self.ahead.take() {
+            ahead.abort();
+            // Until it is over it may go on with its file.
+            let _ = ahead.await;
+            let path = format!("{}/{}", self.config.dir, new_name(self.number));
+            let removed = remove_if_there(self.cx, &path).await;
+            removed.map_err(|cause| AppendError::Refused { cause, definite: true })?;
+        }
+        let is_long = self.header.capacity > self.config.first_bytes;
+        let is_used = self.offset > FIRST_FRAME;
+        if !is_long && !is_used {
+            return Ok(());
+        }
+        let size = self.config.first_bytes;
+        self.number += 1;
+        let (cx, dir, step) = (self.cx, self.config.dir.clone(), self.config.step_bytes);
+        let preparing = prepare(cx, dir, self.number, size, step, false);
+        self.ahead = Some(self.cx.spawn("prewrite", preparing));
         self.roll().await
     }
 

@@ -171,6 +171,22 @@ impl Scan {
         true
     }
 
+    /// The newest record that any frame head from here on speaks of.
+    pub(super) fn seen_behind(&self) -> Lsn {
+        let seen = |head: FrameHead| match head.count {
+            0 => head.durable,
+            _ => head.durable.max(head.next().previous()),
+        };
+        self.heads(self.offset).map(|(_, head)| seen(head)).max().unwrap_or_default()
+    }
+
+    /// Reads a file that has lost its end as far as it goes.
+    pub(super) fn take_as_it_is(&mut self) {
+        if let Some(End::Corrupt(Damage::Short { .. })) = self.end {
+            self.end = None;
+        }
+    }
+
     fn place(&self, offset: u64) -> Place {
         Place { salt: self.header.salt, offset }
     }

@@ -42,6 +42,20 @@ impl Pager {
         Pager::open_as(cx, dir, database, OpenMode::Read).await
     }
 
+    /// As [`Pager::open`], of a file that is there.
+    pub(crate) async fn open_to_mend(
+        cx: Context,
+        dir: &str,
+        database: DatabaseId,
+    ) -> Result<Pager, DiskError> {
+        Pager::open_as(cx, dir, database, OpenMode::Write).await
+    }
+
+    /// The file itself.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     async fn open_as(
         cx: Context,
         dir: &str,

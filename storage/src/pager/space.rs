@@ -39,6 +39,10 @@ struct State {
     scarce: u64,
     /// Units in the file.
     units: u64,
+    /// Units below this one are taken first, so that the file can be cut there. 0 for none.
+    below: u64,
+    /// As `scarce`, of those units.
+    scarce_below: u64,
 }
 
 impl Space {
@@ -49,8 +53,21 @@ impl Space {
         let units = units.max(newest.end()).max(before.end());
         let (next, holds, held, claims) = (None, Vec::new(), 0, Vec::new());
         let (cursor, scarce, cutting) = (1, u64::MAX, false);
-        let state =
-            State { next, newest, before, holds, held, claims, cutting, cursor, scarce, units };
+        let (below, scarce_below) = (0, u64::MAX);
+        let state = State {
+            next,
+            newest,
+            before,
+            holds,
+            held,
+            claims,
+            cutting,
+            cursor,
+            scarce,
+            units,
+            below,
+            scarce_below,
+        };
         Space { state: Mutex::new(state) }
     }
 
@@ -65,7 +82,7 @@ impl Space {
         state.forget_claims();
         state.next = Some(state.newest.clone());
         // Low units first: what lies behind the last used one can be cut off.
-        (state.cursor, state.scarce) = (1, u64::MAX);
+        (state.cursor, state.scarce, state.scarce_below) = (1, u64::MAX, u64::MAX);
     }
 
     /// Whether a checkpoint runs.
@@ -177,6 +194,17 @@ impl Space {
         (state.units, state.newest.count(), state.units - used)
     }
 
+    /// Units below `limit` are taken before any other from now on, wherever they are; 0 ends that.
+    pub fn prefer_below(&self, limit: u64) {
+        let mut state = self.state();
+        (state.below, state.scarce_below) = (limit, u64::MAX);
+    }
+
+    /// The first unit behind all that anybody uses.
+    pub fn end(&self) -> u64 {
+        self.state().sets().map(Bits::end).max().unwrap_or(1)
+    }
+
     /// Forgets the free units at the file's end, if there are any: the file can be cut to the
     /// number of units returned, and then [`Space::was_cut`] is to be told. Nothing is cut while
     /// there are claims, whose owners write as they like.
@@ -234,10 +262,14 @@ impl State {
     /// The first of `count` free units in a row: behind the cursor, else before it, else at the end
     /// of the file.
     fn find(&mut self, count: u64) -> u64 {
+        if count < self.scarce_below.min(self.scarce) && self.below > 0 {
+            if let Some(first) = self.run_before(self.below.min(self.units), count) {
+                return first;
+            }
+            self.scarce_below = count;
+        }
         if count < self.scarce {
-            let cursor = self.cursor;
-            let run = self.run(cursor, self.units, count);
-            let run = run.or_else(|| self.run(1, (cursor + count).min(self.units), count));
+            let run = self.run_before(self.units, count);
             if let Some(first) = run {
                 return first;
             }
@@ -254,6 +286,13 @@ impl State {
             first -= 1;
         }
         first
+    }
+
+    /// As [`State::run`], before `end`: behind the cursor, else before it.
+    fn run_before(&self, end: u64, count: u64) -> Option<u64> {
+        let cursor = self.cursor.min(end);
+        let behind = self.run(cursor.max(1), end, count);
+        behind.or_else(|| self.run(1, (cursor + count).min(end), count))
     }
 
     fn is_used(&self, unit: u64) -> bool {

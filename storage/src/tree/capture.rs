@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Error, KeyspaceId, Lsn, Retention,
-    page::{Claim, Fence, PagePtr},
+    page::{Claim, Fence, Leaf, PagePtr},
 };
 
 /// A keyspace as a catalogue remembers it.
@@ -277,12 +277,20 @@ impl Capture {
     /// returns them. To be called until it succeeds, at any time before.
     ///
     /// # Errors
-    /// [`Pause::Miss`]: the inner nodes of such a tree know where its leaves are.
+    /// [`Pause::Miss`]: the inner nodes of such a tree know where its leaves are; and a leaf, whose
+    /// values nobody needs any more, which is to be answered by [`Capture::retire_leaf`].
     pub fn retire(&mut self) -> Attempt<()> {
         while let Some(child) = self.retiring.pop() {
             match &child {
                 Child::Leaf(slot, _) => {
+                    if let Some(miss) = Miss::of_leaf(slot, KeyspaceId(0), Fence::FIRST, None) {
+                        self.retiring.push(child);
+                        return Err(Pause::Miss(miss.of_any_keys()));
+                    }
                     let mut state = slot.write();
+                    if let Body::Resident(content) = &state.body {
+                        self.tree.count_dead(&content.values());
+                    }
                     state.body = Body::Gone;
                     self.released.extend(state.ptr.take());
                 }
@@ -300,6 +308,20 @@ impl Capture {
             }
         }
         Ok(())
+    }
+
+    /// Gives up the leaf at `ptr` that [`Capture::retire`] asked for. `image` is its page, if it
+    /// could be read: then its values count as dead.
+    pub fn retire_leaf(&mut self, ptr: PagePtr, image: Option<Vec<u8>>) {
+        let Some(Child::Leaf(slot, _)) = self.retiring.pop() else {
+            unreachable!("retire asked for a leaf");
+        };
+        let mut state = slot.write();
+        if let Some(leaf) = image.and_then(Leaf::read).filter(|_| state.ptr == Some(ptr)) {
+            self.tree.count_dead(&Content::new(leaf).values());
+        }
+        state.body = Body::Gone;
+        self.released.extend(state.ptr.take());
     }
 
     /// What the catalogue of this version says. To be called when nothing is left to write.

@@ -91,6 +91,11 @@ impl Miss {
         }
     }
 
+    /// Whether it is a leaf.
+    pub(crate) fn is_leaf(&self) -> bool {
+        matches!(self.into, Into::Leaf(_))
+    }
+
     /// Which page is needed.
     pub fn ptr(&self) -> PagePtr {
         self.ptr

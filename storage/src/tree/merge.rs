@@ -54,7 +54,7 @@ impl Tree {
 
     /// What a merge is published with, unless a capture is going on. The caller holds the structure
     /// mutex, so none can begin.
-    fn between_captures(&self) -> Option<Ticket> {
+    pub(super) fn between_captures(&self) -> Option<Ticket> {
         Some(self.tail.replayed(Lsn(0))).filter(|now| !now.capturing)
     }
 
@@ -163,7 +163,7 @@ impl Tree {
 
 impl Inner {
     /// The same node with other children.
-    fn with(&self, children: &[(Fence<'_>, Child)], turn: u32) -> Inner {
+    pub(super) fn with(&self, children: &[(Fence<'_>, Child)], turn: u32) -> Inner {
         Inner::new(self.keyspace, self.level, turn, children, self.upper_fence())
     }
 }

@@ -286,6 +286,17 @@ impl Content {
         }
     }
 
+    /// Where those of its values lie that are in the value log.
+    pub(crate) fn values(&self) -> Vec<ValuePointer> {
+        let entries = self.leaf.entries(0..self.leaf.count());
+        let pointer = |entry: Entry<'_>| match entry.held {
+            Held::Pointer(at) => Some(at),
+            Held::Memory(number) => self.long(number).at,
+            Held::Value(_) | Held::Tombstone => None,
+        };
+        entries.filter_map(pointer).collect()
+    }
+
     /// The long value that `entry` holds by number.
     pub(crate) fn long(&self, number: u32) -> &Long {
         self.longs[number as usize].as_ref().expect("an entry refers to it")

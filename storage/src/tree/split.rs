@@ -1,6 +1,6 @@
 //! Making room: pruning, splitting, and telling the inner nodes.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use super::{
     Keyspace, Tree,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Lsn,
-    page::{Entry, Fence, FenceBuf, Held, Leaf, Slot},
+    page::{Entry, Fence, FenceBuf, Held, Leaf, Slot, ValuePointer},
     tail::Ticket,
     vlog::record_size,
 };
@@ -108,19 +108,32 @@ impl Tree {
         let keep = self.keep(of);
         let Content { leaf, longs } = content;
         let mut dead = Vec::new();
-        leaf.prune(keep.floor, keep.last, self.sizes.page, &mut |entry| match entry.held {
-            Held::Memory(number) => {
-                dead.extend(longs[number as usize].take().and_then(|long| long.at));
+        let mut gone = 0;
+        leaf.prune(keep.floor, keep.last, self.sizes.page, &mut |entry| {
+            gone += 1;
+            match entry.held {
+                Held::Memory(number) => {
+                    dead.extend(longs[number as usize].take().and_then(|long| long.at));
+                }
+                Held::Pointer(at) => dead.push(at),
+                Held::Value(_) | Held::Tombstone => {}
             }
-            Held::Pointer(at) => dead.push(at),
-            Held::Value(_) | Held::Tombstone => {}
         });
-        if !dead.is_empty() {
-            let mut counts = self.dead_values.lock().expect("nobody panics while counting");
-            for at in dead {
-                let size = record_size(at.key_len.into(), at.len as usize) as u64;
-                *counts.entry(at.segment).or_default() += size;
-            }
+        if gone > 0 {
+            self.pruned.fetch_add(gone, Relaxed);
+            self.count_dead(&dead);
+        }
+    }
+
+    /// Notes that nothing refers to these values any more.
+    pub(super) fn count_dead(&self, values: &[ValuePointer]) {
+        if values.is_empty() {
+            return;
+        }
+        let mut counts = self.dead_values.lock().expect("nobody panics while counting");
+        for at in values {
+            let size = record_size(at.key_len.into(), at.len as usize) as u64;
+            *counts.entry(at.segment).or_default() += size;
         }
     }
 

@@ -85,7 +85,7 @@ pub(crate) fn put_at_once(
 ) -> Attempt<Lsn> {
     check_put(key, value, deadline)?;
     let mut own = Overlay::default();
-    own.set(to.id(), key, Own::Put { value: value.to_vec(), deadline });
+    own.set(to.id(), key, Own::Put { value, deadline });
     tree.commit(&[], &Writes::of(&own).ops())
 }
 

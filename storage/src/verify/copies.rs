@@ -34,27 +34,36 @@ fn difference(found: &[u8], expected: &[u8]) -> Option<u64> {
 
 impl Walk<'_> {
     pub(super) async fn copies(&mut self) -> Result<(), Error> {
-        let (cx, dir) = (self.offline.cx, self.offline.dir.clone());
+        let (cx, dir) = (self.source.cx, self.source.dir.clone());
         // A later minor version may say more than this release would.
-        let is_own = self.offline.manifest.minor == FORMAT.1;
+        let is_own = self.source.manifest.minor == FORMAT.1;
         let path = format!("{dir}/{MANIFEST}");
         if let Some(bytes) = beginning(cx, &path, MOST).await?.filter(|_| is_own) {
-            self.compare(path, &bytes, &self.offline.manifest.encode());
+            self.compare(path, &bytes, &self.source.manifest.encode());
         }
-        self.is_complete = self.offline.found.damaged.is_empty();
+        self.is_complete = self.source.found.damaged.is_empty();
         for side in [Side::A, Side::B] {
+            // The other one is about to be written, and this one when there is a newer one.
+            let newest = self.source.found.newest;
+            let is_held = newest.is_some_and(|block| Side::of(block.generation) == side);
+            if self.source.online.is_some() && !is_held {
+                continue;
+            }
             let path = format!("{dir}/{}", side.file_name());
             let Some(bytes) = beginning(cx, &path, MOST).await? else {
                 // Every checkpoint but the first leaves two.
-                if self.offline.found.newest.is_some_and(|block| block.generation > 1) {
+                if self.source.found.newest.is_some_and(|block| block.generation > 1) {
                     self.is_complete = false;
                     self.reserve(path, 0, Defect::Fault(Fault::Missing));
                 }
                 continue;
             };
+            if self.source.has_moved_on() {
+                continue;
+            }
             match Superblock::decode(&bytes) {
-                Ok(block) if self.offline.found.damaged.contains(&side) => {
-                    let is_ours = block.database == self.offline.manifest.database;
+                Ok(block) if self.source.found.damaged.contains(&side) => {
+                    let is_ours = block.database == self.source.manifest.database;
                     let damaged = Defect::Superblock(SuperblockError::Damaged);
                     let is_here = is_ours && Side::of(block.generation) == side;
                     self.reserve(path, 0, if is_here { damaged } else { Defect::Foreign });
@@ -69,9 +78,9 @@ impl Walk<'_> {
 
     /// Heads of segments of which neither copy is intact are found by whoever needs them.
     async fn heads(&mut self) -> Result<(), Error> {
-        let (cx, dir) = (self.offline.cx, self.offline.dir.clone());
+        let (cx, dir) = (self.source.cx, self.source.dir.clone());
         for number in self.value_segments().await? {
-            let path = self.offline.values.path(number);
+            let path = self.source.values.path(number);
             let bytes = self.head(cx, &path).await?;
             if let Some(head) = SegmentHead::decode(&bytes) {
                 self.compare(path, &bytes, &head.encode());
@@ -94,7 +103,7 @@ impl Walk<'_> {
 
     /// The numbers of the value segments that are there.
     pub(super) async fn value_segments(&mut self) -> Result<Vec<u32>, Error> {
-        match self.offline.values.list().await {
+        match self.source.values.list().await {
             Err(e) if e.kind == DiskErrorKind::NotFound => Ok(Vec::new()),
             listed => Ok(listed?),
         }

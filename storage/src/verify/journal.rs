@@ -1,8 +1,10 @@
 //! The journal, as a recovery from either generation would read it.
 
+use std::time::Duration;
+
 use orloj_kernel::DiskErrorKind;
 
-use super::{Defect, Finding, Grade, Stage, Walk};
+use super::{Defect, Finding, Grade, Stage, Walk, offline::journal_files};
 use crate::{
     Error, JournalError, Lsn,
     journal::{Origin, Recovery, inspect},
@@ -10,9 +12,14 @@ use crate::{
     recover::WAL,
 };
 
+/// How often the journal of an open database is read before damage is believed, and the rest
+/// between.
+const ONLINE_READS: usize = 5;
+const ONLINE_REST: Duration = Duration::from_millis(20);
+
 impl Walk<'_> {
     pub(super) async fn journal(&mut self) -> Result<(), Error> {
-        let (newest, other) = (self.offline.found.newest, self.offline.found.other);
+        let (newest, other) = (self.source.found.newest, self.source.found.other);
         let checkpoint = newest.map_or(Lsn(0), |block| block.lsn);
         // What the older generation needs was kept; if its superblock is gone, nobody knows it.
         let oldest = match (newest, other) {
@@ -20,9 +27,27 @@ impl Walk<'_> {
             (Some(newest), None) if newest.generation > 1 => newest.lsn,
             _ => Lsn(0),
         };
-        let (_, total) = self.offline.journal_files().await?;
+        let (_, total) = journal_files(self.source.cx, &self.source.dir).await?;
         self.tell(Stage::Journal, 0, total);
         let mut read = self.read(oldest).await;
+        if self.source.online.is_some() {
+            // It is written to meanwhile: what was half there is whole a moment later. What the
+            // generation needs may be trimmed as soon as there are two newer ones.
+            for _ in 0..ONLINE_READS {
+                let Err(before) = read else { break };
+                if self.source.has_moved_on() {
+                    return Ok(());
+                }
+                self.source.cx.sleep(ONLINE_REST).await;
+                read = self.read(oldest).await;
+                if read.as_ref().is_err_and(|now| *now == before) {
+                    break;
+                }
+            }
+            if read.is_err() && self.source.has_moved_on() {
+                return Ok(());
+            }
+        }
         if let Err(first) = read {
             let behind = match oldest < checkpoint {
                 true => self.read(checkpoint).await,
@@ -41,7 +66,7 @@ impl Walk<'_> {
                 let last = recovery.last;
                 if last < checkpoint {
                     let what = Defect::Ends { last, checkpoint };
-                    let file = format!("{}/{WAL}", self.offline.dir);
+                    let file = format!("{}/{WAL}", self.source.dir);
                     self.note(Finding { grade: Grade::Damage, file, offset: 0, keys: None, what });
                 }
             }
@@ -52,8 +77,8 @@ impl Walk<'_> {
     }
 
     async fn read(&mut self, after: Lsn) -> Result<Recovery, JournalError> {
-        let offline = self.offline;
-        let origin = Origin { database: Some(offline.manifest.database), from: after.next() };
+        let source = &self.source;
+        let origin = Origin { database: Some(source.manifest.database), from: after.next() };
         let mut operations = 0;
         let mut count = |_: Lsn, record: &[u8]| {
             ops(record).all(|op| {
@@ -61,14 +86,14 @@ impl Walk<'_> {
                 op.is_ok()
             })
         };
-        let dir = format!("{}/{WAL}", offline.dir);
-        let read = inspect(offline.cx, &dir, origin, &mut count).await;
+        let dir = format!("{}/{WAL}", source.dir);
+        let read = inspect(source.cx, &dir, origin, &mut count).await;
         self.report.totals.operations = operations;
         read
     }
 
     fn note_journal(&mut self, grade: Grade, error: JournalError) {
-        let dir = format!("{}/{WAL}", self.offline.dir);
+        let dir = format!("{}/{WAL}", self.source.dir);
         let (file, offset, what) = match error {
             JournalError::Damaged { file, offset, lsn, damage } => {
                 (file, offset, Defect::Record { lsn, damage })

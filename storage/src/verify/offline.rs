@@ -15,13 +15,13 @@ use crate::{
 
 /// A database whose directory is locked, and not changed.
 pub struct Offline {
-    pub(super) cx: Context,
-    pub(super) dir: String,
-    pub(super) manifest: Manifest,
-    pub(super) found: Found,
+    pub(crate) cx: Context,
+    pub(crate) dir: String,
+    pub(crate) manifest: Manifest,
+    pub(crate) found: Found,
     /// `None` if the file is not there.
-    pub(super) pager: Option<Pager>,
-    pub(super) values: ValueLog,
+    pub(crate) pager: Option<Pager>,
+    pub(crate) values: ValueLog,
     /// `None` where nobody may write, hence nobody has it open.
     _lock: Option<Box<dyn RawLock>>,
 }
@@ -72,11 +72,20 @@ impl Offline {
     /// [`Error::Locked`] while a process has it open, [`Error::NoDatabase`], [`Error::Manifest`]
     /// and [`Error::Superblock`] if it is damaged as a whole or a later release's, [`Error::Disk`].
     pub async fn open(cx: Context, dir: &str) -> Result<Offline, Error> {
+        Offline::open_as(cx, dir, None).await
+    }
+
+    /// As [`Offline::open`], with another manifest if there is one to be believed more.
+    pub(crate) async fn open_as(
+        cx: Context,
+        dir: &str,
+        manifest: Option<Manifest>,
+    ) -> Result<Offline, Error> {
         let entries = cx.list(dir).await?;
         let has = |name: &str| entries.iter().any(|entry| entry.name == name);
         // A process that is making a database holds its lock before there is a manifest; but a
         // directory that is something else shall not be given a lock.
-        if !has(LOCK) && !has(MANIFEST) {
+        if manifest.is_none() && !has(LOCK) && !has(MANIFEST) {
             return Err(Error::NoDatabase { dir: dir.to_owned() });
         }
         let lock = match cx.lock(&format!("{dir}/{LOCK}")).await {
@@ -87,8 +96,12 @@ impl Offline {
             Err(e) if e.kind == DiskErrorKind::ReadOnly => None,
             Err(e) => return Err(e.into()),
         };
-        let Some(manifest) = manifest::read(cx, dir).await? else {
-            return Err(Error::NoDatabase { dir: dir.to_owned() });
+        let manifest = match manifest {
+            Some(manifest) => manifest,
+            None => match manifest::read(cx, dir).await? {
+                Some(manifest) => manifest,
+                None => return Err(Error::NoDatabase { dir: dir.to_owned() }),
+            },
         };
         let refused = |cause| Error::Manifest { dir: dir.to_owned(), cause };
         manifest.check_schemas(&Schemas::of_this_release(None)).map_err(refused)?;
@@ -119,7 +132,7 @@ impl Offline {
             keep: k.keep,
             earliest: k.earliest,
         };
-        let (journal_segments, journal_bytes) = self.journal_files().await?;
+        let (journal_segments, journal_bytes) = journal_files(self.cx, &self.dir).await?;
         let entries = self.cx.list(&self.dir).await?;
         let page_file = entries.iter().find(|entry| entry.name == crate::pager::DATA_PAGES);
         Ok(Stats {
@@ -159,14 +172,14 @@ impl Offline {
         let what = crate::Fault::Missing;
         Error::Corrupt(Box::new(crate::Corrupt { file, offset: 0, what, keys: None }))
     }
+}
 
-    /// How many segments of the journal there are, and their bytes.
-    pub(super) async fn journal_files(&self) -> Result<(u64, u64), Error> {
-        let entries = match self.cx.list(&format!("{}/{WAL}", self.dir)).await {
-            Err(e) if e.kind == DiskErrorKind::NotFound => Vec::new(),
-            listed => listed?,
-        };
-        let segments = entries.iter().filter(|e| crate::journal::number_of(&e.name).is_some());
-        Ok(segments.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.len)))
-    }
+/// How many segments of the journal there are, and their bytes.
+pub(super) async fn journal_files(cx: Context, dir: &str) -> Result<(u64, u64), Error> {
+    let entries = match cx.list(&format!("{dir}/{WAL}")).await {
+        Err(e) if e.kind == DiskErrorKind::NotFound => Vec::new(),
+        listed => listed?,
+    };
+    let segments = entries.iter().filter(|e| crate::journal::number_of(&e.name).is_some());
+    Ok(segments.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.len)))
 }

@@ -37,11 +37,11 @@ struct Node {
 
 impl Walk<'_> {
     pub(super) async fn pages(&mut self) -> Result<(), Error> {
-        let found = &self.offline.found;
+        let found = self.source.found.clone();
         let blocks = found.newest.iter().map(|b| (b, true));
         for (block, is_newest) in blocks.chain(found.other.iter().map(|b| (b, false))) {
-            let Some(pager) = &self.offline.pager else {
-                let (file, error) = (self.page_file(), self.offline.no_pages());
+            let Some(pager) = self.source.pager else {
+                let (file, error) = (self.page_file(), self.source.no_pages());
                 self.is_complete = false;
                 self.note_error(Grade::Damage, error, (file, 0))?;
                 return Ok(());
@@ -63,12 +63,12 @@ impl Walk<'_> {
     }
 
     fn page_file(&self) -> String {
-        format!("{}/{DATA_PAGES}", self.offline.dir)
+        format!("{}/{DATA_PAGES}", self.source.dir)
     }
 
     async fn generation(&mut self, of: &mut Generation<'_>) -> Result<(), Error> {
         // If either of these is damaged, the other generation gives the same state.
-        let grade = if self.offline.found.other.is_some() { Grade::Reserve } else { of.grade };
+        let grade = if self.source.found.other.is_some() { Grade::Reserve } else { of.grade };
         self.take(of, of.block.catalogue, None);
         self.take(of, of.block.space, None);
         match read_catalogue(of.pager, of.block).await {

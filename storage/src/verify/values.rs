@@ -16,14 +16,15 @@ impl Walk<'_> {
         for (&number, listed) in &segments {
             self.tell(Stage::Values, done, total);
             done += listed.bytes;
-            match self.offline.values.scan(number, listed.bytes).await {
+            match self.source.values.scan(number, listed.bytes).await {
                 Ok(scan) => self.segment(number, listed, scan).await?,
                 Err(error) => self.lost_segment(number, error)?,
             }
         }
         self.tell(Stage::Values, total, total);
         for number in self.value_segments().await? {
-            if self.is_complete && !segments.contains_key(&number) {
+            let is_known = self.source.online.is_some() || segments.contains_key(&number);
+            if self.is_complete && !is_known {
                 self.waste(number, Defect::Unlisted);
             }
         }
@@ -61,7 +62,7 @@ impl Walk<'_> {
             match self.references.remove(&(number, at)) {
                 Some(reference) => self.damaged(error, (number, at), reference)?,
                 None => {
-                    let file = self.offline.values.path(number);
+                    let file = self.source.values.path(number);
                     self.note_error(Grade::Waste, error, (file, at))?;
                 }
             }
@@ -91,7 +92,7 @@ impl Walk<'_> {
             }
             error => error,
         };
-        self.note_error(of.grade, error, (self.offline.values.path(at.0), at.1))
+        self.note_error(of.grade, error, (self.source.values.path(at.0), at.1))
     }
 
     /// One finding for all that was in it.
@@ -112,7 +113,7 @@ impl Walk<'_> {
                 grade = grade.min(reference.grade);
             }
         }
-        let (file, values) = (self.offline.values.path(number), in_it.len() as u64);
+        let (file, values) = (self.source.values.path(number), in_it.len() as u64);
         let what = Defect::Segment { fault, values };
         self.note(Finding { grade, file, offset: 0, keys: None, what });
         Ok(())
@@ -121,12 +122,12 @@ impl Walk<'_> {
     fn dangling(&mut self, (segment, offset): (u32, u64), of: Reference) {
         let behind = [&of.key[..], &[0]].concat();
         let keys = Some((of.keyspace, of.key, Some(behind)));
-        let (file, what) = (self.offline.values.path(segment), Defect::Dangling(of.version));
+        let (file, what) = (self.source.values.path(segment), Defect::Dangling(of.version));
         self.note(Finding { grade: of.grade, file, offset, keys, what });
     }
 
     fn waste(&mut self, segment: u32, what: Defect) {
-        let file = self.offline.values.path(segment);
+        let file = self.source.values.path(segment);
         self.note(Finding { grade: Grade::Waste, file, offset: 0, keys: None, what });
     }
 }

@@ -139,6 +139,18 @@ impl Appender {
         self.current.as_ref().map(|segment| segment.head.number)
     }
 
+    /// The next record begins a segment, so that this one can be collected.
+    ///
+    /// # Errors
+    /// As [`Appender::append`].
+    pub async fn end_segment(&mut self) -> Result<(), DiskError> {
+        self.flush().await?;
+        if self.current.is_some() && self.offset > FIRST_RECORD {
+            self.current = None;
+        }
+        Ok(())
+    }
+
     async fn roll(&mut self) -> Result<(), DiskError> {
         self.flush().await?;
         self.number += 1;

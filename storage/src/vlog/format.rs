@@ -13,7 +13,7 @@ use crate::{
 /// Bytes of a record before its key.
 pub const RECORD_HEAD: usize = 24;
 /// Where a segment's first record stands: behind two copies of its head.
-pub(super) const FIRST_RECORD: u64 = 2 * SECTOR as u64;
+pub(crate) const FIRST_RECORD: u64 = 2 * SECTOR as u64;
 
 const MAGIC: &[u8; 8] = b"orlojval";
 const SUM: usize = SECTOR - 4;
@@ -68,7 +68,7 @@ pub(super) fn file_name(number: u32) -> String {
 }
 
 /// The number in a segment's file name.
-pub(super) fn number_of(name: &str) -> Option<u32> {
+pub(crate) fn number_of(name: &str) -> Option<u32> {
     let number = name.strip_prefix("vlog-")?.strip_suffix(".seg")?.parse().ok()?;
     (number > 0 && file_name(number) == name).then_some(number)
 }

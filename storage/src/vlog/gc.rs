@@ -45,11 +45,22 @@ struct Move {
 /// What was moved is moved and the rest is where it was; trying again does no harm.
 /// [`Error::Corrupt`] says where the segment cannot be read.
 pub async fn collect(engine: &Engine, values: &mut Appender) -> Result<Option<Collected>, Error> {
+    collect_above(engine, values, engine.options.collect_percent).await
+}
+
+/// As [`collect`], of the segments of which at least `percent` is dead.
+///
+/// # Errors
+/// As [`collect`].
+pub async fn collect_above(
+    engine: &Engine,
+    values: &mut Appender,
+    percent: u8,
+) -> Result<Option<Collected>, Error> {
     if engine.pager.space.is_running() {
         return Ok(None);
     }
     engine.watch();
-    let percent = engine.options.collect_percent;
     let Some(worst) = engine.segments.worst(percent, values.current()) else { return Ok(None) };
     let mut done = Collected { segment: worst.number, bytes: worst.bytes, moved: 0 };
     let mut scan = engine.values.scan(worst.number, worst.bytes).await?;
@@ -62,7 +73,6 @@ pub async fn collect(engine: &Engine, values: &mut Appender) -> Result<Option<Co
             continue;
         }
         let to = values.append(&record).await?;
-        engine.segments.grow(to.segment, values.end());
         waiting += record.value.len();
         moves.push(Move { keyspace: space, key: key.to_vec(), version, from, to });
         if waiting >= BATCH {
@@ -79,6 +89,11 @@ pub async fn collect(engine: &Engine, values: &mut Appender) -> Result<Option<Co
 /// Tells the entries of `moves` where their values lie now; how many still wanted to know.
 async fn tell(engine: &Engine, values: &mut Appender, moves: Vec<Move>) -> Result<u64, Error> {
     values.flush().await?;
+    for Move { key, to, .. } in &moves {
+        engine
+            .segments
+            .grow(to.segment, to.offset + record_size(key.len(), to.len as usize) as u64);
+    }
     let mut told = 0;
     for Move { keyspace, key, version, from, to } in moves {
         let tree = &engine.tree;

@@ -25,6 +25,8 @@ pub(crate) enum Round {
     Close,
     /// The journal goes on in a new segment, if the disk has room for one.
     MakeRoom,
+    /// The journal goes on in a segment of the least size.
+    Shorten,
     /// Segments that end before this version are removed.
     Trim { keep: Lsn },
 }
@@ -41,6 +43,7 @@ impl Round {
             Round::Mark => log.mark(false).await,
             Round::Close => log.mark(true).await,
             Round::MakeRoom => log.make_room().await,
+            Round::Shorten => log.shorten().await,
             Round::Trim { keep } => match log.trim(keep).await {
                 Ok(_) => Ok(()),
                 Err(cause) => Err(AppendError::Refused { cause, definite: true }),

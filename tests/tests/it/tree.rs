@@ -56,7 +56,7 @@ impl Disk {
         let mut capture = Capture::begin(tree);
         drain(tree, records);
         while let Some(dirty) = capture.next() {
-            let mut image = dirty.image();
+            let mut image = dirty.image().to_vec();
             self.next += 1;
             let (unit, units) = (self.next, image.len() / UNIT);
             self.next += units as u64;

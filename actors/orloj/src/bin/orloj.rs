@@ -5,15 +5,15 @@ use std::{future::poll_fn, io::Write, path::PathBuf, pin::pin, process::ExitCode
 
 use clap::{Args, Parser, Subcommand};
 use orloj::tool::{
-    self, Answer, Failure, backup, bar, checkpoint, escaped, export, hash, import, keys, restore,
-    show, table,
+    self, Answer, Failure, backup, bar, checkpoint, compact, export, finding, hash, import, keys,
+    repair, restore, show, table,
 };
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
 use orloj_storage::{
     Error, Retention,
     manifest::{self, Manifest},
-    verify::{Finding, Offline, Report, Stats},
+    verify::{Offline, Report, Stats},
 };
 use serde_json::{Value, json};
 
@@ -28,18 +28,21 @@ Examples:
   orloj verify ./data --json          the same as one JSON object, for scripts
   orloj stats ./data                  keyspaces, and how much room everything takes
   orloj dump-manifest ./data          which database it is, in which format
+  orloj repair ./data --dry-run       what a repair would lose, and what it would move aside
+  orloj compact ./data                give back what nobody needs
   orloj backup ./data ./copies        copy it; the next time only what was written since
   orloj restore ./copies ./new --time 1767225600000 --dry-run
                                       what would be reached; without --dry-run it is made
   orloj export ./data data.export     the newest values in one portable file
   orloj scan ./data --prefix user     keys and values
 
-`verify`, `stats`, `dump-manifest` and `restore --dry-run` change nothing. The others open the
-database as a node does, which recovers it if it was not closed in order.
+`verify`, `stats`, `dump-manifest`, `restore --dry-run` and `repair --dry-run` change nothing. The
+others open the database as a node does, which recovers it if it was not closed in order.
 
 Results go to standard output, errors and progress to standard error.
 
-Exit status: 0 done, nothing is wrong; 1 verify found something, or there is no such key; 2 it could
+Exit status: 0 done, nothing is wrong; 1 verify found something, a repair lost something, or there
+is no such key; 2 it could
 not be done."
 )]
 struct Arguments {
@@ -51,6 +54,10 @@ struct Arguments {
 enum Command {
     /// Walk everything that is stored, and name the file, place and keys of whatever is wrong
     Verify(Target),
+    /// Make a damaged database open again, and say what is lost
+    Repair(repair::Repair),
+    /// Give back the space that a database does not need
+    Compact(compact::Compact),
     /// Show which database it is and what was fixed when it was made
     DumpManifest(Target),
     /// Show keyspaces, and how much room pages, values and the journal take
@@ -84,6 +91,8 @@ impl Command {
             Command::Verify(target) | Command::DumpManifest(target) | Command::Stats(target) => {
                 target.json
             }
+            Command::Repair(of) => of.json,
+            Command::Compact(of) => of.json,
             Command::Backup(of) => of.json,
             Command::Restore(of) => of.json,
             Command::Export(of) => of.json,
@@ -157,6 +166,8 @@ async fn answer(cx: Context, command: &Command) -> Result<Answer, Failure> {
             bar.finish_and_clear();
             Ok(verified(&report?))
         }
+        Command::Repair(of) => of.run(cx).await,
+        Command::Compact(of) => of.run(cx).await,
         // The file is replaced as a whole, so it can be read while the database is in use.
         Command::DumpManifest(target) => {
             let dir = target.dir.to_string_lossy();
@@ -187,7 +198,7 @@ fn verified(report: &Report) -> Answer {
     let totals = report.totals;
     let mut text = String::new();
     for finding in &report.findings {
-        text += &format!("{}\n", line(report, finding));
+        text += &format!("{}\n", finding::line(report, finding));
     }
     text += &format!(
         "{}: {} findings; generation {} at version {}: {} pages ({} bytes), {} entries, {} values \
@@ -205,7 +216,7 @@ fn verified(report: &Report) -> Answer {
         totals.records,
         totals.journal_bytes,
     );
-    let findings: Vec<Value> = report.findings.iter().map(|f| object(report, f)).collect();
+    let findings: Vec<Value> = report.findings.iter().map(|f| finding::object(report, f)).collect();
     let json = json!({
         "sound": report.is_sound(),
         "generation": report.generation,
@@ -227,31 +238,6 @@ fn verified(report: &Report) -> Answer {
     });
     let status = if report.is_sound() { 0 } else { tool::FOUND_WRONG };
     Answer { text: text.into(), json, status }
-}
-
-fn line(report: &Report, finding: &Finding) -> String {
-    let Finding { grade, file, offset, keys, what } = finding;
-    let mut line = format!("{}: {file}: byte {offset}: {what}", grade.name());
-    if let Some((id, from, to)) = keys {
-        let name = report.keyspaces.get(id).map_or("?", String::as_str);
-        let to = to.as_ref().map_or("the end".to_owned(), |to| format!("\"{}\"", escaped(to)));
-        line += &format!("; keyspace {name:?} ({id}), from \"{}\" to {to}", escaped(from));
-    }
-    line
-}
-
-fn object(report: &Report, finding: &Finding) -> Value {
-    let Finding { grade, file, offset, keys, what } = finding;
-    let keys = keys.as_ref().map(|(id, from, to)| {
-        json!({
-            "keyspace": id.0,
-            "name": report.keyspaces.get(id),
-            "from": escaped(from),
-            "to": to.as_deref().map(escaped),
-        })
-    });
-    let (grade, what) = (grade.name(), what.to_string());
-    json!({ "grade": grade, "file": file, "offset": offset, "what": what, "keys": keys })
 }
 
 fn dumped(manifest: &Manifest) -> Answer {

@@ -12,6 +12,7 @@ use orloj_host::{Host, Options as HostOptions, Workers};
 use orloj_kernel::Context;
 use orloj_storage::{
     Database, Error, Options, Pause, Retention, Snapshot,
+    compact::Compaction,
     database::{Assigned, KeyRange, Keyspace},
     txn::Isolation,
 };
@@ -115,12 +116,8 @@ impl Engine for Orloj {
     }
 
     fn compact(self, dir: &Path, setup: &Setup) -> Result<Orloj> {
-        // There is no compaction yet: two checkpoints give back what no version needs.
         let _ = (dir, setup);
-        self.cx.block_on(async {
-            self.db.checkpoint().await?;
-            self.db.checkpoint().await
-        })?;
+        self.cx.block_on(self.db.compact(Compaction::Full))?;
         Ok(self)
     }
 }

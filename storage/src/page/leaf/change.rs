@@ -266,6 +266,43 @@ impl Leaf {
         right
     }
 
+    /// The entries of neighbours in one leaf, which has as many bytes as it needs. Entries are what
+    /// `change` makes of them; it is told of which leaf each is.
+    pub fn joined<'a>(
+        leaves: &[&'a Leaf],
+        mut change: impl FnMut(usize, Entry<'a>) -> Entry<'a>,
+    ) -> Leaf {
+        let (first, last) = (leaves[0], leaves[leaves.len() - 1]);
+        let size = leaves.iter().map(|leaf| leaf.size()).sum();
+        let mut new = Leaf::new(first.keyspace, first.lower_fence(), last.upper_fence(), size);
+        for (number, leaf) in leaves.iter().enumerate() {
+            let mut change = |_, entry| Some(change(number, entry));
+            new.take_from(leaf, 0..leaf.count(), &mut change);
+        }
+        new.appended = 0;
+        new
+    }
+
+    /// Where parts begin that fill pages of `size` bytes as well as they can, the first but for
+    /// which there is one: an entry that is larger has a part to itself.
+    pub fn cuts(&self, size: usize) -> Vec<usize> {
+        let key_len = |at: usize| self.prefix_len() + self.suffix(at).len();
+        let upper = usize::from(self.upper);
+        let mut cuts = Vec::new();
+        let mut used = PAGE_HEAD + usize::from(self.lower);
+        for at in 0..self.count() {
+            let need = Slot::SIZE + self.entry(at).size();
+            let fence = if at + 1 < self.count() { key_len(at + 1) } else { upper };
+            let is_first = cuts.last().copied().unwrap_or(0) == at;
+            if !is_first && used + need + fence > size {
+                cuts.push(at);
+                used = PAGE_HEAD + key_len(at);
+            }
+            used += need;
+        }
+        cuts
+    }
+
     /// This leaf and its right neighbour in one, of `size` bytes or as many as it needs. Entries of
     /// the right one are what `change` makes of them.
     pub fn merged<'a>(

@@ -77,6 +77,24 @@ impl Disk {
         }
     }
 
+    /// Finds the places of trees that were cleared away.
+    pub(super) fn retire(&mut self, capture: &mut Capture) {
+        loop {
+            match capture.retire() {
+                Ok(()) => return,
+                Err(Pause::Miss(miss)) if miss.is_leaf() => {
+                    let image = self.pages[&miss.ptr().unit].clone();
+                    capture.retire_leaf(miss.ptr(), Some(image));
+                }
+                Err(Pause::Miss(miss)) => {
+                    let image = self.pages[&miss.ptr().unit].clone();
+                    self.loaded.extend(miss.install(image).expect("it is the right page"));
+                }
+                Err(pause) => panic!("{pause:?}"),
+            }
+        }
+    }
+
     /// Everything in a keyspace at `at`, long values looked up.
     pub(super) fn scan(&mut self, of: &Arc<Keyspace>, at: Lsn) -> Vec<(Vec<u8>, Lsn, Vec<u8>)> {
         let mut cursor = Cursor::new(of, b"", None, at).expect("the version is kept");
