@@ -56,7 +56,7 @@ fn a_walk_beside_writers_finds_what_is_damaged_and_nothing_else() {
             writer.await.expect("it ends");
             assert!(walked > 5, "{walked}");
             db.checkpoint().await.expect("a disk that works");
-            let engine = db.engine().expect("it is open").expect("it has files");
+            let engine = db.engine().expect("it has files");
             let hold = engine.hold().expect("there is a generation");
             let units = hold.units().clone();
             let unit = (1..hold.superblock().units).find(|unit| units.has(*unit));
