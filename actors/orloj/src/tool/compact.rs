@@ -51,8 +51,8 @@ impl Compact {
         closed?;
         let (before, after) = (done.before, done.after);
         let text = format!(
-            "{} bytes of {} reclaimed: pages {} to {}, values {} to {}, journal {} to {}; {} versions, \
-             {} leaves, {} value segments, {} journal segments; version {}\n",
+            "{} bytes of {} reclaimed: pages {} to {}, values {} to {}, journal {} to {}; \
+             {} versions, {} leaves, {} value segments, {} journal segments; version {}\n",
             before.total().saturating_sub(after.total()),
             before.total(),
             before.pages,

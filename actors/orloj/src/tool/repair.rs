@@ -42,8 +42,8 @@ impl Repair {
                 format!("would lose {} things; nothing was changed\n", done.losses.len())
             }
             (Some(folder), true) => format!(
-                "repaired: generation {} at version {}, records up to {}; {} things are lost; what was \
-                 replaced is in {folder}\n",
+                "repaired: generation {} at version {}, records up to {}; {} things are lost; \
+                 what was replaced is in {folder}\n",
                 done.base.0,
                 done.base.1,
                 done.last,
