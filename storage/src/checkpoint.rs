@@ -80,6 +80,7 @@ impl<'a> Checkpoint<'a> {
     /// If the journal is not durable that far (invariant 6).
     pub async fn write(mut self, values: &mut Appender) -> Result<Checkpointed, Error> {
         let engine = self.engine;
+        engine.know_loads().await;
         let mut run = Run::new(&engine.pager, self.generation);
         self.walk(&mut run, values).await?;
         self.retire().await?;

@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use orloj_kernel::{Context, sometimes};
 
 use crate::{
-    Error, KeyspaceId, Lsn, Options,
+    Error, JournalError, KeyspaceId, Lsn, Options,
     cache::Cache,
+    journal::{Origin, follow},
     manifest::Manifest,
-    page::{PagePtr, ValuePointer},
+    page::{Claim, PagePtr, ValuePointer},
     pager::{Bits, Pager},
+    record::{Op, ops},
+    recover::WAL,
     superblock::Superblock,
     tree::{Attempt, Miss, Pause, Tree},
     vlog::{Segments, ValueLog},
@@ -163,6 +166,40 @@ impl Engine {
         let fits = self.cache.measure();
         sometimes!(self.cx, !fits, "cache: everything is dirty or in use");
         fits
+    }
+
+    /// Finds out what the journal loads between the two generations on disk, if this process does
+    /// not know it yet: should the newest turn out to be damaged, the one before needs those pages
+    /// as they were. To be called before any unit is given away.
+    pub(crate) async fn know_loads(&self) {
+        let space = &self.pager.space;
+        if space.knows_loads() {
+            return;
+        }
+        let newest = self.newest().filter(|block| block.previous_lsn < block.lsn);
+        let loads = match newest {
+            Some(block) => self.loads_before(&block).await,
+            None => Ok(Vec::new()),
+        };
+        // Without that journal there is no going back to the older generation, whoever kept what.
+        space.loaded_before(&loads.unwrap_or_default());
+    }
+
+    async fn loads_before(&self, newest: &Superblock) -> Result<Vec<Claim>, JournalError> {
+        let dir = format!("{}/{WAL}", self.options.dir);
+        let from = newest.previous_lsn.next();
+        let origin = Origin { database: Some(self.manifest.database), from };
+        let mut history = follow(self.cx, &dir, origin, newest.lsn.next()).await?;
+        let mut claims = Vec::new();
+        while history.frame().await? {
+            for op in history.records().flat_map(|(_, record)| ops(record)) {
+                if let Ok(Op::Load { units, .. }) = op {
+                    claims.extend(Claim::decode(units));
+                }
+            }
+        }
+        sometimes!(self.cx, !claims.is_empty(), "engine: the older generation needs a load");
+        Ok(claims)
     }
 
     /// Keeps what the newest generation consists of until the hold is let go: its pages, its value

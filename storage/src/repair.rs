@@ -13,6 +13,7 @@
 
 mod base;
 mod folder;
+mod loads;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use orloj_kernel::{Context, DiskErrorKind};
 
 use base::{Base, choose};
 use folder::Folder;
+use loads::Tools;
 use tree::Mender;
 
 use crate::{
@@ -155,7 +157,7 @@ pub async fn repair(
 async fn write(
     cx: Context,
     offline: &Offline,
-    base: Base,
+    mut base: Base,
     bad: BTreeSet<u32>,
     done: &mut Repaired,
 ) -> Result<(), Error> {
@@ -176,10 +178,7 @@ async fn write(
     }
     cx.sync_dir(dir).await?;
     heads(cx, &done.report).await?;
-    let block = match &base.block {
-        Some(block) => Some(mend(cx, offline, block, &base.catalogue, bad).await?),
-        None => None,
-    };
+    let block = mend(cx, offline, &mut base, bad).await?;
     let lsn = block.map_or(Lsn(0), |block| block.lsn);
     base.journal.write(cx, &wal, database, lsn).await?;
     match block {
@@ -209,35 +208,48 @@ async fn write(
     Ok(())
 }
 
-/// Writes the generation that is left of `base`, but for its superblock, which is returned.
+/// Writes the generation that is left of `base`, but for its superblock, which is returned, and
+/// what is left of trees that its journal loads.
 async fn mend(
     cx: Context,
     offline: &Offline,
-    base: &Superblock,
-    catalogue: &Catalogue,
+    base: &mut Base,
     bad: BTreeSet<u32>,
-) -> Result<Superblock, Error> {
+) -> Result<Option<Superblock>, Error> {
     let (dir, database) = (&offline.dir, offline.manifest.database);
     let pager = match Pager::open_to_mend(cx, dir, database).await {
         Err(e) if e.kind == DiskErrorKind::NotFound => Pager::open(cx, dir, database).await?,
         opened => opened?,
     };
-    let blocks = || offline.found.newest.iter().chain(&offline.found.other).chain([base]);
+    let Base { block, catalogue, journal, .. } = base;
+    let blocks = || offline.found.newest.iter().chain(&offline.found.other).chain(block.as_ref());
     let there = offline.values.list().await.unwrap_or_default();
     let newest_value = there.iter().copied().max().unwrap_or(0);
     let newest_value = blocks().map(|block| block.value_segment).fold(newest_value, u32::max);
     let segment_bytes = Options::new("", crate::Durability::Strict).segment_bytes;
     let size = pager.file().size().await?.div_ceil(UNIT as u64);
 
+    let mut tools = Tools {
+        // A file that is made now has none of their pages.
+        pager: offline.pager.as_ref().map(|_| &pager),
+        values: &offline.values,
+        database,
+        appender: Some(Appender::new(cx, dir, database, segment_bytes, newest_value)),
+        next: blocks().map(|block| block.generation).max().unwrap_or(0) + 1,
+        end: blocks().map(|block| block.units).fold(size.max(1), u64::max),
+    };
+    loads::mend(&mut tools, journal).await?;
+    let Some(base) = block else {
+        pager.sync().await?;
+        cx.sync_dir(dir).await?;
+        return Ok(None);
+    };
     let mut mender = Mender::new(&pager, &offline.values, database);
     mender.generation = base.generation;
     mender.lsn = base.lsn;
-    mender.next = blocks().map(|block| block.generation).max().unwrap_or(0) + 1;
+    (mender.appender, mender.next, mender.end) = (tools.appender, tools.next, tools.end);
     mender.marked = read_space(&pager, base).await.ok();
-    mender.appender = Some(Appender::new(cx, dir, database, segment_bytes, newest_value));
     mender.bad_segments = bad;
-    mender.end = blocks().map(|block| block.units).fold(size.max(1), u64::max);
-    let mut catalogue = catalogue.clone();
     for keyspace in &mut catalogue.keyspaces {
         for (_, root) in &mut keyspace.roots {
             *root = mender.root(keyspace.id, *root).await?;
@@ -247,7 +259,7 @@ async fn mend(
         Some(appender) => appender.sync().await?,
         None => unreachable!("it was given one"),
     };
-    catalogue.segments = segments(&catalogue, &mender, &there, newest_value);
+    catalogue.segments = segments(catalogue, &mender, &there, newest_value);
     let lsn = base.lsn;
     let place = mender.write(catalogue.encode(lsn)).await?;
     let size = (PAGE_HEAD + (mender.end as usize + UNIT) / 8).next_multiple_of(UNIT);
@@ -262,7 +274,7 @@ async fn mend(
         0 => (base.value_segment, base.value_end),
         bytes => (end.segment, bytes),
     };
-    Ok(Superblock {
+    Ok(Some(Superblock {
         database,
         generation,
         previous_lsn: lsn,
@@ -272,7 +284,7 @@ async fn mend(
         value_segment,
         value_end,
         ..*base
-    })
+    }))
 }
 
 /// The value segments that are left, with what is dead of them.

@@ -2,7 +2,7 @@
 //! is in it.
 //!
 //! [`Offline`] takes the directory's lock and changes nothing. [`Offline::verify`] walks everything
-//! that either generation refers to, the value log and the journal, and goes on behind whatever it
+//! that either generation refers to, the value log, the journal and what it loads, and goes on behind whatever it
 //! finds damaged, so one run tells all. It uses the decoders that the database itself uses, and
 //! besides compares what they do not need to: both ways of each reference, and both copies of what
 //! stands twice. `docs/src/engine.md` has the invariants.
@@ -26,8 +26,8 @@ use crate::{
     Error, KeyspaceId, Lsn,
     engine::Engine,
     manifest::Manifest,
-    page::ValuePointer,
-    pager::Pager,
+    page::{Claim, PagePtr, ValuePointer},
+    pager::{Bits, Pager},
     superblock::Found,
     vlog::{SegmentUse, ValueLog},
 };
@@ -100,6 +100,8 @@ impl Source<'_> {
             known: BTreeSet::new(),
             references: BTreeMap::new(),
             segments: BTreeMap::new(),
+            used: Bits::default(),
+            loads: Vec::new(),
             is_complete: true,
             progress,
         };
@@ -107,6 +109,7 @@ impl Source<'_> {
         walk.pages().await?;
         walk.values().await?;
         walk.journal().await?;
+        walk.loads().await?;
         walk.report.generation = newest.map_or(0, |block| block.generation);
         walk.report.lsn = newest.map_or(Lsn(0), |block| block.lsn);
         Ok(walk.report)
@@ -138,6 +141,10 @@ struct Walk<'a> {
     /// Value segments that a catalogue lists: how much of each counts, and what the newest
     /// generation says of it.
     segments: BTreeMap<u32, Listed>,
+    /// Units in which pages of the newest generation lie, and of what was loaded since.
+    used: Bits,
+    /// What the journal loads, as far as it was read.
+    loads: Vec<Load>,
     /// Whether every reference could be followed. If not, what seems to have none may have one.
     is_complete: bool,
     progress: OnProgress<'a>,
@@ -150,6 +157,14 @@ struct Reference {
     key: Vec<u8>,
     version: Lsn,
     pointer: ValuePointer,
+}
+
+/// A record of the journal that gives a keyspace another tree.
+struct Load {
+    lsn: Lsn,
+    keyspace: KeyspaceId,
+    root: PagePtr,
+    claim: Claim,
 }
 
 /// A value segment as catalogues know it.

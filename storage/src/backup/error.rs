@@ -34,6 +34,12 @@ pub enum Flaw {
     /// It is intact, and does not fit the others.
     #[error("it does not fit the rest of the backup")]
     Misfit,
+    /// The journal in it says that a keyspace was loaded, from pages that no backup has.
+    #[error("version {version} loaded a keyspace, whose pages are not in the backup")]
+    Load {
+        /// The version of that record.
+        version: Lsn,
+    },
     /// The manifest of the database, a copy of which it has.
     #[error("the database's manifest in it: {0}")]
     Manifest(#[from] ManifestError),

@@ -38,6 +38,11 @@ pub(super) fn records(
     }
 }
 
+/// Whether a record refers to pages, which no backup has but those of its base.
+pub(super) fn has_load(record: &[u8]) -> bool {
+    ops(record).any(|op| matches!(op, Ok(Op::Load { .. })))
+}
+
 /// The latest time that a record tells.
 pub(super) fn time_of(record: &[u8]) -> Option<u64> {
     let times = ops(record).filter_map(|op| match op {

@@ -8,7 +8,7 @@ use super::{
     BackupError, Flaw, Inventory, Moment, Object, Part, Target,
     inventory::{fetch, numbers, read},
     pages::{Reseal, damaged},
-    pieces::{records, time_of},
+    pieces::{has_load, records, time_of},
     place::{Place, check_empty},
 };
 use crate::{
@@ -297,6 +297,9 @@ impl Restore<'_> {
         for (record, at) in all.iter().zip(first.0..) {
             if matches!(self.to, Point::Version(Lsn(to)) if at > to) {
                 break;
+            }
+            if has_load(record) {
+                return Err(BackupError::damaged(&object.name, Flaw::Load { version: Lsn(at) }));
             }
             wanted.push(|out| out.extend_from_slice(record));
             self.reached.version = Lsn(at);

@@ -8,7 +8,7 @@ use super::{
     BackupError, Inventory, Moment, Object, PART, Part, Target,
     inventory::{numbers, read},
     pages::PageWalk,
-    pieces::{put, time_of},
+    pieces::{has_load, put, time_of},
 };
 use crate::{
     Corrupt, Database, Error, Fault, JournalError, Lsn,
@@ -84,14 +84,26 @@ impl Database {
             Some(latest) if how == How::Continue => self.go_on(latest, &target).await?,
             _ => None,
         };
-        let mut backup = match goes_on {
-            Some(backup) => backup,
-            None => {
-                let number = newest.unwrap_or(0) + 1;
-                self.base(target, number, progress).await?
+        if let Some(mut backup) = goes_on {
+            // Behind a load there is no going on: its pages are in no journal.
+            if backup.copy_journal(false, progress).await? {
+                return Ok(backup);
             }
-        };
-        backup.copy_journal(progress).await?;
+        }
+        let number = newest.unwrap_or(0) + 1;
+        self.full(target, number, progress).await
+    }
+
+    /// A backup with a base of its own. It ends before the first load behind that.
+    async fn full(
+        &self,
+        target: Arc<dyn Target>,
+        number: u64,
+        progress: OnProgress<'_>,
+    ) -> Result<Backup, BackupError> {
+        let mut backup = self.base(target, number, progress).await?;
+        let is_all = backup.copy_journal(true, progress).await?;
+        sometimes!(self.cx(), !is_all, "backup: something was loaded while its base was copied");
         Ok(backup)
     }
 
@@ -151,14 +163,16 @@ impl Database {
 }
 
 impl Backup {
-    /// Copies what was written since, as a further backup with the same base. Returns where it
-    /// reaches now.
+    /// Copies what was written since, as a further backup with the same base; if a keyspace was
+    /// loaded since ([`Database::load_keyspace`]), with a new one. Returns where it reaches now.
     ///
     /// # Errors
     /// As [`Database::backup`]; the backup reaches to where it did, and this can be tried again.
     pub async fn advance(&mut self, progress: OnProgress<'_>) -> Result<Moment, BackupError> {
-        if self.db.newest() > self.inventory.to.version {
-            self.copy_journal(progress).await?;
+        let is_new = self.db.newest() > self.inventory.to.version;
+        if is_new && !self.copy_journal(false, progress).await? {
+            let (target, number) = (Arc::clone(&self.target), self.inventory.number + 1);
+            *self = self.db.full(target, number, progress).await?;
         }
         Ok(self.inventory.to)
     }
@@ -173,24 +187,44 @@ impl Backup {
         self.is_full
     }
 
-    /// Copies the journal up to now, and makes it count.
-    async fn copy_journal(&mut self, progress: OnProgress<'_>) -> Result<(), BackupError> {
+    /// Copies the journal up to now, and makes it count. Whether that is all: behind a new base it
+    /// ends before the first load. Elsewhere a load means that nothing of it counts.
+    async fn copy_journal(
+        &mut self,
+        is_base: bool,
+        progress: OnProgress<'_>,
+    ) -> Result<bool, BackupError> {
         let mut next = self.inventory.clone();
         next.number += 1;
         next.to = self.db.tell_time().await?;
         let first = self.inventory.to.version.next();
         let mut history = journal(&self.db, first, next.to.version.next()).await?;
         let mut part = Piece { first, ..Piece::default() };
-        while history.frame().await.map_err(Error::from)? {
+        let mut time = self.inventory.to.time;
+        let mut load = None;
+        'all: while history.frame().await.map_err(Error::from)? {
             for (lsn, record) in history.records() {
-                if let Some(time) = time_of(record).filter(|_| next.from.time == 0) {
-                    next.from = Moment { version: lsn, time };
+                if has_load(record) {
+                    load = Some(lsn);
+                    break 'all;
+                }
+                if let Some(told) = time_of(record) {
+                    time = time.max(told);
+                    if next.from.time == 0 {
+                        next.from = Moment { version: lsn, time: told };
+                    }
                 }
                 part.records.push(|out| out.extend_from_slice(record));
             }
             if part.records.len() >= PART {
                 self.put_journal(&mut part, &mut next, progress).await?;
             }
+        }
+        if let Some(load) = load {
+            if !is_base {
+                return Ok(false);
+            }
+            next.to = Moment { version: load.previous(), time };
         }
         self.put_journal(&mut part, &mut next, progress).await?;
         let (copied, wanted) = (part.first, next.to.version.next());
@@ -200,7 +234,7 @@ impl Backup {
         self.target.put(&next.name(), next.encode()).await?;
         self.inventory = next;
         self.kept.move_to(wanted);
-        Ok(())
+        Ok(load.is_none())
     }
 
     async fn put_journal(

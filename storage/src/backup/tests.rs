@@ -7,6 +7,7 @@
 mod crash;
 mod damage;
 mod format;
+mod loads;
 mod same;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -33,6 +33,7 @@ impl Database {
         self.check_own(into)?;
         let Some(files) = &self.0.files else { return self.load_in_memory(into, entries).await };
         let begun = self.begin_load().await?;
+        files.engine.know_loads().await;
         let written = write(&files.engine, into, begun.0, entries).await;
         if let Err(error) = &written
             && error.verdict() == Verdict::Halt

@@ -13,7 +13,10 @@ use super::{
     prewrite::{CommitError, commit, prepare},
     segment::number_of,
 };
-use crate::disk::{read_small, read_stubbornly};
+use crate::{
+    disk::{read_small, read_stubbornly},
+    record::Op,
+};
 
 /// Bytes of zeros written at a time.
 const STEP: usize = 1 << 20;
@@ -135,6 +138,25 @@ pub(crate) async fn salvage(
 }
 
 impl Salvage {
+    /// The records in a row, with their positions.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Lsn, &[u8])> {
+        self.frames.iter().flat_map(|(first, records)| (first.0..).map(Lsn).zip(records.iter()))
+    }
+
+    /// Puts another record in the place of the one at `at`.
+    pub(crate) fn replace(&mut self, at: Lsn, ops: &[Op<'_>]) {
+        let frame = self.frames.partition_point(|(first, _)| *first <= at) - 1;
+        let (first, records) = &mut self.frames[frame];
+        let mut others = Records::new();
+        for (lsn, record) in (first.0..).zip(records.iter()) {
+            others.push(|out| match lsn == at.0 {
+                true => ops.iter().enumerate().for_each(|(n, op)| op.write(out, n == 0)),
+                false => out.extend_from_slice(record),
+            });
+        }
+        *records = others;
+    }
+
     /// Writes what is left as one segment that takes the place of all others, beginning behind
     /// `lsn`. It survives a power cut on return; until then the journal is what it was.
     pub(crate) async fn write(

@@ -28,6 +28,14 @@ impl Bits {
         }
     }
 
+    /// Adds all of another set.
+    pub(crate) fn join(&mut self, other: &Bits) {
+        if self.words.len() < other.words.len() {
+            self.words.resize(other.words.len(), 0);
+        }
+        self.words.iter_mut().zip(&other.words).for_each(|(word, more)| *word |= more);
+    }
+
     /// Takes `count` units from `first` on out of the set; whether all of them were in it.
     pub fn take(&mut self, first: u64, count: u64) -> bool {
         let mut all = true;

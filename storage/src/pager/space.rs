@@ -1,7 +1,7 @@
 //! Which units of `data.pages` are free.
 //!
-//! A unit is free if nobody uses it: not the newest generation on disk, not the one before it, not
-//! the checkpoint that runs, no hold and no claim. Each of them is a set of its own and free is
+//! A unit is free if nobody uses it: not the newest generation on disk, not the one before it with
+//! what its journal loads, not the checkpoint that runs, no hold and no claim. Each of them is a set of its own and free is
 //! what is in none, so nothing has to be remembered about why a unit is not free yet, or when it
 //! will be. The tree in memory refers to nothing but pages of the newest generation, of that
 //! checkpoint, and of claims.
@@ -21,10 +21,14 @@ pub struct Space {
 struct State {
     /// What the running checkpoint will refer to. Unit 0 is in every set: no page is there.
     next: Option<Bits>,
+    /// What was loaded since the newest generation, of what the running checkpoint took over.
+    adopted: Bits,
     /// What the newest superblock refers to.
     newest: Bits,
-    /// What the one before refers to.
+    /// What the one before refers to, and what its journal loads up to the newest.
     before: Bits,
+    /// Whether all of these loads are known.
+    knows_loads: bool,
     holds: Vec<(u64, Bits)>,
     held: u64,
     /// What was written beside all checkpoints and no generation uses yet, with what tells whether
@@ -52,12 +56,15 @@ impl Space {
         newest.add(0, 1);
         let units = units.max(newest.end()).max(before.end());
         let (next, holds, held, claims) = (None, Vec::new(), 0, Vec::new());
+        let (adopted, knows_loads) = (Bits::default(), false);
         let (cursor, scarce, cutting) = (1, u64::MAX, false);
         let (below, scarce_below) = (0, u64::MAX);
         let state = State {
             next,
+            adopted,
             newest,
             before,
+            knows_loads,
             holds,
             held,
             claims,
@@ -124,11 +131,17 @@ impl Space {
         let mut state = self.state();
         let next = state.next.take().expect("a checkpoint runs");
         state.before = std::mem::replace(&mut state.newest, next);
+        // Should the newest generation be damaged, the one before is told of these loads by the
+        // journal, whatever has been written over them since.
+        let loaded = std::mem::take(&mut state.adopted);
+        state.before.join(&loaded);
+        state.knows_loads = true;
     }
 
     /// The running checkpoint will never be. Nobody refers to what was written for it.
     pub fn abandon(&self) {
-        self.state().next = None;
+        let mut state = self.state();
+        (state.next, state.adopted) = (None, Bits::default());
     }
 
     /// Adds `units` free units in a row to `claim`, behind those it has, growing the file if there
@@ -168,7 +181,26 @@ impl Space {
     /// The running checkpoint refers to the units of `claim`.
     pub fn adopt(&self, claim: &Claim) {
         let mut state = self.state();
-        claim.rows().iter().for_each(|(first, count)| state.running().add(*first, *count));
+        for (first, count) in claim.rows() {
+            state.running().add(*first, *count);
+            state.adopted.add(*first, *count);
+        }
+    }
+
+    /// Whether it is known what the journal loads between the two generations on disk. If not,
+    /// [`Space::loaded_before`] is to be told before anything is given away.
+    pub fn knows_loads(&self) -> bool {
+        self.state().knows_loads
+    }
+
+    /// The journal has these loads between the two generations on disk.
+    pub fn loaded_before(&self, claims: &[Claim]) {
+        let mut state = self.state();
+        for (first, count) in claims.iter().flat_map(Claim::rows) {
+            state.before.add(*first, *count);
+        }
+        state.units = state.units.max(state.before.end());
+        state.knows_loads = true;
     }
 
     /// Keeps everything that the newest generation uses until the hold is let go. Returns its
@@ -376,6 +408,25 @@ mod tests {
         assert_eq!([first, second, third].map(|p| p.unit), [1, 2, 3]);
         assert_eq!(checkpoint(Some(third)).unit, 1, "no superblock refers to it");
         assert_eq!(space.counts(), (4, 2, 1));
+    }
+
+    #[test]
+    fn a_load_stays_while_the_generation_before_it_may_be_needed() {
+        let space = empty();
+        let mut claim = Claim::default();
+        assert_eq!(space.extend(&mut claim, 3), Some(1));
+        space.begin();
+        space.adopt(&claim);
+        // It was changed, or cleared away, before any generation had it.
+        space.release(page(1, 3));
+        drop(claim);
+        assert_eq!(space.allocate(1), 4);
+        space.settle();
+        space.begin();
+        assert_eq!(space.allocate(1), 5, "generation 0 and its journal need it");
+        space.settle();
+        space.begin();
+        assert_eq!(space.allocate(1), 1, "nobody does");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Loss, page_file,
+    Loss,
+    loads::{Tools, mend},
+    page_file,
     tree::{Mender, pages},
 };
 use crate::{
@@ -65,9 +67,11 @@ pub(super) async fn choose(offline: &Offline, bad: &BTreeSet<u32>) -> Result<Bas
             _ => best = Some(base),
         }
     }
-    let journal = read_journal(offline, Lsn(0)).await?;
+    let mut journal = read_journal(offline, Lsn(0)).await?;
+    let lost_loads = lost_loads(offline, &mut journal, 0).await?;
     let has_beginning = journal.last > Lsn(0);
-    let is_whole = journal.lost.is_none() && has_beginning && journal.last >= newest;
+    let is_whole =
+        journal.lost.is_none() && lost_loads.is_empty() && has_beginning && journal.last >= newest;
     let is_empty = blocks.is_empty() && found.damaged.is_empty();
     let no_pages = || {
         let (file, what) = (page_file(&offline.dir), Fault::Missing);
@@ -76,7 +80,7 @@ pub(super) async fn choose(offline: &Offline, bad: &BTreeSet<u32>) -> Result<Bas
     match best {
         Some(best) if !is_whole => Ok(best),
         _ if is_whole || is_empty || has_beginning => {
-            let losses = lost_records(&journal).into_iter().collect();
+            let losses = lost_loads.into_iter().chain(lost_records(&journal)).collect();
             let mut base = Base { block: None, catalogue: Catalogue::default(), journal, losses };
             base.cut_before(newest);
             Ok(base)
@@ -118,10 +122,22 @@ async fn survey(
             mender.root(keyspace.id, *root).await?;
         }
     }
-    let mut losses = mender.losses;
-    let journal = read_journal(offline, block.lsn).await?;
+    let (mut losses, end) = (mender.losses, mender.end);
+    let mut journal = read_journal(offline, block.lsn).await?;
+    losses.append(&mut lost_loads(offline, &mut journal, end).await?);
     losses.extend(lost_records(&journal));
     Ok(Some(Base { block: Some(block), catalogue, journal, losses }))
+}
+
+/// What would be lost of what the journal loads.
+async fn lost_loads(
+    offline: &Offline,
+    journal: &mut Salvage,
+    end: u64,
+) -> Result<Vec<Loss>, Error> {
+    let (pager, values) = (offline.pager.as_ref(), &offline.values);
+    let (database, appender, next) = (offline.manifest.database, None, 0);
+    mend(&mut Tools { pager, values, database, appender, next, end }, journal).await
 }
 
 fn lost_records(journal: &Salvage) -> Option<Loss> {

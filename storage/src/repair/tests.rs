@@ -4,6 +4,9 @@
 //! flipped in turn, its files removed in turn, several at once. Built with `ORLOJ_EVERY_BYTE=1`
 //! it flips each.
 
+mod loads;
+mod power;
+
 use std::collections::BTreeMap;
 
 use orloj_kernel::{Context, OpenMode};

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use orloj_kernel::DiskErrorKind;
 
-use super::{Defect, Finding, Grade, Stage, Walk, offline::journal_files};
+use super::{Defect, Finding, Grade, Load, Stage, Walk, offline::journal_files};
 use crate::{
     Error, JournalError, Lsn,
     journal::{Origin, Recovery, inspect},
-    record::ops,
+    page::Claim,
+    record::{Op, ops},
     recover::WAL,
 };
 
@@ -76,13 +77,35 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Walks what the journal loads. In an open database what it does not know to be durable may
+    /// be taken back, and what a checkpoint has taken over meanwhile may be gone.
+    pub(super) async fn loads(&mut self) -> Result<(), Error> {
+        let found = self.report.findings.len();
+        for load in std::mem::take(&mut self.loads) {
+            self.load(&load).await?;
+        }
+        if self.source.has_moved_on() {
+            self.report.findings.truncate(found);
+        }
+        Ok(())
+    }
+
     async fn read(&mut self, after: Lsn) -> Result<Recovery, JournalError> {
         let source = &self.source;
         let origin = Origin { database: Some(source.manifest.database), from: after.next() };
+        let durable = source.online.map_or(Lsn(u64::MAX), |of| of.tree.tail().last_durable());
         let mut operations = 0;
-        let mut count = |_: Lsn, record: &[u8]| {
+        self.loads.clear();
+        let loads = &mut self.loads;
+        let mut count = |lsn: Lsn, record: &[u8]| {
             ops(record).all(|op| {
                 operations += 1;
+                if let Ok(Op::Load { keyspace, root, units }) = op
+                    && lsn <= durable
+                {
+                    let claim = Claim::decode(units).expect("the operation makes sense");
+                    loads.push(Load { lsn, keyspace, root, claim });
+                }
                 op.is_ok()
             })
         };

@@ -1,8 +1,8 @@
 //! The pages of both generations, from their superblocks down.
 
-use super::{Defect, Finding, Grade, Reference, Stage, Walk};
+use super::{Defect, Finding, Grade, Load, Reference, Stage, Walk};
 use crate::{
-    Error, KeyspaceId,
+    Error, KeyspaceId, Lsn,
     catalogue::Catalogue,
     page::{
         Fence, FenceBuf, Held, InnerPage, Leaf, PageFault, PageHeader, PagePtr, PageType, UNIT,
@@ -12,9 +12,12 @@ use crate::{
     superblock::Superblock,
 };
 
-/// A generation being walked.
+/// A generation being walked, or a tree that the journal loads.
 struct Generation<'a> {
-    block: &'a Superblock,
+    number: u64,
+    lsn: Lsn,
+    /// Units of the file when it was written.
+    units: u64,
     pager: &'a Pager,
     is_newest: bool,
     grade: Grade,
@@ -47,7 +50,9 @@ impl Walk<'_> {
                 return Ok(());
             };
             let mut generation = Generation {
-                block,
+                number: block.generation,
+                lsn: block.lsn,
+                units: block.units,
                 pager,
                 is_newest,
                 grade: if is_newest { Grade::Damage } else { Grade::Reserve },
@@ -56,9 +61,51 @@ impl Walk<'_> {
                 total: block.units * UNIT as u64,
             };
             generation.used.add(0, 1);
-            self.generation(&mut generation).await?;
+            self.generation(&mut generation, block).await?;
             self.is_complete &= generation.is_complete;
+            if is_newest {
+                self.used = generation.used;
+            }
         }
+        Ok(())
+    }
+
+    /// Walks what a record of the journal loads: its pages are in use from then on, and marked by
+    /// no generation before the next.
+    pub(super) async fn load(&mut self, load: &Load) -> Result<(), Error> {
+        let newest = self.source.found.newest.map_or(Lsn(0), |block| block.lsn);
+        let is_behind = load.lsn > newest;
+        let grade = if is_behind { Grade::Damage } else { Grade::Reserve };
+        let Some(pager) = self.source.pager else {
+            let (file, error) = (self.page_file(), self.source.no_pages());
+            return self.note_error(grade, error, (file, 0));
+        };
+        let mut marked = Bits::default();
+        load.claim.rows().iter().for_each(|(first, count)| marked.add(*first, *count));
+        let mut of = Generation {
+            // Whatever was the next one when it was written.
+            number: u64::MAX,
+            lsn: load.lsn,
+            units: marked.end(),
+            pager,
+            is_newest: false,
+            grade,
+            used: Bits::default(),
+            is_complete: true,
+            total: marked.count() * UNIT as u64,
+        };
+        let shared = (1..marked.end()).find(|unit| marked.has(*unit) && self.used.has(*unit));
+        if let Some(unit) = shared.filter(|_| is_behind) {
+            let (file, offset) = (self.page_file(), unit * UNIT as u64);
+            self.note(Finding { grade, file, offset, keys: None, what: Defect::Shared });
+        }
+        if is_behind {
+            self.used.join(&marked);
+        }
+        let (lower, upper) = (Fence::FIRST.to_buf(), None);
+        let root = Node { ptr: load.root, keyspace: load.keyspace, level: None, lower, upper };
+        self.tree(&mut of, root).await?;
+        self.space(&of, &marked);
         Ok(())
     }
 
@@ -66,29 +113,33 @@ impl Walk<'_> {
         format!("{}/{DATA_PAGES}", self.source.dir)
     }
 
-    async fn generation(&mut self, of: &mut Generation<'_>) -> Result<(), Error> {
+    async fn generation(
+        &mut self,
+        of: &mut Generation<'_>,
+        block: &Superblock,
+    ) -> Result<(), Error> {
         // If either of these is damaged, the other generation gives the same state.
         let grade = if self.source.found.other.is_some() { Grade::Reserve } else { of.grade };
-        self.take(of, of.block.catalogue, None);
-        self.take(of, of.block.space, None);
-        match read_catalogue(of.pager, of.block).await {
+        self.take(of, block.catalogue, None);
+        self.take(of, block.space, None);
+        match read_catalogue(of.pager, block).await {
             Ok(catalogue) => {
-                self.count(of, of.block.catalogue);
+                self.count(of, block.catalogue);
                 self.keyspaces(of, catalogue).await?;
             }
             Err(error) => {
                 of.is_complete = false;
-                let at = (self.page_file(), of.block.catalogue.offset());
+                let at = (self.page_file(), block.catalogue.offset());
                 self.note_error(grade, error, at)?;
             }
         }
-        match read_space(of.pager, of.block).await {
+        match read_space(of.pager, block).await {
             Ok(marked) => {
-                self.count(of, of.block.space);
+                self.count(of, block.space);
                 self.space(of, &marked);
             }
             Err(error) => {
-                let at = (self.page_file(), of.block.space.offset());
+                let at = (self.page_file(), block.space.offset());
                 self.note_error(grade, error, at)?;
             }
         }
@@ -172,10 +223,10 @@ impl Walk<'_> {
         if header.keyspace != node.keyspace {
             return Err(Defect::Keyspace(header.keyspace));
         }
-        if header.generation > of.block.generation {
+        if header.generation > of.number {
             return Err(Defect::Generation(header.generation));
         }
-        let checkpoint = of.block.lsn;
+        let checkpoint = of.lsn;
         if header.lsn > checkpoint {
             return Err(Defect::Version { found: header.lsn, checkpoint });
         }
@@ -241,7 +292,7 @@ impl Walk<'_> {
     /// Notes that a page lies where `ptr` says. Whether it may be read.
     fn take(&mut self, of: &mut Generation<'_>, ptr: PagePtr, node: Option<&Node>) -> bool {
         let units = ptr.unit..ptr.unit + u64::from(ptr.units);
-        let what = if units.end > of.block.units {
+        let what = if units.end > of.units {
             Defect::Beyond
         } else if units.clone().any(|unit| of.used.has(unit)) {
             Defect::Shared
@@ -269,10 +320,10 @@ impl Walk<'_> {
     /// Compares the units that are marked with those that pages lie in.
     fn space(&mut self, of: &Generation<'_>, marked: &Bits) {
         let mut unit = 0;
-        while unit < of.block.units {
+        while unit < of.units {
             let state = |unit: u64| (of.used.has(unit), marked.has(unit));
             let (first, here) = (unit, state(unit));
-            while unit < of.block.units && state(unit) == here {
+            while unit < of.units && state(unit) == here {
                 unit += 1;
             }
             let (grade, what) = match here {

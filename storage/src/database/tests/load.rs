@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use orloj_kernel::Context;
+use orloj_kernel::{Context, OpenMode};
 use orloj_sim::{Crash, disk::Ambush};
 
 use super::{
@@ -16,7 +16,11 @@ use super::{
     disk::{NODE, World},
     memory, read,
 };
-use crate::verify::Offline;
+use crate::{
+    manifest,
+    superblock::{self, Side},
+    verify::Offline,
+};
 
 type Entry = (Vec<u8>, Vec<u8>);
 
@@ -45,7 +49,16 @@ fn options() -> Options {
 }
 
 async fn open(cx: Context) -> (Database, Keyspace) {
-    let (db, _) = Database::open(cx, options()).await.expect("it can be opened");
+    open_with(cx, options()).await
+}
+
+/// With so much memory that nothing but a test writes checkpoints.
+async fn open_large(cx: Context) -> (Database, Keyspace) {
+    open_with(cx, Options { cache_bytes: 8 << 20, ..options() }).await
+}
+
+async fn open_with(cx: Context, options: Options) -> (Database, Keyspace) {
+    let (db, _) = Database::open(cx, options).await.expect("it can be opened");
     let keyspace = match db.keyspace("data") {
         Ok(keyspace) => keyspace,
         Err(_) => db.create_keyspace("data", Retention::default()).await.expect("it is new"),
@@ -190,6 +203,75 @@ fn whenever_power_fails_all_of_it_is_there_or_nothing() {
         });
     }
     assert!(early > 5 && late > 5, "{early} early, {late} late");
+}
+
+/// Damages both copies in the newest superblock.
+async fn lose_newest(cx: Context) {
+    let manifest = manifest::read(cx, "db").await.expect("it is whole").expect("it is there");
+    let found = superblock::read(cx, "db", manifest.database).await.expect("one is whole");
+    let side = Side::of(found.newest.expect("there is one").generation);
+    let path = format!("db/{}", side.file_name());
+    let file = cx.open(&path, OpenMode::Write).await.expect("it is there");
+    file.write_sync(0, vec![7; 2 * 4096]).await.expect("a disk that works");
+}
+
+#[test]
+fn the_generation_before_gives_what_was_loaded_since_whatever_became_of_its_pages() {
+    let mut cut = 0;
+    for seed in 0..48 {
+        let (again, reopened) = (seed % 4 > 1, seed % 2 > 0);
+        let mut world = World::new(seed);
+        let prepare = move |cx: Context| async move {
+            let (db, data) = open_large(cx).await;
+            db.checkpoint().await.expect("nothing is in the way");
+            db.load_keyspace(&data, sorted(400, 1)).await.expect("they ascend");
+            if again {
+                db.load_keyspace(&data, sorted(400, 2)).await.expect("they ascend");
+            }
+            for (key, _) in sorted(400, 1).iter().step_by(3) {
+                db.put(&data, key, b"since".into()).await.expect("it is written");
+            }
+            db.checkpoint().await.expect("nothing is in the way");
+            (db, data)
+        };
+        let go_on = move |cx: Context, db: Database, data: Keyspace| async move {
+            for (key, _) in sorted(400, 1) {
+                db.put(&data, &key, (&[9; 200][..]).into()).await.expect("it is written");
+            }
+            cx.spawn("checkpoint", async move { drop(db.checkpoint().await) });
+            cx.sleep(Duration::from_micros(30 * (seed + 1))).await;
+        };
+        if reopened {
+            world.live(|cx| async move { drop(prepare(cx).await) });
+            world.live(move |cx| async move {
+                let (db, data) = open_large(cx).await;
+                go_on(cx, db, data).await;
+            });
+        } else {
+            world.live(move |cx| async move {
+                let (db, data) = prepare(cx).await;
+                go_on(cx, db, data).await;
+            });
+        }
+        world.control(|world| world.crash(NODE, Crash::Power));
+        let generation = world.live(|cx| async move {
+            let offline = Offline::open(cx, "db").await.expect("nobody has it open");
+            let report = offline.verify(&mut |_| {}).await.expect("a disk that works");
+            drop(offline);
+            if report.findings.iter().any(|finding| finding.file.contains("SUPERBLOCK")) {
+                // It was being written over, and there is nothing before the newest.
+                return None;
+            }
+            assert!(report.is_sound(), "seed {seed}: {:#?}", report.findings);
+            lose_newest(cx).await;
+            let (db, data) = open_large(cx).await;
+            let expected = sorted(400, 1).into_iter().map(|(key, _)| (key, vec![9; 200]));
+            assert_eq!(all(&db, &data).await, expected.collect::<Vec<_>>(), "seed {seed}");
+            db.engine().and_then(|engine| engine.newest()).map(|block| block.generation)
+        });
+        cut += u32::from(generation == Some(1));
+    }
+    assert!((8..40).contains(&cut), "{cut} of the last checkpoints came to nothing");
 }
 
 #[test]
