@@ -272,3 +272,43 @@ fn segments_are_collected_and_nothing_is_lost_by_it() {
         assert!(dead < bytes, "{dead} of {bytes} in {there:?}");
     });
 }
+
+#[test]
+fn values_that_the_disk_refused_are_in_no_segment() {
+    in_sim(9, |cx| async move {
+        let (mut model, mut chance) = (Model::default(), Chance(9));
+        let mut trial = Trial::open(cx).await.expect("a disk that works");
+        let mut refused = 0;
+        for round in 0..6 {
+            for _ in 0..60 {
+                trial.commit(&mut model, chance.change(100)).await.expect("there is room");
+            }
+            trial.flush(&mut model).await.expect("there is room");
+            let before = trial.engine.segments().totals();
+            // The first bytes of it, or of a segment that is begun.
+            Control.ambush_disk("node", Ambush::Full, "*vlog*");
+            match trial.checkpoint(&mut model).await {
+                Err(End::Engine(Error::ReadOnly { .. })) => refused += 1,
+                other => panic!("round {round}: {other:?}"),
+            }
+            let (bytes, _) = trial.engine.segments().totals();
+            assert_eq!(bytes, before.0, "round {round}: nothing was written");
+            let done = trial.checkpoint(&mut model).await.expect("there is room");
+            let listed = trial.engine.segments().listed();
+            let newest = listed.iter().find(|segment| segment.number == done.values.segment);
+            assert_eq!(newest.map(|segment| segment.bytes), Some(done.values.bytes));
+            for segment in listed {
+                let path = trial.engine.values().path(segment.number);
+                let file = cx.open(&path, orloj_kernel::OpenMode::Read).await.expect("it is there");
+                let size = file.size().await.expect("a disk that works");
+                assert!(segment.bytes <= size, "round {round}: {segment:?} of {size} bytes");
+            }
+            trial.compare(&model, model.history.len()).await.expect("it is whole");
+        }
+        assert_eq!(refused, 6);
+        drop(trial);
+        let offline = crate::verify::Offline::open(cx, "db").await.expect("nobody has it open");
+        let report = offline.verify(&mut |_| {}).await.expect("a disk that works");
+        assert!(report.is_sound(), "{:#?}", report.findings);
+    });
+}

@@ -288,7 +288,7 @@ fn a_disk_that_lies_is_never_believed() {
                 0 => w.set_disk_faults(NODE, DiskFaults { bit_rot: 5_000, ..lies }),
                 1 => w.set_disk_faults(NODE, DiskFaults { misdirected_write: 2_000, ..lies }),
                 2 => w.set_disk_faults(NODE, DiskFaults { misdirected_read: 10_000, ..lies }),
-                3 => w.set_disk_faults(NODE, DiskFaults { stale: 2_000, ..lies }),
+                3 => w.set_disk_faults(NODE, DiskFaults { stale: 4_000, ..lies }),
                 4 => w.set_disk_faults(NODE, DiskFaults { zeroed: 2_000, ..lies }),
                 _ => w.set_disk_faults(NODE, DiskFaults { unreadable: 5_000, ..lies }),
             });
