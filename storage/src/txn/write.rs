@@ -86,6 +86,7 @@ pub(crate) fn put_at_once(
     check_put(key, value, deadline)?;
     let mut own = Overlay::default();
     own.set(to.id(), key, Own::Put { value, deadline });
+    own.sort();
     tree.commit(&[], &Writes::of(&own).ops())
 }
 
