@@ -145,6 +145,8 @@ pub struct Tree {
     dead_values: Mutex<std::collections::BTreeMap<u32, u64>>,
     /// Versions that pruning has dropped.
     pruned: AtomicU64,
+    /// Memory of one leaf, which nobody waits for.
+    spare: Mutex<Vec<u8>>,
 }
 
 impl Tree {
@@ -203,6 +205,7 @@ impl Tree {
             adopted: Mutex::default(),
             dead_values: Mutex::default(),
             pruned: AtomicU64::new(0),
+            spare: Mutex::default(),
         }
     }
 

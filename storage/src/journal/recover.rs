@@ -4,9 +4,9 @@
 //! is durable nothing else is touched, so a crash during recovery changes nothing that a second
 //! recovery would find.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, future::poll_fn, pin::Pin, task::Poll};
 
-use orloj_kernel::{Context, OpenMode, mutant, sometimes};
+use orloj_kernel::{Context, DiskError, File, OpenMode, mutant, sometimes};
 
 use super::{
     Damage, DatabaseId, End, FIRST_FRAME, HeaderError, History, JournalError, Kind, Lsn, Records,
@@ -173,11 +173,18 @@ pub(super) async fn read(
     let known = origin.from.previous();
     let mut applied = known;
     let mut end = None;
+    let path = |header: &SegmentHeader| format!("{dir}/{}", file_name(header.number));
+    let mut ahead = Some(Image::begin(cx, &path(&live[0])).await);
     for (index, header) in live.iter().enumerate() {
         let after = live.get(index + 1);
-        let path = format!("{dir}/{}", file_name(header.number));
+        let image = ahead.take().expect("one is read for each segment").done().await?;
+        // The disk reads it while this one is judged.
+        if let Some(after) = after {
+            ahead = Some(Image::begin(cx, &path(after)).await);
+        }
+        let path = path(header);
         let mut segment = Reading { cx, path, known, applied, after, report: &mut report };
-        let scan = segment.replay(*header, on_record).await?;
+        let scan = segment.replay(*header, image, on_record).await?;
         applied = segment.applied;
         end = Some(scan);
     }
@@ -238,6 +245,47 @@ pub(crate) async fn inspect(
     Ok(plan.map(|plan| plan.report).unwrap_or_default())
 }
 
+type Read = Result<(File, Vec<u8>), DiskError>;
+
+/// The bytes of a segment on their way from the disk.
+struct Image {
+    reading: Pin<Box<dyn Future<Output = Read> + Send>>,
+    /// What came of it, if that is known already.
+    read: Option<Read>,
+}
+
+impl Image {
+    /// Has the disk begin with the segment at `path`. What fails is told by [`Image::done`].
+    async fn begin(cx: Context, path: &str) -> Image {
+        let open = async {
+            let file = cx.open(path, OpenMode::Read).await?;
+            let size = file.size().await?;
+            Ok((file, size))
+        };
+        let opened = open.await;
+        let mut reading: Pin<Box<dyn Future<Output = Read> + Send>> = Box::pin(async move {
+            let (file, size) = opened?;
+            let image = read_stubbornly(&file, 0, size as usize).await?;
+            Ok((file, image))
+        });
+        // Nothing is asked of a disk before it is polled.
+        let read = poll_fn(|task| match reading.as_mut().poll(task) {
+            Poll::Ready(read) => Poll::Ready(Some(read)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        let read = read.await;
+        Image { reading, read }
+    }
+
+    /// The file and all that is in it.
+    async fn done(self) -> Read {
+        match self.read {
+            Some(read) => read,
+            None => self.reading.await,
+        }
+    }
+}
+
 /// One segment being read.
 struct Reading<'a> {
     cx: Context,
@@ -253,12 +301,10 @@ impl Reading<'_> {
     async fn replay(
         &mut self,
         header: SegmentHeader,
+        (file, image): (File, Vec<u8>),
         on_record: OnRecord<'_>,
     ) -> Result<Scan, JournalError> {
-        let cx = self.cx;
-        let file = cx.open(&self.path, OpenMode::Read).await?;
-        let size = file.size().await?;
-        let image = read_stubbornly(&file, 0, size as usize).await?;
+        let (cx, size) = (self.cx, image.len() as u64);
         self.report.bytes += image.len() as u64;
         let limit = self.after.map(|s| s.previous_end);
         let mut scan = Scan::new(image, header, limit, self.known);

@@ -58,9 +58,25 @@ impl Leaf {
         upper: Option<Fence<'_>>,
         size: usize,
     ) -> Leaf {
+        Leaf::within(Vec::new(), keyspace, lower, upper, size)
+    }
+
+    /// As [`Leaf::new`], in the memory of `bytes`, whatever they say.
+    fn within(
+        mut bytes: Vec<u8>,
+        keyspace: KeyspaceId,
+        lower: Fence<'_>,
+        upper: Option<Fence<'_>>,
+        size: usize,
+    ) -> Leaf {
         let fence_len = |fence: Fence<'_>| u16::try_from(fence.key.len()).expect("a key's length");
         let fences = lower.key.len() + upper.map_or(0, |upper| upper.key.len());
-        let mut bytes = vec![0; size.max(PAGE_HEAD + fences)];
+        let size = size.max(PAGE_HEAD + fences);
+        match bytes.capacity() == size {
+            true => bytes.resize(size, 0),
+            // A leaf takes exactly what it says, and memory comes as zeros for less.
+            false => bytes = vec![0; size],
+        }
         let end = bytes.len();
         let middle = end - upper.map_or(0, |upper| upper.key.len());
         bytes[end - fences..middle].copy_from_slice(lower.key);

@@ -244,7 +244,7 @@ impl Capture {
             return match &mut state.body {
                 Body::Resident(content) if dirty => {
                     self.tree.prune(keyspace, content);
-                    let content = content.clone();
+                    let content = content.compact();
                     (state.touched, state.pending) = (false, true);
                     Taken::Dirty(content)
                 }

@@ -235,7 +235,7 @@ impl LeafState {
             return;
         }
         let content = match &self.body {
-            Body::Resident(content) if self.dirty => Some(content.clone()),
+            Body::Resident(content) if self.dirty => Some(content.compact()),
             _ => None,
         };
         self.frozen = Some(Box::new(Frozen { epoch: ticket.epoch, content, ptr: self.ptr }));
@@ -245,6 +245,13 @@ impl LeafState {
 impl Content {
     pub(crate) fn new(leaf: Leaf) -> Content {
         Content { leaf, longs: Vec::new() }
+    }
+
+    /// It without the gap of its leaf, to be written.
+    pub(crate) fn compact(&self) -> Content {
+        let mut leaf = Leaf::hollow();
+        self.leaf.copy_to(&mut leaf);
+        Content { leaf, longs: self.longs.clone() }
     }
 
     /// Bytes it takes.

@@ -59,7 +59,13 @@ impl Content {
 
     /// Splits it where `write` shall go next, so that there is more room for it, and returns the
     /// right part. It holds an entry at least.
-    fn split_for(&mut self, write: &Write<'_>, version: Lsn, page: usize) -> Content {
+    fn split_for(
+        &mut self,
+        write: &Write<'_>,
+        version: Lsn,
+        page: usize,
+        spare: &mut Vec<u8>,
+    ) -> Content {
         let leaf = &self.leaf;
         let (goes, count) = (leaf.seek(write.key, version).0, leaf.count());
         let at = match goes {
@@ -78,7 +84,7 @@ impl Content {
             at if at == count => here.shortest_after(place(count - 1).get()).to_buf(),
             at => place(at).get().shortest_after(place(at - 1).get()).to_buf(),
         };
-        let right = self.leaf.split(at, fence.get(), page);
+        let right = self.leaf.split(at, fence.get(), page, spare);
         let mut right = Content { leaf: right, longs: self.longs.clone() };
         right.sweep_longs();
         self.sweep_longs();
@@ -109,7 +115,8 @@ impl Tree {
         let Content { leaf, longs } = content;
         let mut dead = Vec::new();
         let mut gone = 0;
-        leaf.prune(keep.floor, keep.last, self.sizes.page, &mut |entry| {
+        let mut spare = self.spare();
+        leaf.prune(keep.floor, keep.last, self.sizes.page, &mut spare, &mut |entry| {
             gone += 1;
             match entry.held {
                 Held::Memory(number) => {
@@ -119,9 +126,24 @@ impl Tree {
                 Held::Value(_) | Held::Tombstone => {}
             }
         });
+        self.keep_spare(spare);
         if gone > 0 {
             self.pruned.fetch_add(gone, Relaxed);
             self.count_dead(&dead);
+        }
+    }
+
+    /// Memory in which a leaf may be rebuilt: that of the one which was rebuilt last, most often.
+    fn spare(&self) -> Vec<u8> {
+        self.spare.try_lock().map(|mut spare| std::mem::take(&mut *spare)).unwrap_or_default()
+    }
+
+    /// Keeps the memory of a leaf that was rebuilt, if it is that of a leaf as most are.
+    fn keep_spare(&self, memory: Vec<u8>) {
+        if memory.capacity() == self.sizes.page
+            && let Ok(mut spare) = self.spare.try_lock()
+        {
+            *spare = memory;
         }
     }
 
@@ -169,7 +191,9 @@ impl Tree {
                     part.leaf.grow(fences + Slot::SIZE + need);
                     continue;
                 }
-                let right = part.split_for(write, version, page);
+                let mut spare = self.spare();
+                let right = part.split_for(write, version, page, &mut spare);
+                self.keep_spare(spare);
                 more.insert(at, right);
             }
         }

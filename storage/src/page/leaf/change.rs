@@ -66,6 +66,14 @@ impl Leaf {
         self.bytes.copy_within(old - heap..old, size - heap);
     }
 
+    /// Grows until one more entry of `size` bytes fits.
+    fn open_gap(&mut self, size: usize) {
+        if !self.fits(1, size) {
+            let used = PAGE_HEAD + (self.count() + 1) * Slot::SIZE + self.heap as usize;
+            self.grow(used + size);
+        }
+    }
+
     /// Whether it has been filled in order, so that a split should leave it full.
     pub fn is_appended_to(&self) -> bool {
         self.appended * 2 >= self.count
@@ -109,10 +117,7 @@ impl Leaf {
                 &key
             };
             let entry = Entry { suffix, ..entry };
-            if !self.fits(1, entry.size()) {
-                let used = PAGE_HEAD + (self.count() + 1) * Slot::SIZE + self.heap as usize;
-                self.grow(used + entry.size());
-            }
+            self.open_gap(entry.size());
             self.insert(self.count(), &entry);
         }
         self.lsn = self.lsn.max(from.lsn);
@@ -122,7 +127,7 @@ impl Leaf {
     /// `floor`, but for the `last` newest of each key, and a tombstone at or below `floor` with
     /// nothing below it. Rebuilds the leaf in `size` bytes or as many as it needs, if anything is
     /// to be had by it. `dropped` is told of every entry that goes; whether anything changed is
-    /// returned.
+    /// returned. It is rebuilt in the memory of `spare`, which gets that of the old one.
     ///
     /// What is kept of a key is always a newest part of its versions in this leaf without a gap.
     pub fn prune(
@@ -130,6 +135,7 @@ impl Leaf {
         floor: Lsn,
         last: u32,
         size: usize,
+        spare: &mut Vec<u8>,
         dropped: &mut dyn FnMut(&Entry<'_>),
     ) -> bool {
         let keeps = self.keeps(floor, last);
@@ -138,8 +144,9 @@ impl Leaf {
             return false;
         }
         let appended = if goes == 0 { self.appended } else { 0 };
-        let mut new =
-            Leaf::new(self.keyspace, self.lower_fence(), self.upper_fence(), size.max(self.used()));
+        let (lower, upper) = (self.lower_fence(), self.upper_fence());
+        let size = size.max(self.used());
+        let mut new = Leaf::within(std::mem::take(spare), self.keyspace, lower, upper, size);
         for (at, keep) in keeps.into_iter().enumerate() {
             match keep {
                 true => new.append_from(self, at),
@@ -147,15 +154,16 @@ impl Leaf {
             }
         }
         (new.lsn, new.appended) = (self.lsn, appended);
-        *self = new;
+        *spare = std::mem::replace(self, new).bytes;
         true
     }
 
-    /// Appends the entry of a leaf with the same prefix as it stands. There is room for it.
+    /// Appends the entry of a leaf with the same prefix as it stands.
     fn append_from(&mut self, from: &Leaf, at: usize) {
         let slot = from.slot(at);
         let start = from.bytes.len() - slot.back as usize;
         let size = Entry::size_of(&from.bytes[start..]);
+        self.open_gap(size);
         self.heap += size as u32;
         let to = self.bytes.len() - self.heap as usize;
         self.bytes[to..to + size].copy_from_slice(&from.bytes[start..start + size]);
@@ -256,14 +264,33 @@ impl Leaf {
     }
 
     /// Cuts it at `fence`: keeps what is before `at` and returns the rest. Each part has `size`
-    /// bytes or as many as it needs.
-    pub fn split(&mut self, at: usize, fence: Fence<'_>, size: usize) -> Leaf {
+    /// bytes or as many as it needs. What is kept is rebuilt in the memory of `spare`, which gets
+    /// that of the old one.
+    pub fn split(&mut self, at: usize, fence: Fence<'_>, size: usize, spare: &mut Vec<u8>) -> Leaf {
         let (lower, upper) = (self.lower_fence(), self.upper_fence());
-        let appended = self.appended.min(at as u32);
-        let right = self.rebuilt(fence, upper, at..self.count(), size, |_, entry| Some(entry));
-        *self = self.rebuilt(lower, Some(fence), 0..at, size, |_, entry| Some(entry));
-        self.appended = appended;
+        let right = self.part(Vec::new(), (fence, upper), at..self.count(), size);
+        let mut left = self.part(std::mem::take(spare), (lower, Some(fence)), 0..at, size);
+        left.appended = self.appended.min(at as u32);
+        *spare = std::mem::replace(self, left).bytes;
         right
+    }
+
+    /// A leaf between other fences with the entries in `range`, in the memory of `bytes`.
+    fn part(
+        &self,
+        bytes: Vec<u8>,
+        (lower, upper): (Fence<'_>, Option<Fence<'_>>),
+        range: Range<usize>,
+        size: usize,
+    ) -> Leaf {
+        let mut new = Leaf::within(bytes, self.keyspace, lower, upper, size);
+        if new.prefix == self.prefix {
+            range.for_each(|at| new.append_from(self, at));
+        } else {
+            new.take_from(self, range, &mut |_, entry| Some(entry));
+        }
+        (new.lsn, new.appended) = (self.lsn, 0);
+        new
     }
 
     /// The entries of neighbours in one leaf, which has as many bytes as it needs. Entries are what

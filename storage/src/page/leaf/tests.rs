@@ -101,7 +101,8 @@ proptest! {
             };
             let (before, behind): (FenceBuf, FenceBuf) = (place(&before), place(&behind));
             let fence = behind.get().shortest_after(before.get());
-            let right = left.split(at, fence, SIZE);
+            let mut spare = vec![0xaa; SIZE];
+            let right = left.split(at, fence, SIZE, &mut spare);
             for part in [&left, &right] {
                 prop_assert!(part.is_sane());
             }
@@ -123,7 +124,8 @@ proptest! {
     ) {
         let mut leaf = fill(&model, Fence::FIRST, None);
         let mut dropped = 0;
-        leaf.prune(Lsn(floor), last, SIZE, &mut |_| dropped += 1);
+        let mut spare = vec![0xaa; SIZE];
+        leaf.prune(Lsn(floor), last, SIZE, &mut spare, &mut |_| dropped += 1);
         prop_assert!(leaf.is_sane());
         let pruned = contents(&leaf);
         prop_assert_eq!(pruned.len() + dropped, model.len());
