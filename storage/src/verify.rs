@@ -2,10 +2,10 @@
 //! is in it.
 //!
 //! [`Offline`] takes the directory's lock and changes nothing. [`Offline::verify`] walks everything
-//! that either generation refers to, the value log, the journal and what it loads, and goes on behind whatever it
-//! finds damaged, so one run tells all. It uses the decoders that the database itself uses, and
-//! besides compares what they do not need to: both ways of each reference, and both copies of what
-//! stands twice. `docs/src/engine.md` has the invariants.
+//! that either generation refers to, the value log, the journal and what it loads, and goes on
+//! behind whatever it finds damaged, so one run tells all. It uses the decoders that the database
+//! itself uses, and besides compares what they do not need to: both ways of each reference, and
+//! both copies of what stands twice. `docs/src/engine.md` has the invariants.
 
 mod copies;
 mod finding;

@@ -1,10 +1,10 @@
 //! Which units of `data.pages` are free.
 //!
 //! A unit is free if nobody uses it: not the newest generation on disk, not the one before it with
-//! what its journal loads, not the checkpoint that runs, no hold and no claim. Each of them is a set of its own and free is
-//! what is in none, so nothing has to be remembered about why a unit is not free yet, or when it
-//! will be. The tree in memory refers to nothing but pages of the newest generation, of that
-//! checkpoint, and of claims.
+//! what its journal loads, not the checkpoint that runs, no hold and no claim. Each of them is a
+//! set of its own and free is what is in none, so nothing has to be remembered about why a unit is
+//! not free yet, or when it will be. The tree in memory refers to nothing but pages of the newest
+//! generation, of that checkpoint, and of claims.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 

@@ -95,7 +95,10 @@ impl Tree {
         let parts = whole.cut(self.sizes.page);
         let before: usize = states.iter_mut().map(|state| units_of(state)).sum();
         let after: usize = parts.iter().map(|part| part.leaf.used().div_ceil(UNIT)).sum();
-        let pays = after < before || whole.leaf.count() < versions;
+        // Cut anew, leaves that were too full may become more than they were, and the node above
+        // has room for no more.
+        let is_fewer = parts.len() <= count;
+        let pays = is_fewer && (after < before || whole.leaf.count() < versions);
         if !pays {
             return Ok(Repacked { next, ..Repacked::default() });
         }
