@@ -13,11 +13,6 @@ use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
 use tracing_subscriber::EnvFilter;
 
-/// Takes its memory in huge pages, as `.cargo/config.toml` says: what lies far apart in the leaves
-/// of a tree costs as many misses of the address cache else.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 /// Serves one Orloj database over RESP.
 #[derive(Debug, Parser)]
 #[command(

@@ -17,7 +17,8 @@ use orloj_storage::{
     txn::Isolation,
 };
 
-/// That of `orlojd`.
+/// With huge pages, as `.cargo/config.toml` says: leaves that lie far apart cost as many misses of
+/// the address cache else.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
