@@ -249,6 +249,18 @@ impl Tree {
         at.map(|at| all[at].clone()).map_err(|_| Error::NoKeyspace { name: id.to_string() })
     }
 
+    /// As [`Tree::keyspace`], also of one that was dropped as long as somebody may read it.
+    ///
+    /// # Errors
+    /// [`Error::NoKeyspace`].
+    pub(crate) fn keyspace_ever(&self, id: KeyspaceId) -> Result<Arc<Keyspace>, Error> {
+        self.keyspace(id).or_else(|none| {
+            let dropped = self.dropped();
+            let found = dropped.iter().find(|(_, keyspace)| keyspace.id() == id);
+            found.map(|(_, keyspace)| keyspace.clone()).ok_or(none)
+        })
+    }
+
     /// The keyspace of that name.
     ///
     /// # Errors

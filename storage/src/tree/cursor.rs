@@ -210,7 +210,9 @@ impl Source {
         loop {
             match descend(root, way, |arrival| self.copy(arrival, batch)) {
                 Ok(()) => break,
-                Err(Step::Restart | Step::Load | Step::Further(_)) => {}
+                Err(Step::Restart | Step::Load | Step::Further(_)) => {
+                    self.keyspace.check_there()?;
+                }
                 Err(Step::Structure) => self.keyspace.await_structure(),
                 Err(Step::Pause(pause)) => return Err(pause),
             }
@@ -247,7 +249,7 @@ impl Source {
             match step {
                 Ok(version) => break version,
                 Err(Step::Further(next)) => from = next,
-                Err(Step::Restart | Step::Load) => {}
+                Err(Step::Restart | Step::Load) => self.keyspace.check_there()?,
                 Err(Step::Structure) => self.keyspace.await_structure(),
                 Err(Step::Pause(pause)) => return Err(pause),
             }

@@ -15,7 +15,7 @@ use super::{
     slot::{Content, InnerSlot, LeafSlot},
 };
 use crate::{
-    KeyspaceId, Lsn, Retention,
+    Error, KeyspaceId, Lsn, Retention,
     page::{Fence, Leaf},
 };
 
@@ -45,11 +45,13 @@ pub(crate) struct Roots {
     pub(crate) older: Vec<(Lsn, Arc<InnerSlot>)>,
     /// Whether the keyspace is no more.
     pub(crate) dropped: bool,
+    /// Whether its nodes are given up: nobody can ask for a version at which it was there.
+    retired: bool,
 }
 
 impl Roots {
     pub(crate) fn new(since: Lsn, top: Arc<InnerSlot>) -> Roots {
-        Roots { number: 0, since, top, older: Vec::new(), dropped: false }
+        Roots { number: 0, since, top, older: Vec::new(), dropped: false, retired: false }
     }
 
     /// The root that counted at `version`; `None` before the first.
@@ -160,9 +162,22 @@ impl Keyspace {
 
     /// Copies all roots to `retired`: it was dropped, and nobody can read it any more.
     pub(crate) fn retire_all(&self, retired: &mut Vec<Arc<InnerSlot>>) {
+        self.replace_roots(|roots| roots.retired = true);
         let roots = self.roots();
         retired.push(roots.top.clone());
         retired.extend(roots.older.iter().map(|(_, root)| root.clone()));
+    }
+
+    /// For whoever has a handle and did not find the way: whether there is one.
+    ///
+    /// # Errors
+    /// [`Error::NoKeyspace`].
+    #[cold]
+    pub(crate) fn check_there(&self) -> Result<(), Error> {
+        match self.roots().retired {
+            true => Err(Error::NoKeyspace { name: self.name().into() }),
+            false => Ok(()),
+        }
     }
 }
 

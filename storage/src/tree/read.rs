@@ -77,7 +77,7 @@ impl Tree {
                 // A clear has become visible while the tree before it was read.
                 Ok(_) if overtaken => out.clear(),
                 Ok(found) => return Ok(found),
-                Err(Step::Restart | Step::Load) => {}
+                Err(Step::Restart | Step::Load) => from.check_there()?,
                 Err(Step::Structure) => from.await_structure(),
                 Err(Step::Further(version)) => from_version = version,
                 Err(Step::Pause(pause)) => return Err(pause),

@@ -94,7 +94,7 @@ impl Tree {
             match descend(root, To::At(Fence { key, version }), &act) {
                 Ok(found) => return Ok(found),
                 Err(Step::Structure) => of.await_structure(),
-                Err(Step::Restart | Step::Load | Step::Further(_)) => {}
+                Err(Step::Restart | Step::Load | Step::Further(_)) => of.check_there()?,
                 Err(Step::Pause(pause)) => return Err(pause),
             }
         }

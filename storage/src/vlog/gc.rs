@@ -67,8 +67,8 @@ pub async fn collect_above(
     let (mut moves, mut waiting) = (Vec::new(), 0);
     while let Some((record, from)) = scan.next().await? {
         let Record { keyspace, version, key, .. } = record;
-        // One that was dropped needs its values no more.
-        let Ok(space) = engine.tree.keyspace(keyspace) else { continue };
+        // One that was dropped needs its values until nobody can read it.
+        let Ok(space) = engine.tree.keyspace_ever(keyspace) else { continue };
         if ask(engine, || engine.tree.pointer(&space, key, version)).await? != Some(from) {
             continue;
         }
