@@ -231,8 +231,14 @@ impl Recorder {
                 inner.tally.answered += 1;
             }
             Err(error) => {
+                // Where writes are shown before the journal has them, one may have been shown by
+                // the time the journal refused it. The stretch that showed it is over then.
+                let is_taken_back = inner.history.mode != orloj_invariants::Durability::Strict
+                    && matches!(error, Error::ReadOnly { .. });
                 if !is_in_doubt(error) {
-                    inner.history.writes[id].told = Told::Refused;
+                    if !is_taken_back {
+                        inner.history.writes[id].told = Told::Refused;
+                    }
                     inner.tally.answered += 1;
                 }
             }
