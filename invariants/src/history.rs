@@ -154,6 +154,8 @@ pub struct Life {
     pub recovered: u64,
     /// What it executed, in order.
     pub executed: Vec<Executed>,
+    /// The newest version it made, be it of its own accord.
+    pub newest: u64,
     /// When and how it ended; absent for the one that was still running.
     pub ended: Option<(Moment, Ending)>,
 }

@@ -134,6 +134,7 @@ fn is_gate(answer: &Answer) -> bool {
             Refusal::Loading
                 | Refusal::OutOfMemory
                 | Refusal::JournalFailed
+                | Refusal::Unreadable
                 | Refusal::ReadOnly
                 | Refusal::Overloaded
                 | Refusal::ShuttingDown

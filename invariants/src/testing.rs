@@ -89,7 +89,8 @@ pub(crate) fn in_memory() -> Tale {
 
 impl Tale {
     fn new(durability: Durability) -> Tale {
-        let life = Life { began: Moment(0), recovered: 0, executed: Vec::new(), ended: None };
+        let life =
+            Life { began: Moment(0), recovered: 0, executed: Vec::new(), newest: 0, ended: None };
         let history = History {
             durability,
             ops: Vec::new(),
@@ -230,7 +231,7 @@ impl Tale {
 
     pub(crate) fn recovers(&mut self, recovered: u64) -> &mut Tale {
         let began = self.tick();
-        let life = Life { began, recovered, executed: Vec::new(), ended: None };
+        let life = Life { began, recovered, executed: Vec::new(), newest: 0, ended: None };
         self.history.lives.push(life);
         self
     }

@@ -6,6 +6,7 @@ use orloj_db::{Durability, Node, NodeConfig, StartError};
 use orloj_invariants::{Ending, Halt, Moment};
 use orloj_kernel::{Context, Shutdown};
 use orloj_sim::{Control, fault::FaultClass};
+use orloj_storage::Options;
 
 use crate::{
     nemesis::Victim,
@@ -20,20 +21,24 @@ pub(crate) const ADDRESS: &str = "node:6379";
 /// The files that hold its history.
 pub(crate) const JOURNAL: &str = "data/wal/*";
 
-/// The unit of a segment's size, in bytes.
-const SECTOR: u64 = 512;
-
 /// The node's configuration in this run.
 pub(crate) fn config(plan: &Plan, recorder: &Arc<Recorder>) -> NodeConfig {
-    let whole = |bytes: u64| (bytes / SECTOR * SECTOR).max(8 * SECTOR);
     NodeConfig {
         durability: match plan.durability {
             orloj_invariants::Durability::Strict => Durability::Strict,
             orloj_invariants::Durability::Buffered { .. } => Durability::Buffered,
             orloj_invariants::Durability::InMemory => Durability::InMemory,
         },
-        segment_bytes: whole(plan.segment),
-        first_segment_bytes: whole(plan.segment / 2),
+        rows_bytes: usize::try_from(plan.rows).unwrap_or(usize::MAX),
+        storage: Options {
+            page_bytes: 4096,
+            inline_bytes: plan.storage.inline_bytes as u32,
+            cache_bytes: plan.storage.cache_bytes,
+            segment_bytes: 64 << 10,
+            checkpoint_bytes: plan.storage.checkpoint_bytes,
+            checkpoint_every: plan.storage.checkpoint_every,
+            ..Options::new("", orloj_storage::Durability::Strict)
+        },
         output_max: usize::try_from(plan.output).unwrap_or(usize::MAX),
         max_clients: plan.connections,
         output_patience: Duration::from_secs(5),
@@ -80,6 +85,8 @@ fn refusal(error: &StartError) -> Option<bool> {
         | StartError::Foreign { .. }
         | StartError::NotOurs { .. }
         | StartError::Ignored { .. }
+        | StartError::Older { .. }
+        | StartError::Settings(_)
         | StartError::Address { .. } => Some(false),
         // The disk may have room, or be writable, the next time.
         StartError::Full(_)

@@ -10,7 +10,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-use orloj_db::{Lsn, Observer, Seen, Summary};
+use orloj_db::{Observer, Seen, Summary};
 use orloj_invariants::{
     Dump, Durability, End, Ending, Executed, Halt, History, Life, Loss, Moment, OpId, Operation,
     Quiet, Request, Surplus, show_answer, show_command,
@@ -255,13 +255,19 @@ impl Recorder {
 
 impl Observer for Recorder {
     fn recovered(&self, summary: &Summary) {
-        let Lsn(recovered) = summary.version;
-        self.tell("node", || format!("recovered version {recovered}, {} keys", summary.keys));
+        let recovered = summary.turn;
+        self.tell("node", || format!("recovered turn {recovered}, {} keys", summary.keys));
         let mut inner = self.inner();
         if let Some(life) = inner.lives.last_mut() {
             life.ended.get_or_insert((now(), Ending::Stopped));
         }
-        inner.lives.push(Life { began: now(), recovered, executed: Vec::new(), ended: None });
+        inner.lives.push(Life {
+            began: now(),
+            recovered,
+            executed: Vec::new(),
+            newest: 0,
+            ended: None,
+        });
     }
 
     fn connected(&self, connection: u64, peer: SocketAddr) {
@@ -273,11 +279,11 @@ impl Observer for Recorder {
         let caller = inner.peers.get(&seen.connection).and_then(|peer| inner.callers.get(peer));
         let asked = caller.and_then(|caller| inner.asked.get(caller));
         let op = asked.and_then(|asked| asked.get(usize::try_from(seen.ordinal).ok()?)).copied();
-        let Lsn(version) = seen.version;
+        let version = seen.turn;
         self.tell("node", || {
             let who = op.map_or("nobody".to_owned(), |op| op.to_string());
             let (command, answer) = (show_command(seen.command), show_answer(seen.answer));
-            format!("{who}: {command} -> {answer}, version {version}")
+            format!("{who}: {command} -> {answer}, turn {version}")
         });
         let (command, answer) = (seen.command.clone().detach(), seen.answer.clone());
         let executed = Executed { op, version, at: seen.at, command, answer, seen: now() };
@@ -286,10 +292,17 @@ impl Observer for Recorder {
         }
     }
 
-    fn undone(&self, version: Lsn) {
-        self.tell("node", || format!("undid version {version} and what rested on it"));
+    fn committed(&self, turn: u64) {
         if let Some(life) = self.inner().lives.last_mut() {
-            life.executed.retain(|executed| executed.version < version.0);
+            life.newest = turn;
+        }
+    }
+
+    fn undone(&self, turn: u64) {
+        self.tell("node", || format!("undid turn {turn} and what rested on it"));
+        if let Some(life) = self.inner().lives.last_mut() {
+            life.executed.retain(|executed| executed.version < turn);
+            life.newest = turn - 1;
         }
     }
 }

@@ -79,8 +79,14 @@ pub enum Mode {
 pub struct Node {
     /// How sure an acknowledged write is.
     pub durability: Mode,
-    /// Size of a journal segment. Small ones make rotation happen.
-    pub segment: Span<Size>,
+    /// Bytes of rows that are kept in front of the engine. Few make it read its tree.
+    pub rows: Span<Size>,
+    /// The engine's cache. Little makes it read its pages.
+    pub cache: Span<Size>,
+    /// Bytes of journal between two checkpoints.
+    pub checkpoint: Span<Size>,
+    /// Time between two checkpoints.
+    pub checkpoint_every: Span<Time>,
     /// Buffered mode: how old what a power cut takes may be. 100 ms are between two syncs; the rest
     /// is for the sync itself.
     pub window: Span<Time>,
@@ -94,7 +100,10 @@ impl Default for Node {
     fn default() -> Node {
         Node {
             durability: Mode::default(),
-            segment: Span::new(4 << 10, 64 << 10),
+            rows: Span::new(1 << 10, 64 << 10),
+            cache: Span::new(256 << 10, 1 << 20),
+            checkpoint: Span::new(64 << 10, 256 << 10),
+            checkpoint_every: Span::new(20_000_000, 400_000_000),
             window: Span::new(150_000_000, 150_000_000),
             output: Span::new(1 << 20, 1 << 20),
             connections: Span::new(10_000, 10_000),

@@ -55,6 +55,7 @@ mod keyspaces;
 mod load;
 mod open;
 mod read;
+mod sole;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -73,6 +74,7 @@ pub(crate) use copy::Copied;
 pub use cursor::{Cursor, KeyRange};
 pub(crate) use files::Kept;
 pub use keyspaces::Keyspace;
+pub use sole::{Batch, Due, Newest};
 pub use transaction::{Locked, Transaction};
 pub use write::{Assigned, Value};
 

@@ -44,6 +44,9 @@ pub struct Options {
     pub collect_percent: u8,
     /// How long a transaction waits for locks. 1 ms at least.
     pub lock_wait: Duration,
+    /// Whether the database itself deletes keys whose deadline has passed. Where somebody else
+    /// decides that, as the leader of replicas, it must not.
+    pub sweeps: bool,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
             sync_every: Duration::from_millis(100),
             collect_percent: 50,
             lock_wait: Duration::from_secs(10),
+            sweeps: true,
         }
     }
 

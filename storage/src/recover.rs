@@ -173,7 +173,11 @@ async fn identify(
     let manifest = match manifest::read(cx, dir).await? {
         Some(manifest) => manifest,
         None => {
-            let ours = |name: &str| name == LOCK || name.strip_prefix(MANIFEST) == Some(".new");
+            // A disk of its own has `lost+found`.
+            let ours = |name: &str| {
+                let new = name.strip_prefix(MANIFEST) == Some(".new");
+                new || matches!(name, LOCK | "lost+found")
+            };
             let entries = cx.list(dir).await?;
             if let Some(other) = entries.into_iter().find(|entry| !ours(&entry.name)) {
                 return Err(Error::NotOurs { dir: dir.clone(), found: other.name });

@@ -26,7 +26,7 @@ pub(crate) fn index_key(op: &Op<'_>) -> Option<Vec<u8>> {
 }
 
 /// What an entry of the index speaks of.
-fn read_index_key(bytes: &[u8]) -> Option<(u64, KeyspaceId, &[u8])> {
+pub(crate) fn read_index_key(bytes: &[u8]) -> Option<(u64, KeyspaceId, &[u8])> {
     let (deadline, rest) = bytes.split_first_chunk()?;
     let (keyspace, key) = rest.split_first_chunk()?;
     let keyspace = KeyspaceId(u32::from_be_bytes(*keyspace));

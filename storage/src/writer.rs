@@ -164,6 +164,23 @@ impl Writer {
         Wait::new(self, Goal::Done(round))
     }
 
+    /// Hands what waits to the operating system.
+    ///
+    /// # Errors
+    /// As [`Writer::durable`].
+    pub(crate) async fn flush_now(self: &Arc<Self>) -> Result<(), Error> {
+        let flushed = self.act(Round::Flush { sync: false }).await;
+        flushed.map_err(|error| match error {
+            Error::ReadOnly { .. } => self.refused(),
+            error => error,
+        })
+    }
+
+    /// What those are told whose writes were taken back.
+    pub(crate) fn refused(&self) -> Error {
+        self.state().refused()
+    }
+
     /// What is rung when much was written.
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bell

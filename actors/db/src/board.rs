@@ -1,5 +1,4 @@
-//! What the parts of a node show each other without a message: counts, settings, and how far the
-//! journal has come.
+//! What the parts of a node show each other without a message: counts and settings.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -12,42 +11,21 @@ use orloj_net::{
     Answer, Cursors, Refusal,
     session::{NodeCall, ServerFacts, Settings},
 };
-use orloj_storage::Lsn;
 
-use crate::{Durability, NodeConfig};
+use crate::{Durability, NodeConfig, store::Counts};
 
 /// Counters are read for show only, so their order does not matter.
 const SHOWN: Ordering = Ordering::Relaxed;
 
-/// How far the journal has come, and whether it goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// Everything up to here is in the journal's file, and no refusal will take it back.
-    pub(crate) written: Lsn,
-    /// Everything up to here survives a power cut.
-    pub(crate) durable: Lsn,
-    /// Records from here on were refused and must be undone.
-    pub(crate) refused: Option<Lsn>,
-    /// Whether there is room for more.
-    pub(crate) room: bool,
-}
-
-impl Default for Progress {
-    fn default() -> Progress {
-        Progress { written: Lsn(0), durable: Lsn(0), refused: None, room: true }
-    }
-}
-
 /// One node's notice board.
 #[derive(Debug)]
 pub(crate) struct Board {
-    progress: Mutex<Progress>,
     cursors: Mutex<Cursors>,
     settings: Mutex<Arc<Settings>>,
     max_clients: AtomicU32,
-    pub(crate) keys: AtomicU64,
-    pub(crate) keys_expiring: AtomicU64,
-    pub(crate) memory: AtomicU64,
+    keys: AtomicU64,
+    keys_expiring: AtomicU64,
+    memory: AtomicU64,
     pub(crate) connections: AtomicU64,
     connections_total: AtomicU64,
     commands_total: AtomicU64,
@@ -68,7 +46,6 @@ impl Board {
     pub(crate) fn new(cx: &Context, config: &NodeConfig) -> Board {
         let id: String = (0..5).map(|_| format!("{:08x}", cx.entropy() as u32)).collect();
         Board {
-            progress: Mutex::default(),
             cursors: Mutex::default(),
             settings: Mutex::new(Arc::new(settings(config))),
             max_clients: AtomicU32::new(config.max_clients),
@@ -88,12 +65,11 @@ impl Board {
         }
     }
 
-    pub(crate) fn progress(&self) -> Progress {
-        *lock(&self.progress)
-    }
-
-    pub(crate) fn set_progress(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut lock(&self.progress));
+    /// What the store has to say of itself.
+    pub(crate) fn show_store(&self, counts: Counts, memory: usize) {
+        self.keys.store(counts.keys, SHOWN);
+        self.keys_expiring.store(counts.expiring, SHOWN);
+        self.memory.store(memory as u64, SHOWN);
     }
 
     pub(crate) fn cursors(&self) -> MutexGuard<'_, Cursors> {

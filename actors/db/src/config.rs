@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use orloj_net::resp::Limits;
+use orloj_storage::Options;
 
 use crate::Observer;
 
@@ -75,10 +76,10 @@ pub struct NodeConfig {
     pub drain_patience: Duration,
     /// What clients must give to AUTH before anything else.
     pub password: Option<Bytes>,
-    /// Bytes of a journal segment when full-grown.
-    pub segment_bytes: u64,
-    /// Bytes of the first segment after a start.
-    pub first_segment_bytes: u64,
+    /// Bytes of memory for rows that were used lately, in front of the engine's own cache.
+    pub rows_bytes: usize,
+    /// How the storage engine works. Directory and durability are those above.
+    pub storage: Options,
     /// What INFO shows as this server's version.
     pub version: &'static str,
     /// What INFO shows as the process's number, 0 if there is none.
@@ -100,17 +101,27 @@ impl NodeConfig {
             output_patience: Duration::from_secs(60),
             drain_patience: Duration::from_secs(5),
             password: None,
-            segment_bytes: 64 << 20,
-            first_segment_bytes: 4 << 20,
+            rows_bytes: 64 << 20,
+            storage: Options::new("", orloj_storage::Durability::Strict),
             version: env!("CARGO_PKG_VERSION"),
             process_id: 0,
             observer: None,
         }
     }
 
-    /// The directory of the journal's segments.
-    pub(crate) fn wal(&self) -> String {
-        format!("{}/wal", self.data)
+    /// How the storage engine is to be opened.
+    pub(crate) fn engine(&self) -> Options {
+        Options {
+            dir: self.data.clone(),
+            durability: match self.durability {
+                Durability::Strict => orloj_storage::Durability::Strict,
+                Durability::Buffered => orloj_storage::Durability::Buffered,
+                Durability::InMemory => orloj_storage::Durability::InMemory,
+            },
+            // The store decides what is dead: it counts keys.
+            sweeps: false,
+            ..self.storage.clone()
+        }
     }
 }
 

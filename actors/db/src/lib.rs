@@ -2,8 +2,9 @@
 //!
 //! [`Node::start`] makes one node out of a configuration and a context. Bytes come in through a
 //! connection's session, which turns every complete command it has read into one batch for the
-//! sequencer; the sequencer alone executes them, on one ordered map in memory; the journal makes
-//! what they changed durable and only then lets the answers go; the session writes them in one go.
+//! sequencer; the sequencer alone executes them, and commits what a turn of them changed to the
+//! storage engine; the journal sees to it that this is durable and only then lets the answers go;
+//! the session writes them in one go.
 //!
 //! Invariant: nothing here can tell whether it is simulated, and in strict mode no answer leaves
 //! that a crash could take back.
@@ -20,11 +21,9 @@ mod sequencer;
 mod session;
 mod slot;
 mod start;
-mod state;
+mod store;
 
 pub use config::{Durability, NodeConfig, UnknownDurability};
 pub use node::{Node, Summary};
 pub use observer::{Observer, Seen};
-/// The versions that [`Seen`] and [`Summary`] name.
-pub use orloj_storage::Lsn;
 pub use start::StartError;

@@ -3,30 +3,31 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use orloj_kernel::{
-    Addr, Context, Escalation, JoinHandle, RawLock, Reply, Restart, Shutdown, Stop, Strategy,
-    Supervisor,
+    Addr, Context, Escalation, JoinHandle, Reply, Restart, Shutdown, Stop, Strategy, Supervisor,
 };
-use orloj_storage::{Lsn, journal::Recovery};
+use orloj_storage::{Database, journal::Recovery};
 
 use crate::{
-    Durability, NodeConfig, StartError,
+    NodeConfig, StartError,
     board::Board,
     journal::{self, Journal},
     listener::{self, Listener},
     sequencer::{self, Sequencer},
     session::Ports,
     slot::Slot,
-    start::{self, Opening},
+    start,
 };
 
 /// What a node found when it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The version of the store; 0 for an empty one.
-    pub version: Lsn,
+    /// The last turn that changed the store; 0 for a new one.
+    pub turn: u64,
     /// Keys in it.
     pub keys: u64,
-    /// What the journal's recovery found and did. Empty in [`Durability::InMemory`].
+    /// The checkpoint it was opened from; 0 is none.
+    pub generation: u64,
+    /// What the journal's recovery found and did. Empty in [`Durability::InMemory`](crate::Durability::InMemory).
     pub journal: Recovery,
 }
 
@@ -36,12 +37,12 @@ pub struct Node {
     config: Arc<NodeConfig>,
     addr: SocketAddr,
     summary: Summary,
-    journal: Option<Addr<journal::Msg>>,
+    db: Database,
+    journal: Addr<journal::Msg>,
     listener: Addr<listener::Msg>,
     stop: Shutdown,
     supervision: JoinHandle<Result<(), Escalation>>,
     slots: Slots,
-    _lock: Option<Box<dyn RawLock>>,
 }
 
 impl fmt::Debug for Node {
@@ -53,7 +54,6 @@ impl fmt::Debug for Node {
 /// Where actors find their own addresses. Emptied at the end, since each would keep itself alive.
 #[derive(Clone)]
 struct Slots {
-    journal: Slot<Addr<journal::Msg>>,
     sequencer: Slot<Addr<sequencer::Msg>>,
     listener: Slot<Addr<listener::Msg>>,
 }
@@ -65,56 +65,30 @@ impl Node {
     /// [`StartError`], one line with cause and remedy; nothing was served then.
     pub async fn start(config: NodeConfig, cx: Context) -> Result<Node, StartError> {
         let config = Arc::new(config);
-        let journalled = config.durability != Durability::InMemory;
-        let lock = match journalled {
-            true => Some(start::enter(&cx, &config).await?),
-            false => {
-                start::leave_alone(&cx, &config).await?;
-                None
-            }
-        };
         // Before recovery, so that a port in use is known at once. Nobody is let in until it is
         // done.
         let listen = |e| StartError::of_listen(&config.resp, e);
         let bound = cx.listen(&config.resp).await.map_err(listen)?;
         let addr = bound.local_addr().map_err(listen)?;
 
-        let opening = Opening::new(config.clone());
-        let summary = match journalled {
-            true => opening.open(&cx).await?,
-            false => Summary::default(),
-        };
-        if let (false, Some(observer)) = (journalled, &config.observer) {
+        let (db, summary) = start::open(&cx, &config).await?;
+        if let Some(observer) = &config.observer {
             observer.recovered(&summary);
         }
         let board = Arc::new(Board::new(&cx, &config));
         board.set_port(addr.port());
 
-        let slots = Slots {
-            journal: Slot::new(None),
-            sequencer: Slot::new(None),
-            listener: Slot::new(None),
-        };
+        let slots = Slots { sequencer: Slot::new(None), listener: Slot::new(None) };
         let mut supervisor = Supervisor::new(cx, Strategy::RestForOne);
-        let journal = journalled.then(|| {
-            let (opening, own) = (opening.clone(), slots.journal.clone());
-            let (board, durability) = (board.clone(), config.durability);
-            let make =
-                move || Journal::new(opening.clone(), own.clone(), board.clone(), durability);
-            supervisor.child(Restart::Permanent, make)
-        });
+        let journal = {
+            let (db, durability) = (db.clone(), config.durability);
+            supervisor.child(Restart::Permanent, move || Journal::new(db.clone(), durability))
+        };
         let sequencer = {
-            let (opening, own) = (opening.clone(), slots.sequencer.clone());
+            let (db, own) = (db.clone(), slots.sequencer.clone());
             let (board, journal, config) = (board.clone(), journal.clone(), config.clone());
             supervisor.child(Restart::Permanent, move || {
-                Sequencer::new(
-                    opening.clone(),
-                    own.clone(),
-                    journal.clone(),
-                    board.clone(),
-                    config.durability,
-                    config.observer.clone(),
-                )
+                Sequencer::new(&config, db.clone(), own.clone(), journal.clone(), board.clone())
             })
         };
         let listener = {
@@ -125,24 +99,12 @@ impl Node {
                 Listener::new(ports.clone(), own.clone(), bound.clone(), at.clone())
             })
         };
-        journal.iter().for_each(|addr| slots.journal.put(addr.clone()));
         slots.sequencer.put(sequencer);
         slots.listener.put(listener.clone());
         let stop = Shutdown::new();
         let switch = stop.clone();
         let supervision = cx.spawn("supervisor", async move { supervisor.run(&switch).await });
-        Ok(Node {
-            cx,
-            config,
-            addr,
-            summary,
-            journal,
-            listener,
-            stop,
-            supervision,
-            slots,
-            _lock: lock,
-        })
+        Ok(Node { cx, config, addr, summary, db, journal, listener, stop, supervision, slots })
     }
 
     /// Where RESP clients connect.
@@ -156,7 +118,7 @@ impl Node {
     }
 
     /// Serves until `shutdown` begins, then drains: lets nobody in, answers what was received,
-    /// closes the connections and the journal.
+    /// closes the connections and the database.
     ///
     /// # Errors
     /// [`Escalation`] when a part of the node has ended for good: what it promised can no longer be
@@ -184,8 +146,12 @@ impl Node {
             None => {
                 self.drain().await;
                 self.stop.begin();
-                // The lock goes when nothing writes any more.
-                (&mut self.supervision).await.unwrap_or(Ok(()))
+                let ended = (&mut self.supervision).await.unwrap_or(Ok(()));
+                // What cannot be written now is in the journal, and the next start finds it.
+                if let Err(error) = self.db.clone().close().await {
+                    self.cx.trace("node", format_args!("closed with: {error}"));
+                }
+                ended
             }
         }
     }
@@ -203,12 +169,9 @@ impl Node {
             // Those who have not left by then are cut off.
             let _ = self.cx.timeout(self.config.drain_patience, drained).await;
         }
-        if let Some(journal) = &self.journal {
-            let (reply, closed) = Reply::new();
-            if journal.send(journal::Msg::Close(reply)).await.is_ok() {
-                // If it cannot close it stops, and the next start finds what it wrote.
-                let _ = closed.await;
-            }
+        let (reply, flushed) = Reply::new();
+        if self.journal.send(journal::Msg::Flush(reply)).await.is_ok() {
+            let _ = flushed.await;
         }
     }
 }
@@ -216,7 +179,6 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.stop.begin();
-        self.slots.journal.take();
         self.slots.sequencer.take();
         self.slots.listener.take();
     }

@@ -1,9 +1,8 @@
-//! A seam for checkers: what the node executed, with the version of the state each command saw.
+//! A seam for checkers: what the node executed, with the turn of the state each command saw.
 
 use std::net::SocketAddr;
 
 use orloj_net::{Answer, Command, UnixMs};
-use orloj_storage::Lsn;
 
 use crate::Summary;
 
@@ -18,8 +17,9 @@ pub struct Seen<'a> {
     pub command: &'a Command,
     /// What the store answered. The client hears it later, or never.
     pub answer: &'a Answer,
-    /// The version of the state behind it: its own if it changed anything, else the one it read.
-    pub version: Lsn,
+    /// The turn behind it: its own if that changed anything, else the last that did. Commands of
+    /// one turn happen together, in the order in which they are told.
+    pub turn: u64,
     /// The time it was executed at. Never goes back within a life of the node.
     pub at: UnixMs,
 }
@@ -30,9 +30,11 @@ pub trait Observer: Send + Sync {
     fn recovered(&self, _summary: &Summary) {}
     /// A client was accepted.
     fn connected(&self, _connection: u64, _peer: SocketAddr) {}
+    /// A turn changed the store: by commands, which are told next, or because time has passed.
+    fn committed(&self, _turn: u64) {}
     /// A command was executed.
     fn executed(&self, _seen: &Seen<'_>) {}
-    /// The journal refused every record from `version` on: commands seen with that version or a
-    /// later one have not happened, and later ones take these versions again.
-    fn undone(&self, _version: Lsn) {}
+    /// The disk took nothing from `turn` on: commands seen with that turn or a later one have not
+    /// happened, and later ones take these numbers again.
+    fn undone(&self, _turn: u64) {}
 }

@@ -1,44 +1,34 @@
 //! Sequencer: the one place where commands are executed.
 //!
-//! A turn takes every batch of commands that waits, in order, executes each on the store in memory
-//! and writes what it changed into records. Records and answers go down to the journal together.
-//! What the turn is given beside the commands is one moment of time, so a record means the same
-//! whenever it is read again.
+//! A turn takes every batch of commands that waits, in order, and executes each on the store. What
+//! the turn changed is one commit of the engine, and its answers go down to the journal, which lets
+//! them go. What the turn is given beside the commands is one moment of time, so what it did means
+//! the same whenever it is read again.
 //!
-//! The store may be ahead of the journal, never of what clients are shown: in strict mode a read
-//! waits like a write for what it saw to be durable. If the journal refuses a record, everything
-//! from it on is undone, and until there is room again writes are refused here and no key expires,
-//! since its end could not be written down.
-//!
-//! Invariant: the store is what the records up to `next` make of an empty one.
+//! The store may be ahead of the disk, never of what clients are shown: in strict mode a read waits
+//! like a write for what it saw to be durable. If the disk takes no write, the engine takes back
+//! what it refused; until there is room again writes are refused here and no key expires, since its
+//! end could not be written down.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use orloj_kernel::{Actor, Addr, Context, Reply, Stop, buggify, mutant, sometimes};
 use orloj_net::{Answer, Command, Refusal, UnixMs};
-use orloj_storage::{Lsn, journal::Records};
+use orloj_storage::{Database, Error, Verdict, database::Assigned};
 
 use crate::{
-    Durability, Observer, Seen,
+    Durability, NodeConfig, Observer, Seen,
     board::Board,
     clock::NodeClock,
-    journal::{self, Append},
+    journal::{self, Held, fatal},
     slot::Slot,
-    start::{Opening, Recovered},
-    state::{State, Trail, Undo},
+    store::{Store, Wait},
 };
 
-/// A turn's records go to the journal when they take this many bytes, and at its end.
-const RECORDS_MAX: usize = 16 << 20;
-/// Dead keys freed in one turn.
+/// Dead keys deleted in one turn.
 const SWEEP: usize = 256;
-
-/// How often a restarted sequencer looks whether the journal has recovered.
-const WAIT: Duration = Duration::from_millis(5);
+/// How long a disk that cannot be read is left alone at the start.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// Commands of one connection, in order, and room for their answers. It travels down with the
 /// commands and back with the answers, so that neither vector is allocated twice.
@@ -50,8 +40,6 @@ pub(crate) struct Work {
     pub(crate) ordinal: u64,
     pub(crate) commands: Vec<Command>,
     pub(crate) answers: Vec<Answer>,
-    /// The newest version that an answer rests on.
-    pub(crate) version: Lsn,
 }
 
 /// Work that is done, and who asked for it.
@@ -69,9 +57,11 @@ impl Waiting {
 
     /// Tells the client that nothing of it was done.
     pub(crate) fn refuse(mut self) {
-        for answer in &mut self.work.answers {
-            *answer = Refusal::JournalFailed.into();
-        }
+        // Half-way, the commands are still there.
+        let asked = self.work.answers.len().max(self.work.commands.len());
+        self.work.commands.clear();
+        self.work.answers.clear();
+        self.work.answers.resize_with(asked, || Refusal::JournalFailed.into());
         self.release();
     }
 }
@@ -81,224 +71,259 @@ impl Waiting {
 pub(crate) enum Msg {
     /// Carry out commands, and answer when the answers may be shown.
     Execute(Waiting),
-    /// Free memory of keys that are gone.
+    /// Delete keys that are gone.
     Sweep,
 }
 
-/// How to take back what the journal has not written yet.
-#[derive(Debug)]
-struct Unwritten {
-    first: Lsn,
-    last: Lsn,
-    /// The store's clock behind it.
-    clock: UnixMs,
-    undo: Vec<Undo>,
+/// What an observer will be told of a command when its version is known.
+struct Executed {
+    connection: u64,
+    ordinal: u64,
+    command: Command,
+    answer: Answer,
+    at: UnixMs,
 }
 
 pub(crate) struct Sequencer {
-    /// Where the journal's start leaves the store it recovered.
-    start: Opening,
+    db: Database,
     own: Slot<Addr<Msg>>,
-    /// Absent when nothing is journalled.
-    journal: Option<Addr<journal::Msg>>,
+    journal: Addr<journal::Msg>,
     board: Arc<Board>,
     durability: Durability,
     observer: Option<Arc<dyn Observer>>,
-    state: State,
-    /// The version of the next change.
-    next: Lsn,
+    /// Bytes of memory for rows.
+    budget: usize,
+    store: Option<Store>,
     clock: Option<NodeClock>,
-    unwritten: VecDeque<Unwritten>,
-    /// Expiry up to here cannot be undone any more.
-    settled: UnixMs,
-    records: Records,
-    undo: Vec<Undo>,
+    /// Those whose commands this turn executed.
     waiting: Vec<Waiting>,
-    /// The version of the first record in `records`.
-    first: Lsn,
-    /// Which opening of the journal the store was recovered by.
-    opening: u64,
+    /// Whether nothing of this turn was committed so far.
+    is_whole: bool,
+    executed: Vec<Executed>,
 }
 
 impl Sequencer {
     pub(crate) fn new(
-        start: Opening,
+        config: &NodeConfig,
+        db: Database,
         own: Slot<Addr<Msg>>,
-        journal: Option<Addr<journal::Msg>>,
+        journal: Addr<journal::Msg>,
         board: Arc<Board>,
-        durability: Durability,
-        observer: Option<Arc<dyn Observer>>,
     ) -> Sequencer {
         Sequencer {
-            start,
+            db,
             own,
             journal,
             board,
-            durability,
-            observer,
-            state: State::new(0),
-            next: Lsn(1),
+            durability: config.durability,
+            observer: config.observer.clone(),
+            budget: config.rows_bytes,
+            store: None,
             clock: None,
-            unwritten: VecDeque::new(),
-            settled: UnixMs(0),
-            records: Records::new(),
-            undo: Vec::new(),
             waiting: Vec::new(),
-            first: Lsn(1),
-            opening: 0,
+            is_whole: true,
+            executed: Vec::new(),
         }
     }
 
-    /// The version of the store as it is.
-    fn version(&self) -> Lsn {
-        self.next.previous()
-    }
-
-    /// Looks at how far the journal has come: forgets what cannot be undone any more, and undoes
-    /// what was refused. Whether writes are taken.
-    async fn follow_journal(&mut self, cx: &Context) -> Result<bool, Stop> {
-        let Some(journal) = &self.journal else { return Ok(true) };
-        let progress = self.board.progress();
-        if let Some(from) = progress.refused {
-            cx.trace(Self::NAME, format_args!("undoes {from} to {}", self.version()));
-            sometimes!(cx, from < self.next, "sequencer: refused changes were undone");
-            while let Some(last) = self.unwritten.pop_back_if(|u| u.first >= from) {
-                self.state.undo(last.undo);
-            }
-            self.next = from;
+    /// Looks whether the disk took history back. Whether writes are taken.
+    async fn follow_disk(&mut self, cx: &Context) -> Result<bool, Stop> {
+        let store = self.store.as_mut().expect(OPEN);
+        if let Some(from) = store.undone().await.map_err(|e| stop(&e))? {
+            cx.trace(Self::NAME, format_args!("turn {from} and what came behind was taken back"));
+            sometimes!(cx, true, "sequencer: refused changes were undone");
             if let Some(observer) = &self.observer {
                 observer.undone(from);
             }
-            self.board.set_progress(|p| p.refused = None);
-            journal.send(journal::Msg::Undone).await.map_err(|_| ended())?;
         }
-        while let Some(written) = self.unwritten.pop_front_if(|u| u.last <= progress.written) {
-            self.settled = self.settled.max(written.clock);
-        }
-        Ok(progress.room)
+        Ok(!self.db.is_read_only())
     }
 
-    /// Waits for the store that the journal recovers.
-    async fn take_over(
-        &self,
-        cx: &Context,
-        journal: &Addr<journal::Msg>,
-    ) -> Result<Recovered, Stop> {
-        if self.start.is_spent() {
-            // A life before this one has taken the store, and it is gone with it.
-            journal.send(journal::Msg::Reopen).await.map_err(|_| ended())?;
-        }
-        loop {
-            if let Some(recovered) = self.start.take_over() {
-                return Ok(recovered);
-            }
-            cx.sleep(WAIT).await;
-        }
-    }
-
-    fn time(&mut self, cx: &Context, takes_writes: bool) -> UnixMs {
+    async fn time(&mut self, cx: &Context, takes_writes: bool) -> Result<UnixMs, Stop> {
         let clock = self.clock.as_mut().expect("the clock runs from the start on");
+        let store = self.store.as_mut().expect(OPEN);
         let now = clock.now(cx);
-        if takes_writes { now } else { self.state.before_next_due(now) }
+        if !takes_writes {
+            return Ok(store.before_next_due(now));
+        }
+        match store.pass(now).await {
+            Ok(()) => Ok(now),
+            // Time stands still as long as nobody can say what dies.
+            Err(error) => {
+                cx.trace(Self::NAME, format_args!("cannot read deadlines: {error}"));
+                Ok(store.before_next_due(now))
+            }
+        }
     }
 
-    fn execute(&mut self, cx: &Context, mut waiting: Waiting, now: UnixMs, takes_writes: bool) {
-        let Work { connection, ordinal, commands, answers, version } = &mut waiting.work;
-        let hidden_clock = mutant!(cx, "state.hidden_wall_clock");
-        for (index, command) in commands.iter_mut().enumerate() {
+    /// Carries out the commands of one batch. An error is one of the whole turn: nothing was
+    /// committed since the last commit.
+    async fn execute(
+        &mut self,
+        cx: &Context,
+        work: &mut Work,
+        now: UnixMs,
+        takes_writes: bool,
+    ) -> Result<(), Error> {
+        let lived = match mutant!(cx, "state.hidden_wall_clock") {
+            true => UnixMs(cx.wall().millis()),
+            false => now,
+        };
+        for index in 0..work.commands.len() {
+            let command = &mut work.commands[index];
             if !takes_writes && command.is_write() {
-                answers.push(Refusal::JournalFailed.into());
+                work.answers.push(Refusal::JournalFailed.into());
                 continue;
             }
             if self.observer.is_some() {
                 command.fix_time(now);
             }
-            let lived = if hidden_clock { UnixMs(cx.wall().millis()) } else { now };
-            let changed = match self.journal {
-                Some(_) => {
-                    let (state, undo) = (&mut self.state, &mut self.undo);
-                    self.records.push_if_any(|record| {
-                        let mut trail = Trail::new(record, undo);
-                        answers.push(state.execute(command, lived, &mut trail));
-                        trail.changed()
-                    })
-                }
-                None => {
-                    let mut trail = Trail::none();
-                    answers.push(self.state.execute(command, lived, &mut trail));
-                    trail.changed()
+            let answer = loop {
+                let store = self.store.as_mut().expect(OPEN);
+                let error = match store.execute(&work.commands[index], lived) {
+                    Ok(answer) => break answer,
+                    Err(Wait::Rows) => match store.load(&work.commands[index..]).await {
+                        Ok(()) => continue,
+                        Err(error) => error,
+                    },
+                    Err(Wait::Walk) => {
+                        if let Command::Scan { .. } = &work.commands[index] {
+                            self.is_whole &= !self.commit(cx).await?;
+                        }
+                        let store = self.store.as_mut().expect(OPEN);
+                        match store.walk(&work.commands[index]).await {
+                            Ok(answer) => break answer,
+                            Err(error) => error,
+                        }
+                    }
+                };
+                match error {
+                    Error::RolledBack { .. } => return Err(error),
+                    // Other keys can be read.
+                    error => break self.unreadable(cx, &error),
                 }
             };
-            if changed {
-                self.next = self.next.next();
-            }
-            *version = self.next.previous();
-            if let (Some(observer), Some(answer)) = (&self.observer, answers.last()) {
-                observer.executed(&Seen {
-                    connection: *connection,
-                    ordinal: *ordinal + index as u64,
-                    command,
-                    answer,
-                    version: *version,
+            if self.observer.is_some() && !matches!(answer, Answer::Error(Refusal::Unreadable)) {
+                self.executed.push(Executed {
+                    connection: work.connection,
+                    ordinal: work.ordinal + index as u64,
+                    command: work.commands[index].clone(),
+                    answer: answer.clone(),
                     at: now,
                 });
             }
+            work.answers.push(answer);
         }
-        commands.clear();
-        self.board.count_commands(answers.len());
-        if mutant!(cx, "sequencer.dropped_reply") && self.next.0 % 64 == 33 {
-            std::mem::forget(waiting);
-            return;
-        }
-        self.waiting.push(waiting);
+        work.commands.clear();
+        self.board.count_commands(work.answers.len());
+        Ok(())
     }
 
-    /// Hands the turn's records and answers down.
-    async fn pass_on(&mut self, cx: &Context) -> Result<(), Stop> {
-        let Some(journal) = &self.journal else {
-            self.settled = self.state.clock();
-            self.waiting.drain(..).for_each(Waiting::release);
-            return Ok(());
-        };
-        let durable = self.board.progress().durable;
-        let safe = match self.durability {
-            Durability::Strict => durable,
-            Durability::Buffered | Durability::InMemory => self.board.progress().written,
-        };
-        let unsynced_read = mutant!(cx, "sequencer.unsynced_read");
-        if self.records.is_empty() && (self.version() <= safe || unsynced_read) {
-            self.waiting.drain(..).for_each(Waiting::release);
-            return Ok(());
+    fn unreadable(&self, cx: &Context, error: &Error) -> Answer {
+        cx.trace(Self::NAME, format_args!("cannot read: {error}"));
+        sometimes!(cx, true, "sequencer: a key could not be read");
+        Refusal::Unreadable.into()
+    }
+
+    async fn sweep(&mut self, cx: &Context) -> Result<(), Error> {
+        match self.store.as_mut().expect(OPEN).sweep(SWEEP).await {
+            Err(error @ Error::RolledBack { .. }) => Err(error),
+            // What cannot be read now is dead all the same.
+            Err(error) => {
+                cx.trace(Self::NAME, format_args!("cannot sweep: {error}"));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
-        sometimes!(cx, self.records.is_empty(), "sequencer: reads waited for a write");
-        if buggify!(cx, "sequencer: lingers between execution and journal") {
+    }
+
+    /// Commits what was executed so far; whether that changed anything.
+    async fn commit(&mut self, cx: &Context) -> Result<bool, Error> {
+        if buggify!(cx, "sequencer: lingers between execution and commit") {
             cx.yield_now().await;
         }
-        let first = std::mem::replace(&mut self.first, self.next);
-        if !self.records.is_empty() {
-            let undo = std::mem::take(&mut self.undo);
-            let clock = self.state.clock();
-            self.unwritten.push_back(Unwritten { first, last: self.version(), clock, undo });
+        let store = self.store.as_mut().expect(OPEN);
+        let has_changed = store.commit().await?;
+        let turn = store.turn();
+        if let Some(observer) = &self.observer {
+            if has_changed {
+                observer.committed(turn);
+            }
+            for executed in self.executed.drain(..) {
+                let Executed { connection, ordinal, command, answer, at } = &executed;
+                observer.executed(&Seen {
+                    connection: *connection,
+                    ordinal: *ordinal,
+                    command,
+                    answer,
+                    turn,
+                    at: *at,
+                });
+            }
         }
-        let append = Append {
-            opening: self.opening,
-            first,
-            records: std::mem::take(&mut self.records),
-            waiting: std::mem::take(&mut self.waiting),
-        };
-        journal.send(journal::Msg::Append(append)).await.map_err(|_| ended())
+        Ok(has_changed)
+    }
+
+    /// What this turn executed since the last commit has not happened.
+    async fn give_up(&mut self, cx: &Context, error: &Error) -> Result<(), Stop> {
+        if error.verdict() == Verdict::Halt {
+            return Err(fatal(error));
+        }
+        cx.trace(Self::NAME, format_args!("gives up its turn: {error}"));
+        sometimes!(cx, true, "sequencer: a turn could not be committed");
+        self.executed.clear();
+        if self.is_whole {
+            self.waiting.drain(..).for_each(Waiting::refuse);
+        }
+        // Otherwise some of it has happened, and nobody shall be told that nothing has.
+        self.waiting.clear();
+        self.store.as_mut().expect(OPEN).reset().await.map_err(|e| stop(&e))
+    }
+
+    /// Hands the turn's answers down.
+    async fn pass_on(&mut self, cx: &Context, has_changed: bool) -> Result<(), Stop> {
+        let rest_on = self.store.as_ref().expect(OPEN).last();
+        let is_read = self.is_whole && !has_changed;
+        if self.is_safe(rest_on) || mutant!(cx, "sequencer.unsynced_read") && is_read {
+            self.waiting.drain(..).for_each(Waiting::release);
+            return Ok(());
+        }
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        sometimes!(cx, is_read, "sequencer: reads waited for a write");
+        let is_whole = self.is_whole;
+        let held = Held { rest_on, is_whole, waiting: std::mem::take(&mut self.waiting) };
+        self.journal.send(journal::Msg::Hold(held)).await.map_err(|_| ended())
+    }
+
+    /// Whether answers that rest on it may leave at once.
+    fn is_safe(&self, rest_on: Assigned) -> bool {
+        match self.durability {
+            Durability::Strict => self.db.is_durable(rest_on),
+            Durability::Buffered => self.db.is_written(rest_on),
+            Durability::InMemory => true,
+        }
     }
 
     fn show(&self) {
-        let shown = Ordering::Relaxed;
-        self.board.keys.store(self.state.len() as u64, shown);
-        self.board.keys_expiring.store(self.state.expiring() as u64, shown);
-        self.board.memory.store(self.state.memory() as u64, shown);
+        let store = self.store.as_ref().expect(OPEN);
+        self.board.show_store(store.counts(), store.memory());
     }
 }
 
+const OPEN: &str = "the store is open from the start on";
+
 fn ended() -> Stop {
     Stop::Failed("the journal has ended".to_owned())
+}
+
+/// What the engine cannot do for the store itself.
+fn stop(error: &Error) -> Stop {
+    match error.verdict() {
+        Verdict::Halt => fatal(error),
+        _ => Stop::Failed(error.to_string()),
+    }
 }
 
 impl Actor for Sequencer {
@@ -306,36 +331,56 @@ impl Actor for Sequencer {
     const NAME: &'static str = "sequencer";
 
     async fn start(&mut self, cx: &Context) -> Result<(), Stop> {
-        match self.journal.clone() {
-            Some(journal) => {
-                let Recovered { state, version, opening } = self.take_over(cx, &journal).await?;
-                (self.state, self.next, self.opening) = (state, version.next(), opening);
+        let store = loop {
+            match Store::open(cx, self.db.clone(), self.budget).await {
+                Ok(store) => break store,
+                Err(error) if error.verdict() == Verdict::Halt => return Err(fatal(&error)),
+                // What cannot be read or written now may be later.
+                Err(error) => {
+                    cx.trace(Self::NAME, format_args!("cannot begin: {error}"));
+                    cx.sleep(RETRY).await;
+                }
             }
-            None => self.state = State::new(cx.entropy()),
-        }
-        self.first = self.next;
-        self.settled = self.state.clock();
-        self.clock = Some(NodeClock::start(cx, self.state.clock()));
+        };
+        self.clock = Some(NodeClock::start(cx, store.clock()));
+        self.store = Some(store);
         self.show();
         Ok(())
     }
 
     async fn turn(&mut self, batch: &mut Vec<Msg>, cx: &Context) -> Result<(), Stop> {
-        let takes_writes = self.follow_journal(cx).await?;
-        self.first = self.next;
-        let now = self.time(cx, takes_writes);
+        let mut takes_writes = self.follow_disk(cx).await?;
+        let mut now = self.time(cx, takes_writes).await?;
+        self.is_whole = true;
         sometimes!(cx, !takes_writes, "sequencer: serves reads while the journal refuses");
         for msg in batch.drain(..) {
-            match msg {
-                Msg::Execute(waiting) => self.execute(cx, waiting, now, takes_writes),
-                Msg::Sweep => {}
-            }
-            if self.records.len() >= RECORDS_MAX {
-                self.pass_on(cx).await?;
+            let done = match msg {
+                Msg::Execute(mut waiting) => {
+                    let done = self.execute(cx, &mut waiting.work, now, takes_writes).await;
+                    let lost =
+                        mutant!(cx, "sequencer.dropped_reply") && waiting.work.ordinal % 64 == 33;
+                    match lost {
+                        true => std::mem::forget(waiting),
+                        false => self.waiting.push(waiting),
+                    }
+                    done
+                }
+                Msg::Sweep if takes_writes => self.sweep(cx).await,
+                Msg::Sweep => Ok(()),
+            };
+            if let Err(error) = done {
+                self.give_up(cx, &error).await?;
+                takes_writes = self.follow_disk(cx).await?;
+                now = self.time(cx, takes_writes).await?;
+                self.is_whole = true;
             }
         }
-        self.pass_on(cx).await?;
-        if self.state.sweep(self.settled, SWEEP)
+        match self.commit(cx).await {
+            Ok(has_changed) => self.pass_on(cx, has_changed).await?,
+            Err(error) => self.give_up(cx, &error).await?,
+        }
+        if takes_writes
+            && self.store.as_ref().expect(OPEN).has_backlog()
             && let Some(own) = self.own.get()
         {
             // If it is full, there will be a next turn anyway.
@@ -346,9 +391,7 @@ impl Actor for Sequencer {
     }
 
     fn check(&self) {
-        assert!(self.records.is_empty() && self.waiting.is_empty() && self.undo.is_empty());
-        let oldest = self.unwritten.front().map_or(self.next, |u| u.first);
-        assert!(oldest <= self.next, "unwritten from {oldest}, next {}", self.next);
+        assert!(self.waiting.is_empty() && self.executed.is_empty());
     }
 
     fn label(msg: &Msg) -> &'static str {

@@ -1,20 +1,16 @@
 //! Opening a data directory, and every reason why a node does not start.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::io;
 
-use orloj_kernel::{Context, DiskError, DiskErrorKind, RawLock, mutant};
+use orloj_kernel::{Context, DiskError, DiskErrorKind};
 use orloj_storage::{
-    JournalError, Lsn,
-    journal::{JournalConfig, Log},
+    Database, Error, JournalError,
+    manifest::{MANIFEST, ManifestError},
+    recover::WAL,
+    superblock::SuperblockError,
 };
 
-use crate::{NodeConfig, Summary, slot::Slot, state::State};
+use crate::{Durability, NodeConfig, Summary, store};
 
 /// Why a node does not start. `Display` is one line: the cause, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -64,32 +60,45 @@ pub enum StartError {
         /// The data directory.
         data: String,
     },
-    /// A later release wrote the journal.
+    /// A release from before the storage engine wrote it.
+    #[error(
+        "{data}: a journal of release 0.0, from before the storage engine; give --data a new \
+         directory and bring it there with `orloj migrate {data} NEW`"
+    )]
+    Older {
+        /// The data directory.
+        data: String,
+    },
+    /// A later release wrote it.
     #[error("{data}: {cause}; start it with the release that wrote it, or a later one")]
     Newer {
         /// The data directory.
         data: String,
-        /// Which segment, which format.
-        cause: JournalError,
+        /// Which file, which format.
+        cause: Error,
     },
     /// Files of several databases are mixed.
     #[error("{data}: {cause}; move that file away, or restore the directory from a backup")]
     Foreign {
         /// The data directory.
         data: String,
-        /// Which segment, and what gives it away.
-        cause: JournalError,
+        /// Which file, and what gives it away.
+        cause: Error,
     },
     /// History that was acknowledged is damaged.
     #[error(
-        "{data}: acknowledged history is damaged: {cause}; restore the directory from a backup"
+        "{data}: acknowledged history is damaged: {cause}; restore the directory from a backup, or \
+         see with `orloj repair --dry-run {data}` what can be kept"
     )]
     Damaged {
         /// The data directory.
         data: String,
         /// Where, and how.
-        cause: JournalError,
+        cause: Error,
     },
+    /// A setting is out of its bounds.
+    #[error("{0}")]
+    Settings(Error),
     /// There is no room to start in.
     #[error("{0}; make room on that disk")]
     Full(DiskError),
@@ -116,15 +125,26 @@ impl StartError {
         }
     }
 
-    fn of_journal(data: &str, cause: JournalError) -> StartError {
+    pub(crate) fn of_engine(data: &str, cause: Error) -> StartError {
         let data = data.to_owned();
         match cause {
-            JournalError::Disk(e) => StartError::of_disk(e),
-            JournalError::Newer { .. } => StartError::Newer { data, cause },
-            JournalError::Foreign { .. } => StartError::Foreign { data, cause },
-            JournalError::Damaged { .. } | JournalError::Missing { .. } => {
-                StartError::Damaged { data, cause }
-            }
+            Error::Disk(e) | Error::Journal(JournalError::Disk(e)) => StartError::of_disk(e),
+            Error::ReadOnly { cause } | Error::InDoubt { cause } => StartError::of_disk(cause),
+            Error::Locked { .. } => StartError::Locked { data },
+            Error::NotOurs { found, .. } if found == WAL => StartError::Older { data },
+            Error::NotOurs { found, .. } => StartError::NotOurs { data, found },
+            Error::Options(_) => StartError::Settings(cause),
+            Error::Journal(JournalError::Newer { .. })
+            | Error::Superblock { cause: SuperblockError::Newer { .. }, .. }
+            | Error::Manifest {
+                cause:
+                    ManifestError::Newer { .. }
+                    | ManifestError::Unknown { .. }
+                    | ManifestError::Schema { .. },
+                ..
+            } => StartError::Newer { data, cause },
+            Error::Journal(JournalError::Foreign { .. }) => StartError::Foreign { data, cause },
+            cause => StartError::Damaged { data, cause },
         }
     }
 
@@ -137,128 +157,29 @@ impl StartError {
     }
 }
 
-/// How the journal is opened at the start of each of its lives.
-#[derive(Clone, Debug)]
-pub(crate) struct Opening {
-    config: Arc<NodeConfig>,
-    /// The journal that the node's own start has opened already.
-    opened: Slot<(Log, u64)>,
-    /// Where the store that a journal describes is left for the sequencer.
-    recovered: Slot<Recovered>,
-    /// How often the journal was opened.
-    openings: Arc<AtomicU64>,
-    /// Which opening's store the sequencer has taken over.
-    taken: Arc<AtomicU64>,
-}
-
-/// The store as a journal describes it.
-#[derive(Debug)]
-pub(crate) struct Recovered {
-    pub(crate) state: State,
-    pub(crate) version: Lsn,
-    /// Which opening of the journal it belongs to.
-    pub(crate) opening: u64,
-}
-
-impl Opening {
-    pub(crate) fn new(config: Arc<NodeConfig>) -> Opening {
-        Opening {
-            config,
-            opened: Slot::new(None),
-            recovered: Slot::new(None),
-            openings: Arc::default(),
-            taken: Arc::default(),
-        }
-    }
-
-    /// The store, for the sequencer, once the journal has been read.
-    pub(crate) fn take_over(&self) -> Option<Recovered> {
-        let recovered = self.recovered.take()?;
-        self.taken.store(recovered.opening, Ordering::Relaxed);
-        Some(recovered)
-    }
-
-    /// Whether the store of the last opening was taken over already.
-    pub(crate) fn is_spent(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) == self.openings.load(Ordering::Relaxed)
-    }
-
-    /// Recovers, and keeps the journal for the first [`Opening::log`].
-    pub(crate) async fn open(&self, cx: &Context) -> Result<Summary, StartError> {
-        let (log, opening, summary) = self.recover(cx).await?;
-        self.opened.put((log, opening));
-        Ok(summary)
-    }
-
-    /// The journal, recovered already or now, and which opening of it this is.
-    pub(crate) async fn log(&self, cx: &Context) -> Result<(Log, u64), StartError> {
-        match self.opened.take() {
-            Some(opened) => Ok(opened),
-            None => self.recover(cx).await.map(|(log, opening, _)| (log, opening)),
-        }
-    }
-
-    async fn recover(&self, cx: &Context) -> Result<(Log, u64, Summary), StartError> {
-        let config = JournalConfig {
-            first_bytes: self.config.first_segment_bytes,
-            segment_bytes: self.config.segment_bytes,
-            ..JournalConfig::new(self.config.wal())
-        };
-        let mut state = State::new(cx.entropy());
-        let mut replay = |_: Lsn, record: &[u8]| state.replay(record);
-        let opened = Log::open(*cx, config, &mut replay).await;
-        let (log, journal) = opened.map_err(|e| StartError::of_journal(&self.config.data, e))?;
-        let clock = state.clock();
-        while state.sweep(clock, usize::MAX) {}
-        let version = journal.last;
-        let summary = Summary { version, keys: state.len() as u64, journal };
-        if let Some(observer) = &self.config.observer {
-            observer.recovered(&summary);
-        }
-        let opening = self.openings.fetch_add(1, Ordering::Relaxed) + 1;
-        self.recovered.put(Recovered { state, version, opening });
-        Ok((log, opening, summary))
-    }
-}
-
-/// Makes the data directory if there is none, takes its lock, and makes sure that it is a
-/// database's.
-pub(crate) async fn enter(
+/// Opens the database of a node, or makes it.
+pub(crate) async fn open(
     cx: &Context,
     config: &NodeConfig,
-) -> Result<Box<dyn RawLock>, StartError> {
+) -> Result<(Database, Summary), StartError> {
     let data = config.data.as_str();
-    cx.create_dir(data).await.map_err(StartError::of_disk)?;
-    let entries = cx.list(data).await.map_err(StartError::of_disk)?;
-    let is_database = entries.iter().any(|e| e.name == "wal" && e.is_dir);
-    let foreign =
-        entries.iter().find(|e| !matches!(e.name.as_str(), "wal" | "LOCK" | "lost+found"));
-    if let (false, Some(entry)) = (is_database, foreign) {
-        return Err(StartError::NotOurs { data: data.to_owned(), found: entry.name.clone() });
+    let failed = |e| StartError::of_engine(data, e);
+    if config.durability == Durability::InMemory {
+        leave_alone(cx, config).await?;
+        let db = Database::in_memory(*cx, config.engine()).map_err(failed)?;
+        return Ok((db, Summary::default()));
     }
-    let lock = cx.lock(&format!("{data}/LOCK")).await.map_err(|e| match e.kind {
-        DiskErrorKind::Locked => StartError::Locked { data: data.to_owned() },
-        _ => StartError::of_disk(e),
-    })?;
-    cx.create_dir(&config.wal()).await.map_err(StartError::of_disk)?;
-    // That a name is there does not say that it is durable: whoever made it may have died since.
-    if !mutant!(cx, "journal.lost_dir_sync") {
-        cx.sync_dir(data).await.map_err(StartError::of_disk)?;
-        let above = data.rsplit_once('/').map_or("", |(above, _)| above);
-        match cx.sync_dir(if data.starts_with('/') && above.is_empty() { "/" } else { above }).await
-        {
-            // A directory that is not ours to open was there before us.
-            Err(e) if e.kind != DiskErrorKind::Denied => return Err(StartError::of_disk(e)),
-            _ => {}
-        }
-    }
-    Ok(lock)
+    let (db, report) = Database::open(*cx, config.engine()).await.map_err(failed)?;
+    // So that the store finds what it needs, whatever the disk does from then on.
+    let counts = store::prepare(&db).await.map_err(failed)?;
+    let (turn, keys, journal) = (db.applied(), counts.keys, report.journal);
+    Ok((db, Summary { turn, keys, generation: report.generation, journal }))
 }
 
 /// Refuses a directory that holds a database which would not be read.
-pub(crate) async fn leave_alone(cx: &Context, config: &NodeConfig) -> Result<(), StartError> {
-    match cx.list(&config.wal()).await {
-        Ok(entries) if !entries.is_empty() => {
+async fn leave_alone(cx: &Context, config: &NodeConfig) -> Result<(), StartError> {
+    match cx.list(&config.data).await {
+        Ok(entries) if entries.iter().any(|e| e.name == MANIFEST || e.name == WAL) => {
             Err(StartError::Ignored { data: config.data.clone() })
         }
         _ => Ok(()),

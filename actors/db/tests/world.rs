@@ -18,6 +18,7 @@ use orloj_sim::{
     Config, Control, Crash, Detail, Failure, LinkFault, NetFaults, Report, Simulation,
     disk::DiskFaults, fault::FaultClass, testing,
 };
+use orloj_storage::Options;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const MS: Duration = Duration::from_millis(1);
@@ -37,7 +38,15 @@ struct Plan {
 
 fn config() -> NodeConfig {
     let mut config = NodeConfig::new("data", "0.0.0.0:6379");
-    (config.first_segment_bytes, config.segment_bytes) = (8 << 10, 32 << 10);
+    config.rows_bytes = 8 << 10;
+    config.storage = Options {
+        page_bytes: 4096,
+        cache_bytes: 256 << 10,
+        segment_bytes: 64 << 10,
+        checkpoint_bytes: 64 << 10,
+        checkpoint_every: 200 * MS,
+        ..config.storage
+    };
     config.output_max = 64 << 10;
     config.output_patience = 500 * MS;
     config.drain_patience = 500 * MS;

@@ -19,6 +19,8 @@ pub(super) const LAW: Law = Law {
 fn check(timeline: &Timeline<'_>) -> Result<(), Broken> {
     for (steps, life) in timeline.steps.iter().zip(&timeline.history.lives) {
         let mut version = life.recovered;
+        // Commands of one turn have one version, and are executed at one moment.
+        let mut made = None;
         for step in steps {
             let executed = timeline.executed(step.place);
             if let Some(expected) = &step.expected {
@@ -26,7 +28,11 @@ fn check(timeline: &Timeline<'_>) -> Result<(), Broken> {
                 let evidence = format!("{}; the model says {expected}", who_heard(executed));
                 return Err(Broken::at(executed, evidence));
             }
-            if executed.version < version || (step.changed && executed.version == version) {
+            if executed.version > version {
+                made = Some(executed.seen);
+            }
+            let is_late = step.changed && made != Some(executed.seen);
+            if executed.version < version || is_late {
                 let evidence = format!("{} changed a store already at {version}", who(executed));
                 return Err(Broken::at(executed, evidence));
             }

@@ -23,7 +23,7 @@ fn check(timeline: &Timeline<'_>) -> Result<(), Broken> {
             let evidence = format!("life {i} recovered version {version}; {newest} was the last");
             return Err(Broken::new(life.began, evidence));
         }
-        newest = life.recovered;
+        newest = life.recovered.max(life.newest);
         for executed in &life.executed {
             newest = newest.max(executed.version);
             was_sent(timeline, executed)?;

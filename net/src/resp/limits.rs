@@ -23,11 +23,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Redis's own limits, with keys as long as the storage engine takes.
+    /// Redis's own limits, with keys as long as the storage engine takes where they have a deadline.
     fn default() -> Limits {
         Limits {
             bulk: 512 << 20,
-            key: 65_535,
+            key: 65_520,
             args: 1 << 20,
             inline: 64 << 10,
             query: 1 << 30,

@@ -91,6 +91,8 @@ pub enum Refusal {
     OutOfMemory,
     /// Writes are refused because the journal cannot be written: full disk, or a failed sync.
     JournalFailed,
+    /// What the command needs cannot be read: the disk failed there, or it is damaged.
+    Unreadable,
     /// The server accepts no writes.
     ReadOnly,
     /// A queue on the way is full. Try again later.
@@ -104,7 +106,7 @@ pub(crate) const ECHO_MAX: usize = 128;
 
 impl Refusal {
     /// Every refusal whose words are always the same.
-    pub const FIXED: [Refusal; 20] = [
+    pub const FIXED: [Refusal; 21] = [
         Refusal::WrongType,
         Refusal::NotAnInteger,
         Refusal::Overflow,
@@ -122,6 +124,7 @@ impl Refusal {
         Refusal::Loading,
         Refusal::OutOfMemory,
         Refusal::JournalFailed,
+        Refusal::Unreadable,
         Refusal::ReadOnly,
         Refusal::Overloaded,
         Refusal::ShuttingDown,
@@ -164,6 +167,7 @@ impl Refusal {
             Refusal::Overloaded => 25,
             Refusal::ShuttingDown => 26,
             Refusal::HelloAuthRequired => 27,
+            Refusal::Unreadable => 28,
         }
     }
 
@@ -177,6 +181,7 @@ impl Refusal {
             Refusal::Loading => "LOADING",
             Refusal::OutOfMemory => "OOM",
             Refusal::JournalFailed => "MISCONF",
+            Refusal::Unreadable => "IOERR",
             Refusal::ReadOnly => "READONLY",
             Refusal::Overloaded => "BUSY",
             Refusal::NotAnInteger
@@ -282,6 +287,7 @@ impl fmt::Display for Refusal {
             Refusal::JournalFailed => {
                 "Errors writing to the journal. Commands that modify the data set are disabled."
             }
+            Refusal::Unreadable => "What this key holds cannot be read from the disk.",
             Refusal::ReadOnly => "You can't write against a read only replica.",
             Refusal::Overloaded => "the server is overloaded, try again later",
             Refusal::ShuttingDown => "the server is shutting down",

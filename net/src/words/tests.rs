@@ -151,6 +151,7 @@ fn refusals_have_codes_of_their_own() {
         Refusal::Overloaded,
         Refusal::ShuttingDown,
         Refusal::HelloAuthRequired,
+        Refusal::Unreadable,
     ];
     for (i, refusal) in refusals.iter().enumerate() {
         assert_eq!(usize::from(refusal.code()), i + 1, "{refusal}: codes never change");

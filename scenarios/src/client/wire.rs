@@ -189,6 +189,7 @@ fn refusal(text: &[u8], request: &Request) -> Option<Answer> {
         Refusal::Loading,
         Refusal::OutOfMemory,
         Refusal::JournalFailed,
+        Refusal::Unreadable,
         Refusal::ReadOnly,
         Refusal::Overloaded,
         Refusal::ShuttingDown,

@@ -18,8 +18,10 @@ use super::{
 pub struct Plan {
     /// What the node promises.
     pub durability: Durability,
-    /// Bytes of a journal segment.
-    pub segment: u64,
+    /// Bytes of rows in front of the engine.
+    pub rows: u64,
+    /// How the engine works.
+    pub storage: StoragePlan,
     /// Bytes of answers that may wait for one client.
     pub output: u64,
     /// Connections at a time.
@@ -51,6 +53,19 @@ pub struct Plan {
     pub buggify: bool,
     /// Whether anything goes wrong at all.
     pub faults: bool,
+}
+
+/// How the node's engine works: what is small makes rare things happen.
+#[derive(Clone, Copy, Debug)]
+pub struct StoragePlan {
+    /// The cache's budget.
+    pub cache_bytes: u64,
+    /// Bytes of journal between two checkpoints.
+    pub checkpoint_bytes: u64,
+    /// Time between two checkpoints.
+    pub checkpoint_every: Duration,
+    /// Values above this go to the value log.
+    pub inline_bytes: u64,
 }
 
 /// One client's habits.
@@ -302,7 +317,13 @@ impl Scenario {
             let low = span.draw(choices, "latency-low");
             Latency::Uniform(low, choices.between(Stream::Swarm, "latency-high", low, span.high))
         });
-        let segment = self.node.segment.draw(choices, "segment");
+        let rows = self.node.rows.draw(choices, "rows");
+        let storage = StoragePlan {
+            cache_bytes: self.node.cache.draw(choices, "cache"),
+            checkpoint_bytes: self.node.checkpoint.draw(choices, "checkpoint"),
+            checkpoint_every: self.node.checkpoint_every.draw_time(choices, "checkpoint-every"),
+            inline_bytes: Span::<Size>::new(64, 512).draw(choices, "inline"),
+        };
         let output = self.node.output.draw(choices, "output");
         let connections = self.node.connections.draw(choices, "connections");
         let slowness = self.disk.slowness.map_or(1, |span| span.draw(choices, "slowness"));
@@ -313,7 +334,8 @@ impl Scenario {
         let clients = (0..count).map(|_| draw.client(self, chaos)).collect();
         Plan {
             durability,
-            segment,
+            rows,
+            storage,
             output,
             connections: u32::try_from(connections).unwrap_or(u32::MAX),
             chaos,

@@ -60,7 +60,15 @@ impl Database {
         at.check()?;
         let walk = tree::Cursor::new(&of.0, range.from, range.to, at.version())?;
         let (db, at) = (self.clone(), at.clone());
-        Ok(Cursor { db, walk, keyspace: of.id(), at, long: None, timeless: false })
+        Ok(Cursor {
+            db,
+            walk,
+            keyspace: of.id(),
+            at,
+            long: None,
+            timeless: false,
+            keys_only: false,
+        })
     }
 
     /// As [`Database::cursor`] over all keys, and those whose time has passed are shown as well:
@@ -80,11 +88,18 @@ pub struct Cursor {
     at: Snapshot,
     /// The value that is shown, if it lies in the value log.
     long: Option<Arc<[u8]>>,
-    /// Whether deadlines are of no meaning.
+    /// Whether deadlines are of no meaning,
     timeless: bool,
+    /// and values in the value log of no interest.
+    keys_only: bool,
 }
 
 impl Cursor {
+    /// The same walk, for who asks for keys and deadlines alone.
+    pub(super) fn keys_only(self) -> Cursor {
+        Cursor { timeless: true, keys_only: true, ..self }
+    }
+
     /// The next key from the front; `None` when the ends have met. A plain call.
     ///
     /// # Errors
@@ -158,7 +173,7 @@ impl Cursor {
                 self.walk.taken(is_front);
                 continue;
             }
-            let Some(at) = item.pointer else { return Ok(()) };
+            let Some(at) = item.pointer.filter(|_| !self.keys_only) else { return Ok(()) };
             let (key, version) = (item.key.into(), item.version);
             let miss = LongValueMiss { at, keyspace: self.keyspace, key, version };
             self.long = self.db.0.files.as_ref().and_then(|files| files.block(&miss));

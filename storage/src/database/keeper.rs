@@ -85,14 +85,15 @@ impl Database {
             *told = self.ask(|| tree.commit(&[], &[Op::Clock(self.now())])).await?;
             self.arm();
         }
-        loop {
+        while self.0.options.sweeps {
             let swept = self.ask(|| sweep::sweep(tree, self.now(), SWEEP)).await?;
             if swept.entries > 0 {
                 self.arm();
             }
             if !swept.more {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 }

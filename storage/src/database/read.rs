@@ -112,7 +112,7 @@ impl Database {
     }
 
     /// As [`Database::complete`], wherever the value is.
-    async fn load(
+    pub(super) async fn load(
         &self,
         found: Option<Found>,
         of: &Keyspace,

@@ -10,6 +10,8 @@ use crate::Lsn;
 const BEAT: Duration = Duration::from_millis(5);
 /// How long a full disk is left alone before it is asked again.
 const RETRY: Duration = Duration::from_millis(250);
+/// So many unsynced records are synced by the next beat, however young they are.
+const SYNC_RECORDS: u64 = 1_000;
 
 /// Lives as long as the database is open.
 pub(super) async fn run(writer: Arc<Writer>) {
@@ -59,7 +61,8 @@ impl Writer {
             // In strict mode somebody waits for every write, unless he was dropped.
             let is_due = self.durability == Durability::Buffered || now == before;
             if is_due && tail.last_durable() < now {
-                let is_late = self.cx.now().since(unsynced) >= self.sync_every;
+                let are_many = now.0 - tail.last_durable().0 >= SYNC_RECORDS;
+                let is_late = are_many || self.cx.now().since(unsynced) >= self.sync_every;
                 let sync = is_late || self.durability == Durability::Strict;
                 // A refusal is told to those who wait, and seen by the next beat.
                 let _ = self.act(Round::Flush { sync }).await;

@@ -151,8 +151,9 @@ fn announce(summary: &Summary, resp: &str, data: &str, durability: Durability) {
     let journal = &summary.journal;
     let cut = journal.cut.as_ref().map_or(0, |cut| cut.bytes);
     tracing::info!(
-        version = summary.version.0,
+        turn = summary.turn,
         keys = summary.keys,
+        checkpoint = summary.generation,
         segments = journal.segments,
         bytes = journal.bytes,
         records = journal.records,

@@ -3,8 +3,6 @@
 
 use std::cmp::Ordering;
 
-use bytes::Bytes;
-
 /// The longest key held inline, in bytes.
 const INLINE: usize = 22;
 
@@ -39,10 +37,6 @@ impl MapKey {
             Form::Short { len, bytes } => &bytes[..usize::from(*len)],
             Form::Long(bytes) => bytes,
         }
-    }
-
-    pub(crate) fn to_bytes(&self) -> Bytes {
-        Bytes::copy_from_slice(self.as_bytes())
     }
 }
 
