@@ -22,7 +22,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::Waker,
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -57,6 +57,8 @@ struct State {
     log: Option<Log>,
     /// Why it is gone for ever.
     ended: Option<Error>,
+    /// Those who wait for that.
+    mourners: Vec<Waker>,
     /// What the disk said when it took no write, and whether it is certain that what was refused
     /// then will never be found. The last one stays for those who were refused.
     refusal: Option<(DiskError, bool)>,
@@ -104,6 +106,7 @@ impl Writer {
         let state = State {
             log: Some(log),
             ended: None,
+            mourners: Vec::new(),
             refusal: None,
             refusing: false,
             waiting: Vec::new(),
@@ -201,7 +204,7 @@ impl Writer {
         self.tree.tail().close(error.clone());
         let mut state = self.state();
         state.log = None;
-        state.ended.get_or_insert(error);
+        state.end(error);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.iter().for_each(|waiting| waiting.waker.wake_by_ref());
@@ -227,9 +230,25 @@ impl Writer {
         self.stop();
         let mut state = self.state();
         state.log = None;
-        state.ended.get_or_insert(Error::Closed);
+        state.end(Error::Closed);
         state.lock = None;
         closed
+    }
+
+    /// Waits until nothing is written any more, and says why.
+    pub(crate) async fn ended(&self) -> Error {
+        std::future::poll_fn(|task| {
+            let mut state = self.state();
+            if let Some(error) = &state.ended {
+                return Poll::Ready(error.clone());
+            }
+            let is_new = !state.mourners.iter().any(|waker| waker.will_wake(task.waker()));
+            if is_new {
+                state.mourners.push(task.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Nobody uses the database any more. What waits still goes to the journal.
@@ -240,6 +259,12 @@ impl Writer {
 }
 
 impl State {
+    /// Nothing is written any more.
+    fn end(&mut self, why: Error) {
+        self.ended.get_or_insert(why);
+        self.mourners.drain(..).for_each(Waker::wake);
+    }
+
     /// What those are told whose writes were taken back.
     fn refused(&self) -> Error {
         match self.refusal.clone() {

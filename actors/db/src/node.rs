@@ -126,6 +126,7 @@ impl Node {
     pub async fn run(mut self, shutdown: &Shutdown) -> Result<(), Escalation> {
         let ended = {
             let mut wait = std::pin::pin!(shutdown.wait());
+            let mut halt = std::pin::pin!(self.db.ended());
             let supervision = &mut self.supervision;
             std::future::poll_fn(|task| {
                 if let std::task::Poll::Ready(ended) =
@@ -133,11 +134,17 @@ impl Node {
                 {
                     return std::task::Poll::Ready(Some(ended));
                 }
+                // Also if nobody writes: a new start finds out what the disk holds.
+                if let std::task::Poll::Ready(error) = halt.as_mut().poll(task) {
+                    let stop = journal::fatal(&error);
+                    let ended = Err(Escalation { child: "storage", stop });
+                    return std::task::Poll::Ready(Some(Ok(ended)));
+                }
                 wait.as_mut().poll(task).map(|()| None)
             })
             .await
         };
-        match ended {
+        let outcome = match ended {
             Some(Ok(outcome)) => outcome,
             Some(Err(lost)) => {
                 let stop = Stop::Failed(lost.to_string());
@@ -146,14 +153,14 @@ impl Node {
             None => {
                 self.drain().await;
                 self.stop.begin();
-                let ended = (&mut self.supervision).await.unwrap_or(Ok(()));
-                // What cannot be written now is in the journal, and the next start finds it.
-                if let Err(error) = self.db.clone().close().await {
-                    self.cx.trace("node", format_args!("closed with: {error}"));
-                }
-                ended
+                (&mut self.supervision).await.unwrap_or(Ok(()))
             }
+        };
+        // What cannot be written now is in the journal, and the next start finds it.
+        if let Err(error) = self.db.clone().close().await {
+            self.cx.trace("node", format_args!("closed with: {error}"));
         }
+        outcome
     }
 
     /// As [`Node::run`] with a shutdown that has begun.

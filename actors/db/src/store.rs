@@ -16,6 +16,8 @@ mod execute;
 mod key;
 mod name;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::collections::{BTreeMap, VecDeque};

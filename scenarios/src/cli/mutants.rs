@@ -28,7 +28,6 @@ const WHERE: &[(&str, &[&str])] = &[
     ("journal.lost_wakeup", &["pipelining", "default"]),
     ("locks.turn_is_held", &["engine-crowded"]),
     ("recovery.skip_bad_record", &["bit-rot-middle", "torn-and-lost-writes"]),
-    ("recovery.double_apply", &["crash-anywhere", "default"]),
     ("sequencer.dropped_reply", &["pipelining", "default"]),
     ("sequencer.unsynced_read", &["crash-anywhere", "default"]),
     ("session.reorder_replies", &["pipelining", "default"]),

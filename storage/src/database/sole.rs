@@ -254,6 +254,15 @@ impl Database {
         Ok(())
     }
 
+    /// Waits until the database can write no more, and says why: it was closed, or a sync has
+    /// failed and what the disk holds is unknown. In memory that never comes.
+    pub async fn ended(&self) -> Error {
+        match &self.0.files {
+            Some(files) => files.writer.ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Whether the disk takes no write, so that every write is refused until it has room again.
     pub fn is_read_only(&self) -> bool {
         self.0.files.as_ref().is_some_and(|files| files.writer.is_refusing())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orloj_kernel::{Context, DiskError, File, JoinHandle, OpenMode, buggify, mutant, sometimes};
+use orloj_kernel::{Context, DiskError, File, JoinHandle, OpenMode, buggify, sometimes};
 
 use super::{
     AppendError, DatabaseId, FIRST_FRAME, JournalError, Kind, Lsn, Records, Recovery,
@@ -104,7 +104,7 @@ impl Log {
             Some(plan) => plan,
             None => fresh(cx, origin.database, Lsn(1)),
         };
-        Log::go_on(cx, config, plan, on_record).await
+        Log::go_on(cx, config, plan).await
     }
 
     /// Makes a journal in `config.dir`, which holds none, whose first record will be `first`: for a
@@ -119,7 +119,7 @@ impl Log {
         first: Lsn,
     ) -> Result<Log, JournalError> {
         let plan = fresh(cx, Some(database), first);
-        Ok(Log::go_on(cx, config, plan, &mut |_, _| true).await?.0)
+        Ok(Log::go_on(cx, config, plan).await?.0)
     }
 
     /// Makes the segment that `plan` goes on in.
@@ -127,7 +127,6 @@ impl Log {
         cx: Context,
         config: JournalConfig,
         plan: Plan,
-        on_record: OnRecord<'_>,
     ) -> Result<(Log, Recovery), JournalError> {
         let Plan { mut header, carried, rubbish, cut, mut segments, report } = plan;
         header.salt = cx.entropy();
@@ -141,11 +140,6 @@ impl Log {
             next = encode(&mut frames, place, Kind::Records, *first, durable, records).next();
         }
         sometimes!(cx, !carried.is_empty(), "recovery: an unproven tail was written anew");
-        if mutant!(cx, "recovery.double_apply") {
-            for (first, records) in &carried {
-                records.iter().zip(first.0..).all(|(record, n)| on_record(Lsn(n), record));
-            }
-        }
         let step = config.step_bytes;
         let prepared =
             prepare(cx, config.dir.clone(), header.number, header.capacity, step, false).await?;

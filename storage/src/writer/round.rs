@@ -64,7 +64,7 @@ impl Round {
             Err(AppendError::Fatal(cause)) => {
                 let error = halted(cause);
                 writer.tree.tail().close(error.clone());
-                state.ended = Some(error.clone());
+                state.end(error.clone());
                 Err(error)
             }
         };
