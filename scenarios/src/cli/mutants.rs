@@ -29,7 +29,7 @@ const WHERE: &[(&str, &[&str])] = &[
     ("locks.turn_is_held", &["engine-crowded"]),
     ("recovery.skip_bad_record", &["bit-rot-middle", "torn-and-lost-writes"]),
     ("sequencer.dropped_reply", &["pipelining", "default"]),
-    ("sequencer.unsynced_read", &["crash-anywhere", "default"]),
+    ("sequencer.unsynced_read", &["torn-and-lost-writes", "crash-anywhere"]),
     ("session.reorder_replies", &["pipelining", "default"]),
     ("session.unbounded_output", &["slow-clients", "default"]),
     ("state.hidden_wall_clock", &["skewed-clocks", "default"]),
