@@ -28,6 +28,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Connections served at once; further ones are refused.
     pub max_clients: u32,
+    /// Memory for what was used lately, in MiB: half for rows, half for pages and values.
+    pub cache_mib: u32,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written: a level, or directives as `info,orloj=debug`.
@@ -41,6 +43,7 @@ impl Default for Settings {
             resp: "127.0.0.1:6379".to_owned(),
             durability: Durability::default(),
             max_clients: 10_000,
+            cache_mib: 128,
             log_format: LogFormat::default(),
             log: "info".to_owned(),
         }
@@ -60,6 +63,8 @@ pub struct Partial {
     pub durability: Option<Durability>,
     /// See [`Settings::max_clients`].
     pub max_clients: Option<u32>,
+    /// See [`Settings::cache_mib`].
+    pub cache_mib: Option<u32>,
     /// See [`Settings::log_format`].
     pub log_format: Option<LogFormat>,
     /// See [`Settings::log`].
@@ -71,7 +76,8 @@ fn durability<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Durability>, 
 }
 
 /// Every key a configuration file may have.
-const KEYS: &[&str] = &["data", "resp", "durability", "max_clients", "log_format", "log"];
+const KEYS: &[&str] =
+    &["data", "resp", "durability", "max_clients", "cache_mib", "log_format", "log"];
 
 /// A configuration file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +127,7 @@ impl Partial {
             resp: self.resp.or(other.resp),
             durability: self.durability.or(other.durability),
             max_clients: self.max_clients.or(other.max_clients),
+            cache_mib: self.cache_mib.or(other.cache_mib),
             log_format: self.log_format.or(other.log_format),
             log: self.log.or(other.log),
         }
@@ -134,6 +141,7 @@ impl Partial {
             resp: self.resp.unwrap_or(default.resp),
             durability: self.durability.unwrap_or(default.durability),
             max_clients: self.max_clients.unwrap_or(default.max_clients),
+            cache_mib: self.cache_mib.unwrap_or(default.cache_mib),
             log_format: self.log_format.unwrap_or(default.log_format),
             log: self.log.unwrap_or(default.log),
         }

@@ -44,6 +44,10 @@ struct Arguments {
     /// Connections served at once [default: 10000]
     #[arg(long, value_name = "N")]
     max_clients: Option<u32>,
+    /// Memory for what was used lately, in MiB: half for rows, half for pages and values; 8 at
+    /// least [default: 128]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
+    cache_mib: Option<u32>,
     /// Configuration file in TOML; flags win over it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -91,6 +95,7 @@ fn settings(arguments: Arguments) -> Result<Settings, ConfigError> {
         resp: arguments.resp,
         durability: arguments.durability,
         max_clients: arguments.max_clients,
+        cache_mib: arguments.cache_mib,
         log_format: arguments.log_format,
         log: arguments.log,
     };
@@ -125,6 +130,9 @@ async fn serve(settings: Settings, cx: Context, shutdown: Shutdown) -> ExitCode 
     config.durability = settings.durability;
     config.max_clients = settings.max_clients;
     config.process_id = process_id();
+    let half = u64::from(settings.cache_mib) << 19;
+    config.storage.cache_bytes = half;
+    config.rows_bytes = usize::try_from(half).unwrap_or(usize::MAX);
     let node = match Node::start(config, cx).await {
         Ok(node) => node,
         Err(e) => return not_started(&e),
