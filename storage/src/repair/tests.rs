@@ -290,6 +290,7 @@ fn whatever_byte_flips_nothing_wrong_is_read_and_a_repair_opens_it_again() {
             }
         }
     }
+    println!("bytes, not opened, unreadable, repaired, with losses: {counts:?}");
     let count = |kind: &str| counts.get(kind).copied().unwrap_or_default();
     assert!(count("wal")[3] > 0, "{counts:?}");
     assert!(count("data.pages")[3] > 0 && count("vlog")[3] > 0, "{counts:?}");
