@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use orloj_kernel::{Context, SiteKind};
 use orloj_sim::{Crash, fault::FaultClass};
 use orloj_storage::{
-    Database, Durability, Error, Lsn, Options,
+    Database, Durability, Error, Lsn, Options, Verdict,
     verify::{Grade, Offline},
 };
 
@@ -189,6 +189,7 @@ fn full(stride: usize, relief: Option<u32>, passed: &mut Passed) -> u64 {
         let at = format!("room for {pages} pages, until {relief:?}");
         if let Err(error) = world.run(|cx| run(cx, its)).expect("power stays on") {
             assert!(crate::is_excused(&error), "{at}: {error}");
+            assert_eq!(error.verdict(), Verdict::Retry, "{at}: {error}");
         }
         let was_full = world.sim.control(|w| w.faults()).injected(FaultClass::DiskFull);
         world.judge(&model, &at);
