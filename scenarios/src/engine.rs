@@ -97,8 +97,10 @@ async fn drive(cx: Context, plan: Arc<EnginePlan>, recorder: Arc<Recorder>) {
     if !until(cx, plan.settle, || recorder.is_up()).await {
         return recorder.never_opened(plan.may_refuse);
     }
-    // A disk that was full is asked again every 250 ms, and what it holds up comes to its end.
-    cx.sleep(Duration::from_secs(2)).await;
+    // An operation that was caught by a stall ends when that does, whatever is lifted. A disk that
+    // was full is asked again every 250 ms, and what it holds up comes to its end.
+    let stalled = if plan.disk.stall > 0 { plan.disk.stall_ns.1 } else { 0 };
+    cx.sleep(Duration::from_nanos(stalled) + Duration::from_secs(2)).await;
     recorder.enter(Phase::Calm);
     if !until(cx, plan.settle, || recorder.are_clients_done()).await {
         return recorder.never_ended(plan.may_refuse);

@@ -262,12 +262,13 @@ impl Error {
             | Error::LockTimeout { .. } => Verdict::Retry,
             Error::Corrupt(_) => Verdict::Repair,
             Error::Manifest { .. } | Error::Superblock { .. } => Verdict::Halt,
-            Error::Journal(cause) => cause.verdict(),
-            Error::Disk(cause) => match cause.kind {
+            // A disk that was full when the journal was opened may have room again.
+            Error::Disk(cause) | Error::Journal(JournalError::Disk(cause)) => match cause.kind {
                 DiskErrorKind::Dead => Verdict::Halt,
                 _ if cause.op == "sync" => Verdict::Halt,
                 _ => Verdict::Retry,
             },
+            Error::Journal(cause) => cause.verdict(),
         }
     }
 }
@@ -282,6 +283,11 @@ mod tests {
         assert_eq!(error("sync", DiskErrorKind::Io(5)).verdict(), Verdict::Halt);
         assert_eq!(error("write", DiskErrorKind::Dead).verdict(), Verdict::Halt);
         assert_eq!(error("read", DiskErrorKind::Io(5)).verdict(), Verdict::Retry);
+        let journal = |op, kind| JournalError::Disk(DiskError::new(op, "wal-000001.new", kind));
+        let (full, sync) =
+            (journal("write", DiskErrorKind::Full), journal("sync", DiskErrorKind::Io(5)));
+        assert_eq!(Error::from(full).verdict(), Verdict::Retry);
+        assert_eq!(Error::from(sync).verdict(), Verdict::Halt);
     }
 
     #[test]

@@ -272,6 +272,28 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_has_every_operation_at_its_tag() {
+        let (_, rest) = include_str!("../schemas/wal.fbs").split_once("union Op {").expect("one");
+        let (members, _) = rest.split_once('}').expect("it ends");
+        let members: Vec<&str> = members.split(',').map(str::trim).collect();
+        let name = |op: &Op<'_>| match op {
+            Op::Put { deadline: None, .. } => "Put",
+            Op::Put { deadline: Some(_), .. } => "PutUntil",
+            Op::Delete { .. } => "Delete",
+            Op::Clear(_) => "Clear",
+            Op::Create { .. } => "Create",
+            Op::Drop(_) => "Drop",
+            Op::Clock(_) => "Clock",
+            Op::Applied(_) => "Applied",
+            Op::Load { .. } => "Load",
+        };
+        assert_eq!(every().iter().map(name).collect::<Vec<_>>(), members);
+        for (at, op) in every().iter().enumerate() {
+            assert_eq!(record(&[*op])[1] as usize, at + 1, "{op:?}");
+        }
+    }
+
+    #[test]
     fn a_cut_record_gives_whole_operations_and_then_says_where() {
         let whole = record(&every());
         let ends: Vec<usize> = (1..=every().len()).map(|n| record(&every()[..n]).len()).collect();

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use orloj_kernel::Context;
+use orloj_kernel::{Context, OpenMode};
 
 use crate::{
     Durability, Error, KeyspaceId, Lsn, Options, Retention,
@@ -199,6 +199,28 @@ impl Trial {
         model.history.truncate(last);
         model.durable = last;
     }
+}
+
+/// Every file below `dir`, as it is.
+pub(crate) async fn files(cx: Context, dir: &str) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in cx.list(dir).await.expect("a disk that works") {
+        let path = format!("{dir}/{}", entry.name);
+        if entry.is_dir {
+            found.extend(Box::pin(files(cx, &path)).await);
+        } else {
+            let file = cx.open(&path, OpenMode::Read).await.expect("a disk that works");
+            let bytes = file.read_at(0, entry.len as usize).await.expect("a disk that works");
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+/// Damages a file.
+pub(crate) async fn overwrite(cx: Context, path: &str, at: u64, bytes: Vec<u8>) {
+    let file = cx.open(path, OpenMode::Write).await.expect("a disk that works");
+    file.write_sync(at, bytes).await.expect("a disk that works");
 }
 
 /// Changes drawn from a seed.

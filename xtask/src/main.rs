@@ -14,6 +14,7 @@ mod ci;
 mod fuzz;
 mod lint;
 mod process;
+mod schemas;
 mod sim;
 mod test;
 
@@ -52,6 +53,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Check what neither the compiler nor clippy can: arrows, absences, sizes, words, links.
     Lint(lint::Options),
+    /// Check that what is on disk stays readable: schemas against those of every format version.
+    Schemas,
     /// Run the gate that every change passes, as `ci/gates.toml` lists it.
     Ci(ci::Options),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Bench { args } => bench::run(args),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Lint(options) => lint::run(&options),
+        Task::Schemas => schemas::run(),
         Task::Ci(options) => ci::run(&options),
     };
     outcome.unwrap_or_else(|error| {

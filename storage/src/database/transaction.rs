@@ -6,7 +6,7 @@ use super::{Assigned, Database, KeyRange, Keyspace, Value};
 use crate::{
     Durability, Error, Lsn,
     locks::Mode,
-    tree::LongValueMiss,
+    tree::{Attempt, LongValueMiss},
     txn::{
         self, Entry, Isolation, Scan, Seen,
         single::{Execution, Outcome, Progress, SingleShot},
@@ -97,8 +97,16 @@ impl Database {
         Ok(seen)
     }
 
-    /// The same for the key that a walk has come to.
-    async fn load_shown(&self, scan: &mut Scan) -> Result<(), Error> {
+    /// Moves a walk on, and adds the value of the key that it came to in the same way.
+    async fn step<'s>(
+        &self,
+        scan: &'s mut Scan,
+        mut advance: impl FnMut(&mut Scan) -> Attempt<bool>,
+    ) -> Result<Option<Entry<'s>>, Error> {
+        self.check_open()?;
+        if !self.ask(|| advance(scan)).await? {
+            return Ok(None);
+        }
         let entry = scan.shown();
         if let Entry { key, version: Some(version), pointer: Some(at), .. } = entry {
             let miss = LongValueMiss { at, keyspace: scan.keyspace(), key: key.into(), version };
@@ -106,7 +114,7 @@ impl Database {
             self.load_value(&miss, &mut value).await?;
             scan.supply(&value);
         }
-        Ok(())
+        Ok(Some(scan.shown()))
     }
 }
 
@@ -154,7 +162,7 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::get`].
     pub async fn next<'s>(&mut self, scan: &'s mut Scan) -> Result<Option<Entry<'s>>, Error> {
-        self.step(scan, true).await
+        self.db.step(scan, |scan| self.inner.advance(scan, true)).await
     }
 
     /// The next key of a walk from its back; `None` when its ends have met.
@@ -162,20 +170,7 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::get`].
     pub async fn back<'s>(&mut self, scan: &'s mut Scan) -> Result<Option<Entry<'s>>, Error> {
-        self.step(scan, false).await
-    }
-
-    async fn step<'s>(
-        &mut self,
-        scan: &'s mut Scan,
-        is_front: bool,
-    ) -> Result<Option<Entry<'s>>, Error> {
-        self.db.check_open()?;
-        if !self.db.ask(|| self.inner.advance(scan, is_front)).await? {
-            return Ok(None);
-        }
-        self.db.load_shown(scan).await?;
-        Ok(Some(scan.shown()))
+        self.db.step(scan, |scan| self.inner.advance(scan, false)).await
     }
 
     /// Will give `key` a value.
@@ -278,7 +273,7 @@ impl Locked {
     /// # Errors
     /// As [`Locked::lock`].
     pub async fn next<'s>(&mut self, scan: &'s mut Scan) -> Result<Option<Entry<'s>>, Error> {
-        self.step(scan, true).await
+        self.db.step(scan, |scan| self.inner.advance(scan, true)).await
     }
 
     /// The next key of a walk from its back; `None` when its ends have met.
@@ -286,20 +281,7 @@ impl Locked {
     /// # Errors
     /// As [`Locked::lock`].
     pub async fn back<'s>(&mut self, scan: &'s mut Scan) -> Result<Option<Entry<'s>>, Error> {
-        self.step(scan, false).await
-    }
-
-    async fn step<'s>(
-        &mut self,
-        scan: &'s mut Scan,
-        is_front: bool,
-    ) -> Result<Option<Entry<'s>>, Error> {
-        self.db.check_open()?;
-        if !self.db.ask(|| self.inner.advance(scan, is_front)).await? {
-            return Ok(None);
-        }
-        self.db.load_shown(scan).await?;
-        Ok(Some(scan.shown()))
+        self.db.step(scan, |scan| self.inner.advance(scan, false)).await
     }
 
     /// Locks `key` and will give it a value.

@@ -9,7 +9,7 @@ mod power;
 
 use std::collections::BTreeMap;
 
-use orloj_kernel::{Context, OpenMode};
+use orloj_kernel::Context;
 use orloj_sim::{
     Config, Control, Crash, Simulation,
     disk::{DiskFaults, Image},
@@ -18,7 +18,7 @@ use orloj_sim::{
 use super::*;
 use crate::{
     tree::At,
-    trial::{ALL, Chance, Model, NEWEST, Trial},
+    trial::{ALL, Chance, Model, NEWEST, Trial, files, overwrite},
     verify::Grade,
 };
 
@@ -27,21 +27,6 @@ struct Small {
     image: Image,
     files: BTreeMap<String, Vec<u8>>,
     model: Model,
-}
-
-async fn files(cx: Context, dir: &str) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in cx.list(dir).await.expect("a disk that works") {
-        let path = format!("{dir}/{}", entry.name);
-        if entry.is_dir {
-            found.extend(Box::pin(files(cx, &path)).await);
-        } else {
-            let file = cx.open(&path, OpenMode::Read).await.expect("a disk that works");
-            let bytes = file.read_at(0, entry.len as usize).await.expect("a disk that works");
-            found.insert(path, bytes);
-        }
-    }
-    found
 }
 
 fn small(sim: &mut Simulation) -> Small {
@@ -254,11 +239,6 @@ async fn mended(node: Context, mut model: Model, outcome: &mut Outcome) {
     outcome.losses = done.losses;
 }
 
-async fn overwrite(cx: Context, path: &str, at: u64, bytes: Vec<u8>) {
-    let file = cx.open(path, OpenMode::Write).await.expect("a disk that works");
-    file.write_sync(at, bytes).await.expect("a disk that works");
-}
-
 #[test]
 fn whatever_byte_flips_nothing_wrong_is_read_and_a_repair_opens_it_again() {
     let mut sim = Simulation::new(Config::seed(1));
@@ -290,6 +270,7 @@ fn whatever_byte_flips_nothing_wrong_is_read_and_a_repair_opens_it_again() {
             }
         }
     }
+    println!("bytes, not opened, unreadable, repaired, with losses: {counts:?}");
     let count = |kind: &str| counts.get(kind).copied().unwrap_or_default();
     assert!(count("wal")[3] > 0, "{counts:?}");
     assert!(count("data.pages")[3] > 0 && count("vlog")[3] > 0, "{counts:?}");

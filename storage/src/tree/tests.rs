@@ -2,6 +2,7 @@
 
 mod captures;
 mod checks;
+mod cursors;
 mod disk;
 mod history;
 mod script;

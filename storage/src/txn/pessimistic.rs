@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Entry, Scan, Seen, Terms,
+    Scan, Seen, Terms,
     check::Reads,
     overlay::{Overlay, Own},
     ranges::Scanned,
@@ -119,38 +119,13 @@ impl Locked {
         Ok(scan)
     }
 
-    /// The next key of a walk from its front; `None` when its ends have met.
-    ///
-    /// # Errors
-    /// [`Pause`]; ask again.
-    pub fn next<'s>(&mut self, scan: &'s mut Scan) -> Attempt<Option<Entry<'s>>> {
-        self.step(scan, true)
-    }
-
-    /// The next key of a walk from its back; `None` when its ends have met.
-    ///
-    /// # Errors
-    /// [`Pause`]; ask again.
-    pub fn back<'s>(&mut self, scan: &'s mut Scan) -> Attempt<Option<Entry<'s>>> {
-        self.step(scan, false)
-    }
-
-    fn step<'s>(&mut self, scan: &'s mut Scan, is_front: bool) -> Attempt<Option<Entry<'s>>> {
-        Ok(self.advance(scan, is_front)?.then(|| scan.shown()))
-    }
-
     /// Moves a walk on from its front or its back. What it came to is in [`Scan::shown`]; `false`
     /// when its ends have met.
     ///
     /// # Errors
     /// [`Pause`](crate::tree::Pause); ask again.
     pub fn advance(&mut self, scan: &mut Scan, is_front: bool) -> Attempt<bool> {
-        let found = scan.step(&mut self.own, self.terms.now, is_front)?;
-        if let Some(id) = scan.id {
-            let shown = found.then(|| scan.shown());
-            self.reads.scanned(id, is_front, shown.map(|entry| entry.key));
-        }
-        Ok(found)
+        scan.advance(&mut self.own, &mut self.reads, self.terms.now, is_front)
     }
 
     /// Locks `key` and will give it a value, until `deadline` (Unix ms) if there is one.

@@ -3,7 +3,7 @@
 use std::{mem, ops::Bound, sync::Arc};
 
 use super::{
-    check::ScanId,
+    check::{Reads, ScanId},
     has_passed,
     overlay::{Overlay, Own},
 };
@@ -94,8 +94,24 @@ impl Scan {
         })
     }
 
-    /// Moves on from the front or from the back. `false` when the ends have met.
-    pub(super) fn step(&mut self, own: &mut Overlay, now: u64, is_front: bool) -> Attempt<bool> {
+    /// Moves on from the front or from the back, and tells `reads` how far it came. `false` when
+    /// the ends have met.
+    pub(super) fn advance(
+        &mut self,
+        own: &mut Overlay,
+        reads: &mut Reads,
+        now: u64,
+        is_front: bool,
+    ) -> Attempt<bool> {
+        let found = self.step(own, now, is_front)?;
+        if let Some(id) = self.id {
+            let shown = found.then(|| self.shown());
+            reads.scanned(id, is_front, shown.map(|entry| entry.key));
+        }
+        Ok(found)
+    }
+
+    fn step(&mut self, own: &mut Overlay, now: u64, is_front: bool) -> Attempt<bool> {
         loop {
             self.fill(now, is_front)?;
             let (near, far) = match is_front {

@@ -12,7 +12,7 @@ use orloj_sim::{Config, Control, Crash, Simulation, disk::DiskFaults};
 use super::*;
 use crate::{
     record::Op,
-    trial::{ALL, Chance, End, Model, NEWEST, Trial},
+    trial::{ALL, Chance, End, Model, NEWEST, Trial, files, overwrite},
     vlog::collect,
 };
 

@@ -5,6 +5,7 @@
 //! ways and power is cut at a drawn poll. A model that knows every write judges all that is seen.
 
 mod client;
+mod every;
 mod model;
 
 use std::time::Duration;

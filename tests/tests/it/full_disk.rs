@@ -4,52 +4,14 @@
 //! nobody else sees it, and which goes when that process does.
 
 use std::{
-    fs,
-    io::{BufRead, BufReader},
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
-use crate::orlojd::{Client, Orlojd, refusal};
-
-/// A file system of a few megabytes.
-struct SmallDisk {
-    /// Holds the mount; it ends when its standard input does.
-    holder: Child,
-    path: PathBuf,
-    _mount_point: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn new(megabytes: u32) -> SmallDisk {
-        let mount_point = tempfile::tempdir().expect("room for a test");
-        let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
-        let mut command = Command::new("unshare");
-        // Whoever is not root may mount as the root of a user namespace.
-        command.args(if is_root { &["-m"][..] } else { &["-U", "-r", "-m"] });
-        command.args(["sh", "-c", "mount -t tmpfs -o size=$2m none \"$1\" && echo up && exec cat"]);
-        command.arg("sh").arg(mount_point.path()).arg(megabytes.to_string());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut holder = command.spawn().expect("unshare exists (Debian: util-linux)");
-        let mut said = String::new();
-        let stdout = holder.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut said).expect("it prints text");
-        assert_eq!(said, "up\n", "this machine lets nobody mount; allow user namespaces");
-        let inside = mount_point.path().strip_prefix("/").expect("it is absolute");
-        let path = PathBuf::from(format!("/proc/{}/root", holder.id())).join(inside);
-        SmallDisk { holder, path, _mount_point: mount_point }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
-}
+use crate::{
+    mounted::Mounted,
+    orlojd::{Client, Orlojd, refusal},
+};
 
 fn value(n: usize) -> String {
     format!("{n:05}").repeat(2_000)
@@ -79,7 +41,8 @@ fn check(client: &mut Client, written: usize) {
 
 #[test]
 fn a_full_disk_refuses_writes_and_serves_reads_until_there_is_room() {
-    let disk = SmallDisk::new(24);
+    let dir = tempfile::tempdir().expect("room for a test");
+    let disk = Mounted::new(dir.path(), "mount -t tmpfs -o size=24m none \"$1\"");
     let ballast = disk.path.join("ballast");
     fs::write(&ballast, vec![1; 8 << 20]).expect("room for it");
     let data = disk.path.join("db");

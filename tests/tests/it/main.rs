@@ -3,10 +3,12 @@
 mod clients;
 mod copies;
 mod full_disk;
+mod mounted;
 mod orlojd;
 mod ports;
 mod process;
 mod raft;
+mod repair;
 mod rude_clients;
 mod signals;
 mod tool;

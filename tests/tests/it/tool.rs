@@ -42,7 +42,7 @@ pub(crate) fn program() -> &'static Path {
 }
 
 /// Status, standard output and standard error of the tool.
-fn orloj(command: &str, dir: &Path, flags: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn orloj(command: &str, dir: &Path, flags: &[&str]) -> (Option<i32>, String, String) {
     let mut tool = Command::new(program());
     let ran = tool.arg(command).arg(dir).args(flags).output().expect("orloj starts");
     let text = |bytes| String::from_utf8(bytes).expect("it prints text");
@@ -50,7 +50,7 @@ fn orloj(command: &str, dir: &Path, flags: &[&str]) -> (Option<i32>, String, Str
 }
 
 /// The object that the tool prints.
-fn object(command: &str, dir: &Path) -> (Option<i32>, Value) {
+pub(crate) fn object(command: &str, dir: &Path) -> (Option<i32>, Value) {
     let (status, said, complaint) = orloj(command, dir, &["--json"]);
     assert_eq!(complaint, "");
     (status, serde_json::from_str(&said).expect("one object"))
@@ -66,12 +66,12 @@ fn refused(dir: &Path, what: &str) {
     }
 }
 
-fn context() -> Context {
+pub(crate) fn context() -> Context {
     Host::new(HostOptions::new(".")).expect("a runtime").context()
 }
 
 /// Makes or opens the database in `dir`, writes, makes checkpoints, and gives what is open.
-async fn write(cx: Context, dir: &Path) -> Opened {
+pub(crate) async fn write(cx: Context, dir: &Path) -> Opened {
     let path = dir.to_str().expect("a path in UTF-8");
     let options = Options::new(path, Durability::Strict);
     let mut opened = recover::open(cx, &options, None).await.expect("a disk that works");
@@ -99,7 +99,7 @@ async fn write(cx: Context, dir: &Path) -> Opened {
     opened
 }
 
-fn made() -> TempDir {
+pub(crate) fn made() -> TempDir {
     let dir = TempDir::new().expect("a directory");
     let cx = context();
     cx.block_on(async { drop(write(cx, dir.path()).await) });
@@ -107,7 +107,7 @@ fn made() -> TempDir {
 }
 
 /// Flips a bit.
-fn flip(path: &Path, at: usize) {
+pub(crate) fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).expect("it is there");
     bytes[at] ^= 4;
     fs::write(path, bytes).expect("it is ours");

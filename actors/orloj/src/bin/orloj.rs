@@ -101,8 +101,9 @@ impl Command {
             Command::Hash(of) => of.json,
             Command::Get(keys::Get { of, .. })
             | Command::Set(keys::Set { of, .. })
-            | Command::Del(keys::Del { of, .. })
-            | Command::Scan(keys::Scan { of, .. }) => of.json,
+            | Command::Del(keys::Del { of, .. }) => of.json,
+            // It prints its own as they come.
+            Command::Scan(_) => false,
         }
     }
 }
@@ -190,7 +191,7 @@ async fn answer(cx: Context, command: &Command) -> Result<Answer, Failure> {
         Command::Get(of) => of.run(cx).await,
         Command::Set(of) => of.run(cx).await,
         Command::Del(of) => of.run(cx).await,
-        Command::Scan(of) => of.run(cx).await,
+        Command::Scan(of) => of.run(cx, &mut std::io::stdout()).await,
     }
 }
 

@@ -1,15 +1,18 @@
 //! `orloj get`, `set`, `del` and `scan`.
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 use clap::Args;
 use orloj_kernel::Context;
-use orloj_storage::{Database, Error, Retention, database::Value};
-use serde_json::json;
+use orloj_storage::{Database, Error, Retention, database};
+use serde_json::{Value, json};
 
 use super::{
     Answer, FOUND_WRONG, Failure, escaped, keyspace, open, options, snapshot, text, unescaped,
 };
+
+/// Bytes of a scan that are gathered before they are printed.
+const PIECE: usize = 64 << 10;
 
 /// What all of them take.
 #[derive(Debug, Args)]
@@ -145,7 +148,7 @@ impl Set {
                 (db, of)
             }
         };
-        let version = db.put(&of, &key, Value::from(&value)).await?;
+        let version = db.put(&of, &key, database::Value::from(&value)).await?;
         db.close().await?;
         Ok(Answer::table(json!({ "version": version.0 })))
     }
@@ -173,36 +176,56 @@ impl Del {
 }
 
 impl Scan {
-    /// Reads them.
+    /// Reads them, and hands them to `out` as they come: a keyspace may be larger than memory. If
+    /// an error comes up, what was read before it has been printed.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn run(&self, cx: Context) -> Result<Answer, Failure> {
+    pub async fn run(&self, cx: Context, out: &mut (dyn Write + Send)) -> Result<Answer, Failure> {
         let prefix = unescaped(&self.prefix)?;
         let db = open(cx, &self.of.dir).await?;
         let of = keyspace(&db, self.of.keyspace.as_deref())?;
         let at = snapshot(&db, self.lsn)?;
         let mut cursor = db.cursor(&of, (&prefix[..]..).into(), &at)?;
-        let (mut lines, mut items) = (Vec::new(), Vec::new());
-        let mut left = self.limit.unwrap_or(u64::MAX);
-        while left > 0 {
-            let Some(item) = cursor.next().await? else { break };
-            if !item.key.starts_with(&prefix) {
-                break;
-            }
-            left -= 1;
+        let (mut lines, mut count) = (Vec::new(), 0);
+        if self.of.json {
+            lines.push(b'[');
+        }
+        while self.limit.is_none_or(|limit| count < limit) {
+            let item = match cursor.next().await {
+                Ok(Some(item)) if item.key.starts_with(&prefix) => item,
+                Ok(_) => break,
+                Err(error) => {
+                    let _ = out.write_all(&lines);
+                    return Err(error.into());
+                }
+            };
             let (key, value) = (escaped(item.key), escaped(item.value));
             if self.of.json {
                 let (version, deadline) = (item.version.0, item.deadline);
-                items.push(json!({
+                let item = json!({
                     "key": key, "value": value, "version": version, "deadline": deadline,
-                }));
+                });
+                let before = if count == 0 { "\n" } else { ",\n" };
+                lines.extend_from_slice(format!("{before}{item}").as_bytes());
             } else {
                 lines.extend_from_slice(format!("{key}\t{value}\n").as_bytes());
             }
+            count += 1;
+            if lines.len() >= PIECE {
+                // Whoever asked may not care to read on.
+                let is_read = out.write_all(&lines).is_ok();
+                lines.clear();
+                if !is_read {
+                    break;
+                }
+            }
+        }
+        if self.of.json {
+            lines.extend_from_slice(b"\n]\n");
         }
         drop((cursor, at));
         db.close().await?;
-        Ok(Answer { text: lines, json: items.into(), status: 0 })
+        Ok(Answer { text: lines, json: Value::Null, status: 0 })
     }
 }

@@ -50,8 +50,29 @@ impl World {
 
 #[test]
 fn power_that_fails_while_a_backup_is_taken_or_restored_costs_nothing_but_a_second_attempt() {
+    survives(40, false);
+}
+
+/// No checkpoint has what is loaded when the backup begins, and more is loaded meanwhile.
+#[test]
+fn nor_does_it_while_the_journal_has_loads() {
+    survives(40, true);
+}
+
+/// Loads something new into a keyspace.
+async fn load(db: &Database) {
+    let loaded = match db.keyspace("loaded") {
+        Ok(loaded) => loaded,
+        Err(_) => db.create_keyspace("loaded", Retention::All).await.expect("it is new"),
+    };
+    let (round, count) = (db.cx().below(256) as u8, 100 + db.cx().below(200) as u32);
+    let entries = (0..count).map(|n| (n.to_be_bytes(), vec![round; n as usize % 50 * 11]));
+    db.load_keyspace(&loaded, entries).await.expect("they ascend");
+}
+
+fn survives(seeds: u64, has_loads: bool) {
     let (mut backups_cut, mut restores_cut) = (0, 0);
-    for seed in 0..40 {
+    for seed in 0..seeds {
         let mut sim = Simulation::new(Config { buggify: true, ..Config::seed(seed) });
         sim.idle_host(NODE);
         let mut world = World(sim);
@@ -66,7 +87,17 @@ fn power_that_fails_while_a_backup_is_taken_or_restored_costs_nothing_but_a_seco
             let done = world.live(Some(polls), |cx| async move {
                 let db = open(cx, "db").await;
                 let all = db.keyspace("all").expect("it is there");
-                let busy = workers(cx, &db, &all, 20);
+                if has_loads {
+                    load(&db).await;
+                }
+                let mut busy = workers(cx, &db, &all, 20);
+                if has_loads {
+                    let (db, pause) = (db.clone(), Duration::from_millis(cx.below(30)));
+                    busy.push(cx.spawn("loader", async move {
+                        cx.sleep(pause).await;
+                        load(&db).await;
+                    }));
+                }
                 let how = if cx.below(2) == 0 { How::Full } else { How::Continue };
                 let mut taken = backup(&db, how).await.expect("the disk works");
                 join(busy).await;

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use orloj_kernel::{Context, OpenMode};
+use orloj_kernel::Context;
 use orloj_sim::{Config, Control, Crash, Simulation, disk::Image};
 
 use super::*;
-use crate::{Error, recover::Report};
+use crate::{
+    Error,
+    recover::Report,
+    trial::{files, overwrite},
+};
 
 /// What came of opening a damaged database and reading all of it.
 #[derive(Debug)]
@@ -17,21 +21,6 @@ enum Outcome {
     Refused(Error),
     /// It was, and some of it cannot be read.
     Partly(Error),
-}
-
-async fn files(cx: Context, dir: &str) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in cx.list(dir).await.expect("a disk that works") {
-        let path = format!("{dir}/{}", entry.name);
-        if entry.is_dir {
-            found.extend(Box::pin(files(cx, &path)).await);
-        } else {
-            let file = cx.open(&path, OpenMode::Read).await.expect("a disk that works");
-            let bytes = file.read_at(0, entry.len as usize).await.expect("a disk that works");
-            found.insert(path, bytes);
-        }
-    }
-    found
 }
 
 /// A database of three generations, with records behind the last; its disk and its model.
@@ -99,11 +88,6 @@ where
         outcome
     });
     outcome.unwrap_or_else(|e| panic!("{} {}", e.law, e.evidence))
-}
-
-async fn overwrite(cx: Context, path: &str, at: u64, bytes: Vec<u8>) {
-    let file = cx.open(path, OpenMode::Write).await.expect("a disk that works");
-    file.write_sync(at, bytes).await.expect("a disk that works");
 }
 
 #[test]

@@ -139,3 +139,92 @@ fn without_its_pages_a_load_is_lost_and_what_was_written_behind_it_is_not() {
     });
     assert_eq!(ran.unwrap_or_else(|e| panic!("{} {}", e.law, e.evidence)), 392);
 }
+
+/// What a repair says, and every key of the load that is there afterwards.
+type After = (Vec<Loss>, Vec<Option<Vec<u8>>>);
+
+/// Repairs, opens, reads and writes.
+async fn after(cx: Context) -> After {
+    let done = repair(cx, "db", false, &mut |_| {}).await.expect("something is left");
+    let (db, data) = open(cx).await;
+    let mut found = Vec::new();
+    for (key, _) in entries() {
+        let mut value = Vec::new();
+        let is_there = db.get(&data, &key, &mut value).await.expect("it was repaired").is_some();
+        found.push(is_there.then_some(value));
+    }
+    db.put(&data, b"new", b"1".into()).await.expect("it is open");
+    db.close().await.expect("nothing is in the way");
+    (done.losses, found)
+}
+
+/// Damages the load's pages from a unit on, and every superblock if that is asked for.
+async fn damage(cx: Context, unit: u64, superblocks: bool) {
+    overwrite(cx, "db/data.pages", unit * UNIT as u64 + 100, vec![0x55; 9]).await;
+    // There is one generation, so one superblock.
+    let names = cx.list("db").await.expect("a disk that works").into_iter().map(|e| e.name);
+    for name in names.filter(|name| superblocks && name.starts_with("SUPERBLOCK")) {
+        overwrite(cx, &format!("db/{name}"), 0, vec![0; 8192]).await;
+    }
+}
+
+#[test]
+fn a_repair_of_a_load_that_is_cut_short_is_repeated_and_loses_no_more() {
+    for (has_generation, superblocks, step) in
+        [(false, false, 1), (true, false, 3), (true, true, 5)]
+    {
+        let mut sim = Simulation::new(Config::seed(8));
+        let calm = sim.idle_host("calm");
+        let node = sim.idle_host("node");
+        sim.control(|c| c.set_disk_faults("node", DiskFaults::HONEST));
+        let units = sim.run(node, made(node, has_generation)).expect("no property is broken");
+        let image = sim.control(|c| {
+            c.crash("node", Crash::Power);
+            c.snapshot_disk("node")
+        });
+        let begin = |sim: &mut Simulation| {
+            let node = sim.control(|c| {
+                c.crash("node", Crash::Power);
+                c.restore_disk("node", &image);
+                c.restart("node");
+                c.set_disk_faults("node", DiskFaults::HONEST);
+                c.context("node")
+            });
+            let hit = units[units.len() / 2];
+            let made = sim.run(node, async move { damage(node, hit, superblocks).await });
+            made.unwrap_or_else(|e| panic!("{} {}", e.law, e.evidence));
+            node
+        };
+        let node = begin(&mut sim);
+        let at_once = sim.run(node, after(node));
+        let (losses, expected) = at_once.unwrap_or_else(|e| panic!("{} {}", e.law, e.evidence));
+        let missing = expected.iter().filter(|value| value.is_none()).count();
+        assert!((1..80).contains(&missing), "{missing}: {losses:?}");
+        let mut cuts = 0;
+        for polls in (1..).step_by(step) {
+            begin(&mut sim);
+            sim.control(|c| c.kill_after_polls("node", polls, Crash::Power));
+            let ran = sim.run(calm, async move {
+                let node = Control.context("node");
+                let repair = node.spawn("repair", async move {
+                    repair(node, "db", false, &mut |_| {}).await.expect("something is left")
+                });
+                let is_done = repair.await.is_ok();
+                Control.crash("node", Crash::Power);
+                Control.restart("node");
+                let node = Control.context("node");
+                let again = node.spawn("again", after(node));
+                (is_done, again.await.expect("power stays on"))
+            });
+            let when = format!("generation {has_generation}, {superblocks}, {polls} polls");
+            let ran = ran.unwrap_or_else(|e| panic!("{when}: {} {}", e.law, e.evidence));
+            let (is_done, (losses, found)) = ran;
+            assert!(found == expected, "{when}: {losses:?}");
+            if is_done {
+                break;
+            }
+            cuts += 1;
+        }
+        assert!(cuts > 12, "{cuts} cuts");
+    }
+}

@@ -62,8 +62,8 @@ fn both_ends_of_a_walk_see_own_writes_over_committed_keys() {
                 }
             }
             let is_front = chance.below(2) == 0;
-            let entry = if is_front { txn.next(&mut scan) } else { txn.back(&mut scan) };
-            let entry = entry.expect("it is in memory").map(seen);
+            let is_there = txn.advance(&mut scan, is_front).expect("it is in memory");
+            let entry = is_there.then(|| seen(scan.shown()));
             let ahead = || (front..back).map(key).filter(|key| model.contains_key(&key[..]));
             let expected = if is_front { ahead().next() } else { ahead().next_back() };
             let expected = expected.map(|key| (key.to_vec(), model[&key[..]].clone()));
@@ -85,9 +85,8 @@ fn a_walk_that_was_met_from_both_ends_stays_over() {
     tree.put(&users, b"k", b"v", None).expect("there is room");
     let mut txn = Transaction::begin(&tree, Isolation::Serializable, TERMS);
     let mut scan = txn.scan(&users, b"", None).expect("it is in memory");
-    assert!(txn.back(&mut scan).expect("it is in memory").is_some());
-    for _ in 0..2 {
-        assert_eq!(txn.next(&mut scan).expect("it is in memory"), None);
-        assert_eq!(txn.back(&mut scan).expect("it is in memory"), None);
+    assert!(txn.advance(&mut scan, false).expect("it is in memory"));
+    for is_front in [true, false, true, false] {
+        assert!(!txn.advance(&mut scan, is_front).expect("it is in memory"));
     }
 }

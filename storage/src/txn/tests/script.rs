@@ -279,17 +279,15 @@ impl World {
             }
             Txn::Optimistic(txn) => {
                 let mut scan = txn.scan(&self.users, from, Some(to))?;
-                while saw.len() < limit {
-                    let entry = if is_front { txn.next(&mut scan)? } else { txn.back(&mut scan)? };
-                    let Some(entry) = entry else { break };
+                while saw.len() < limit && txn.advance(&mut scan, is_front)? {
+                    let entry = scan.shown();
                     saw.push((entry.key.to_vec(), entry.value.to_vec()));
                 }
             }
             Txn::Locked(txn) => {
                 let mut scan = txn.scan(&self.users, from, Some(to))?;
-                while saw.len() < limit {
-                    let entry = if is_front { txn.next(&mut scan)? } else { txn.back(&mut scan)? };
-                    let Some(entry) = entry else { break };
+                while saw.len() < limit && txn.advance(&mut scan, is_front)? {
+                    let entry = scan.shown();
                     saw.push((entry.key.to_vec(), entry.value.to_vec()));
                 }
             }

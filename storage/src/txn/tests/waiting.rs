@@ -76,8 +76,8 @@ async fn money_is_neither_made_nor_lost_and_everybody_gets_through(cx: Context) 
             Transaction::begin(&tree, Isolation::Serializable, terms(&cx, Duration::ZERO));
         let mut scan = txn.scan(&users, &[], None).expect("it is in memory");
         let mut sum = 0;
-        while let Some(entry) = txn.next(&mut scan).expect("it is in memory") {
-            sum += u64::from_be_bytes(entry.value.try_into().expect("eight bytes"));
+        while txn.advance(&mut scan, true).expect("it is in memory") {
+            sum += u64::from_be_bytes(scan.shown().value.try_into().expect("eight bytes"));
         }
         assert_eq!(sum, ACCOUNTS * START);
         cx.sleep(Duration::from_micros(500)).await;

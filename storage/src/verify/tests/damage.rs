@@ -17,21 +17,6 @@ struct Small {
     values: BTreeMap<String, u64>,
 }
 
-async fn files(cx: Context, dir: &str) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in cx.list(dir).await.expect("a disk that works") {
-        let path = format!("{dir}/{}", entry.name);
-        if entry.is_dir {
-            found.extend(Box::pin(files(cx, &path)).await);
-        } else {
-            let file = cx.open(&path, OpenMode::Read).await.expect("a disk that works");
-            let bytes = file.read_at(0, entry.len as usize).await.expect("a disk that works");
-            found.insert(path, bytes);
-        }
-    }
-    found
-}
-
 fn small(sim: &mut Simulation) -> Small {
     let node = sim.idle_host("node");
     let made = sim.run(node, async move {
@@ -132,11 +117,6 @@ impl Small {
         });
         report.unwrap_or_else(|e| panic!("{} {}", e.law, e.evidence))
     }
-}
-
-async fn overwrite(cx: Context, path: &str, at: u64, bytes: Vec<u8>) {
-    let file = cx.open(path, OpenMode::Write).await.expect("a disk that works");
-    file.write_sync(at, bytes).await.expect("a disk that works");
 }
 
 #[test]

@@ -37,11 +37,6 @@ where
     sim.run(node, test).unwrap_or_else(|e| panic!("{} {}", e.law, e.evidence))
 }
 
-async fn write(cx: Context, path: &str, at: u64, bytes: Vec<u8>) {
-    let file = cx.open(path, OpenMode::Write).await.expect("a disk that works");
-    file.write_sync(at, bytes).await.expect("a disk that works");
-}
-
 /// Replaces the page of used units of the newest generation.
 async fn mark(cx: Context, change: impl FnOnce(&mut crate::pager::Bits, &Superblock)) {
     let offline = Offline::open(cx, "db").await.expect("it is whole");
@@ -53,7 +48,7 @@ async fn mark(cx: Context, change: impl FnOnce(&mut crate::pager::Bits, &Superbl
     let mut image = encode_space(&used, block.units, size, block.lsn);
     let database = offline.manifest.database;
     let space = seal(&mut image, database, block.space.unit, block.generation);
-    write(cx, "db/data.pages", space.offset(), image).await;
+    overwrite(cx, "db/data.pages", space.offset(), image).await;
     let block = Superblock { space, ..block };
     superblock::write(cx, "db", &block).await.expect("a disk that works");
 }
@@ -123,15 +118,15 @@ async fn with_leaf(cx: Context, change: impl FnOnce(Leaf) -> Leaf) -> PagePtr {
     let mut image = leaf.encode();
     assert_eq!(image.len(), ptr.size(), "it fits where it was");
     let leaf = seal(&mut image, database, ptr.unit, block.generation);
-    write(cx, "db/data.pages", leaf.offset(), image).await;
+    overwrite(cx, "db/data.pages", leaf.offset(), image).await;
     let children = vec![(Fence::FIRST, leaf)];
     let inner = crate::page::InnerPage { keyspace, level: 1, lsn, children, upper: None };
     let mut image = inner.encode();
     root.1 = seal(&mut image, database, root.1.unit, block.generation);
-    write(cx, "db/data.pages", root.1.offset(), image).await;
+    overwrite(cx, "db/data.pages", root.1.offset(), image).await;
     let mut image = catalogue.encode(block.lsn);
     let catalogue = seal(&mut image, database, block.catalogue.unit, block.generation);
-    write(cx, "db/data.pages", catalogue.offset(), image).await;
+    overwrite(cx, "db/data.pages", catalogue.offset(), image).await;
     let block = Superblock { catalogue, ..block };
     superblock::write(cx, "db", &block).await.expect("a disk that works");
     leaf
@@ -194,7 +189,7 @@ fn a_reference_that_leads_elsewhere_is_found_with_its_key() {
         let record = vlog::Record { keyspace: NEWEST, version: Lsn(3), key: b"a", value: &value };
         let mut bytes = Vec::new();
         vlog::encode(&mut bytes, &head, FIRST_RECORD, &record);
-        write(cx, &path, FIRST_RECORD, bytes).await;
+        overwrite(cx, &path, FIRST_RECORD, bytes).await;
         let report = walk(cx).await;
         let [finding] = &report.findings[..] else { panic!("{:#?}", report.findings) };
         assert_eq!((&finding.what, finding.grade), (&Defect::Dangling(Lsn(3)), Grade::Damage));
