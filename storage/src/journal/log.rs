@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use orloj_kernel::{Context, DiskError, File, JoinHandle, OpenMode, buggify, sometimes};
+use orloj_kernel::{
+    Context, DiskError, DiskErrorKind, File, JoinHandle, OpenMode, buggify, sometimes,
+};
 
 use super::{
     AppendError, DatabaseId, FIRST_FRAME, JournalError, Kind, Lsn, Records, Recovery,
@@ -141,8 +143,18 @@ impl Log {
         }
         sometimes!(cx, !carried.is_empty(), "recovery: an unproven tail was written anew");
         let step = config.step_bytes;
-        let prepared =
-            prepare(cx, config.dir.clone(), header.number, header.capacity, step, false).await?;
+        let make = |size| prepare(cx, config.dir.clone(), header.number, size, step, false);
+        let prepared = match make(header.capacity).await {
+            // What frees room has to be written down, too.
+            Err(e) if e.kind == DiskErrorKind::Full && header.capacity > LEAST => {
+                let needed = (FIRST_FRAME + frames.len() as u64).next_multiple_of(SECTOR as u64);
+                let prepared = make(needed + LEAST).await?;
+                sometimes!(cx, true, "journal: begun in a small segment on a disk nearly full");
+                prepared
+            }
+            prepared => prepared?,
+        };
+        header.capacity = prepared.size;
         let file = match commit(cx, &config.dir, prepared, &header, &frames).await {
             Ok(file) => file,
             Err(CommitError::Refused(e) | CommitError::Fatal(e)) => return Err(e.into()),
@@ -496,6 +508,9 @@ fn fresh(cx: Context, database: Option<DatabaseId>, base: Lsn) -> Plan {
     let (carried, rubbish, segments) = (Vec::new(), Vec::new(), Vec::new());
     Plan { header, carried, rubbish, cut: None, segments, report }
 }
+
+/// Bytes for records in a first segment on a disk that has no room for a longer one.
+const LEAST: u64 = 64 << 10;
 
 fn first_size(cx: Context, config: &JournalConfig) -> u64 {
     match buggify!(cx, "journal: a tiny first segment") {
