@@ -279,6 +279,8 @@ impl Store {
             return Ok(false);
         }
         let counts = self.counts.encode();
+        // The tree will ask for that, and has further to go for each key than who has them here.
+        self.changed.sort_unstable();
         let names: Vec<_> = self.changed.iter().map(|key| name::of(key.as_bytes())).collect();
         let mut batch = self.db.batch(self.last);
         if self.cleared {

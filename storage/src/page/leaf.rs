@@ -180,6 +180,22 @@ impl Leaf {
         at(4) ^ at(2) ^ at(6)
     }
 
+    /// Has the processor fetch the entries that a search for `key` compares first, those before
+    /// having been fetched with [`Leaf::touch`].
+    #[inline]
+    pub(crate) fn touch_entries(&self, key: &[u8]) -> u8 {
+        let head = Slot::head_of(&key[self.prefix.into()..]);
+        let slots = self.slots();
+        let from = heads_below(slots, head, self.guess(head));
+        let same = slots[from..].iter().take(32);
+        let same = same.take_while(|slot| Slot::decode(**slot).head == head).count();
+        let byte = |at: usize| match slots.get(from + at) {
+            Some(slot) => self.bytes[self.bytes.len() - Slot::decode(*slot).back as usize],
+            None => 0,
+        };
+        byte(same / 2) ^ byte(same / 4) ^ byte(same / 2 + same / 4)
+    }
+
     /// How many versions it holds.
     #[inline]
     pub fn count(&self) -> usize {

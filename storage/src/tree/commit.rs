@@ -166,6 +166,17 @@ impl Latched<'_> {
         }
     }
 
+    /// As [`crate::page::Leaf::touch_entries`].
+    fn aim(&self, key: Option<&[u8]>) -> u8 {
+        match (self, key) {
+            (Latched::Exclusive(state), Some(key)) => match &state.body {
+                Body::Resident(content) => content.leaf.touch_entries(key),
+                Body::OnDisk | Body::Gone => 0,
+            },
+            _ => 0,
+        }
+    }
+
     fn state(&self) -> &LeafState {
         match self {
             Latched::Shared(state) => state,
@@ -390,6 +401,9 @@ impl Tree {
             if number % AHEAD == 0 {
                 let ahead = latched[number..].iter().take(AHEAD);
                 black_box(ahead.fold(0, |all, state| all ^ state.touch()));
+                let ahead = latched[number..].iter().zip(&plan.legs[number..]).take(AHEAD);
+                let first = |leg: &Leg| plan.writes.get(leg.writes.start).map(|p| p.write.key);
+                black_box(ahead.fold(0, |all, (state, leg)| all ^ state.aim(first(leg))));
             }
             let writes = &plan.writes[leg.writes.clone()];
             let Latched::Exclusive(state) = &mut latched[number] else { unreachable!() };
