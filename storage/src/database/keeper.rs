@@ -85,15 +85,17 @@ impl Database {
             *told = self.ask(|| tree.commit(&[], &[Op::Clock(self.now())])).await?;
             self.arm();
         }
-        while self.0.options.sweeps {
+        if !self.0.options.sweeps {
+            return Ok(());
+        }
+        loop {
             let swept = self.ask(|| sweep::sweep(tree, self.now(), SWEEP)).await?;
             if swept.entries > 0 {
                 self.arm();
             }
             if !swept.more {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 }

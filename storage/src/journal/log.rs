@@ -19,6 +19,8 @@ use crate::disk::remove_if_there;
 
 /// The largest write buffer kept for the next frame, in bytes.
 const BUFFER_KEPT: usize = 4 << 20;
+/// Bytes for records in a first segment on a disk that has no room for a longer one.
+const LEAST: u64 = 64 << 10;
 
 /// Where a journal is and how it is cut into files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -508,9 +510,6 @@ fn fresh(cx: Context, database: Option<DatabaseId>, base: Lsn) -> Plan {
     let (carried, rubbish, segments) = (Vec::new(), Vec::new(), Vec::new());
     Plan { header, carried, rubbish, cut: None, segments, report }
 }
-
-/// Bytes for records in a first segment on a disk that has no room for a longer one.
-const LEAST: u64 = 64 << 10;
 
 fn first_size(cx: Context, config: &JournalConfig) -> u64 {
     match buggify!(cx, "journal: a tiny first segment") {
