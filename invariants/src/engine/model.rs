@@ -56,7 +56,8 @@ impl<'h> Knowledge<'h> {
         let removes = |change: &Change| !matches!(change, Change::Put { deadline: None, .. });
         let doubts = (0..history.writes.len()).filter(|id| {
             let write = &history.writes[*id];
-            known[*id].is_none() && write.told == Told::Nothing && write.changes.iter().any(removes)
+            let may_be = matches!(write.told, Told::Nothing | Told::TakenBack { .. });
+            known[*id].is_none() && may_be && write.changes.iter().any(removes)
         });
         let doubts = doubts.collect();
         Knowledge { history, known, contradictions, doubts }
@@ -91,7 +92,11 @@ impl<'h> Knowledge<'h> {
     ) -> bool {
         self.doubts.iter().any(|id| {
             let write = &self.history.writes[*id];
-            if write.span > span || !write.changes.iter().any(|c| removes(c, keyspace, key)) {
+            let is_over = matches!(write.told, Told::TakenBack { span: since } if since <= span);
+            if write.span > span
+                || is_over
+                || !write.changes.iter().any(|c| removes(c, keyspace, key))
+            {
                 return false;
             }
             // What a process has left undone when it died is never done.

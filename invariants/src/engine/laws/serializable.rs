@@ -25,7 +25,7 @@ fn check(case: &Case<'_>) -> Result<(), Broken> {
         let Some(known) = known else { continue };
         let when = match write.told {
             Told::Version { at, .. } => at,
-            Told::Nothing | Told::Refused => write.invoked,
+            Told::Nothing | Told::Refused | Told::TakenBack { .. } => write.invoked,
         };
         let before = known.version - 1;
         for look in &write.rests_on {
