@@ -33,10 +33,21 @@ impl<'h> Knowledge<'h> {
                 *known = Some(place(history, write.span, span, version));
             }
         }
-        for read in &history.reads {
-            for found in &read.look.found {
+        let reads = history.reads.iter().map(|read| (&read.look, read.span, read.done));
+        // What a transaction rests on was shown to it, be it to nobody else.
+        let rests = history.writes.iter().flat_map(|write| {
+            let told = match write.told {
+                Told::Version { at, span, .. } => Some((span, at)),
+                _ => None,
+            };
+            told.into_iter().flat_map(|(span, at)| {
+                write.rests_on.iter().map(move |look| (look, Some(span), at))
+            })
+        });
+        for (look, span, when) in reads.chain(rests) {
+            for found in &look.found {
                 let Some(write) = history.writes.get(found.write) else { continue };
-                let span = read.span.unwrap_or(history.spans.len() - 1);
+                let span = span.unwrap_or(history.spans.len() - 1);
                 let seen = place(history, write.span.min(span), span, found.version);
                 match &mut known[found.write] {
                     none @ None => *none = Some(seen),
@@ -44,7 +55,7 @@ impl<'h> Knowledge<'h> {
                     // version cannot have become another.
                     Some(before) if before.version == found.version => {}
                     Some(before) => contradictions.push((
-                        read.done,
+                        when,
                         format!(
                             "write {} has version {} and was shown with version {}",
                             found.write, before.version, found.version

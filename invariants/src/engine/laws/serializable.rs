@@ -85,6 +85,15 @@ mod tests {
     }
 
     #[test]
+    fn what_only_a_transaction_was_shown_was_there() {
+        let mut h = buffered(100);
+        let a = h.put("k").unknown();
+        h.put("j").resting_on(("k", "l"), &[("k", 1, a)]).at(2);
+        h.crash(0);
+        h.holds();
+    }
+
+    #[test]
     fn a_lost_update_under_snapshot_isolation_is_found() {
         let mut h = strict();
         h.put("a").at(1);
