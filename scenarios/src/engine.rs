@@ -10,6 +10,7 @@ mod client;
 mod life;
 mod recorder;
 mod transactions;
+mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 

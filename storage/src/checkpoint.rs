@@ -58,7 +58,13 @@ impl<'a> Checkpoint<'a> {
         };
         engine.pager.space.begin();
         engine.segments.begin();
-        let capture = Capture::begin(&engine.tree);
+        let mut capture = Capture::begin(&engine.tree);
+        if mutant!(engine.cx, "checkpoint.prune_above_floor") {
+            capture.forget_readers();
+        }
+        if mutant!(engine.cx, "cache.dropped_trees_stay") {
+            capture.forget_dropped();
+        }
         capture.adopted().for_each(|claim| engine.pager.space.adopt(claim));
         let capture = Some(capture);
         Checkpoint { engine, capture, previous, generation }

@@ -72,7 +72,6 @@ pub use content::Content;
 pub(crate) use content::ContentHash;
 pub(crate) use copy::Copied;
 pub use cursor::{Cursor, KeyRange};
-pub(crate) use files::Kept;
 pub use keyspaces::Keyspace;
 pub use sole::{Batch, Due, Newest};
 pub use transaction::{Locked, Transaction};

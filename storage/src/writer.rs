@@ -13,13 +13,14 @@
 
 mod beat;
 mod bell;
+mod kept;
 mod round;
 mod wait;
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Poll, Waker},
@@ -35,6 +36,7 @@ use crate::{
 };
 
 pub(crate) use bell::Bell;
+pub(crate) use kept::Kept;
 pub(crate) use round::Round;
 use wait::{Goal, Wait};
 
@@ -49,6 +51,8 @@ pub(crate) struct Writer {
     /// Bytes of records written so far.
     bytes: AtomicU64,
     bell: Arc<Bell>,
+    /// From where on somebody still needs the journal.
+    kept: Mutex<Vec<Weak<AtomicU64>>>,
     state: Mutex<State>,
 }
 
@@ -124,6 +128,7 @@ impl Writer {
             armed: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             bell: Arc::default(),
+            kept: Mutex::default(),
             state: Mutex::new(state),
         });
         cx.spawn("storage-writer", beat::run(Arc::clone(&writer)));

@@ -111,6 +111,12 @@ pub enum Told {
     Nothing,
     /// That it never happened.
     Refused,
+    /// The same, by a mode that shows writes before the journal has them: somebody may have been
+    /// shown it, and nobody is any more.
+    TakenBack {
+        /// The stretch in which that was said. It had been taken back before.
+        span: usize,
+    },
     /// That it happened.
     Version {
         /// When.

@@ -33,10 +33,21 @@ impl<'h> Knowledge<'h> {
                 *known = Some(place(history, write.span, span, version));
             }
         }
-        for read in &history.reads {
-            for found in &read.look.found {
+        let reads = history.reads.iter().map(|read| (&read.look, read.span, read.done));
+        // What a transaction rests on was shown to it, be it to nobody else.
+        let rests = history.writes.iter().flat_map(|write| {
+            let told = match write.told {
+                Told::Version { at, span, .. } => Some((span, at)),
+                _ => None,
+            };
+            told.into_iter().flat_map(|(span, at)| {
+                write.rests_on.iter().map(move |look| (look, Some(span), at))
+            })
+        });
+        for (look, span, when) in reads.chain(rests) {
+            for found in &look.found {
                 let Some(write) = history.writes.get(found.write) else { continue };
-                let span = read.span.unwrap_or(history.spans.len() - 1);
+                let span = span.unwrap_or(history.spans.len() - 1);
                 let seen = place(history, write.span.min(span), span, found.version);
                 match &mut known[found.write] {
                     none @ None => *none = Some(seen),
@@ -44,7 +55,7 @@ impl<'h> Knowledge<'h> {
                     // version cannot have become another.
                     Some(before) if before.version == found.version => {}
                     Some(before) => contradictions.push((
-                        read.done,
+                        when,
                         format!(
                             "write {} has version {} and was shown with version {}",
                             found.write, before.version, found.version
@@ -56,7 +67,8 @@ impl<'h> Knowledge<'h> {
         let removes = |change: &Change| !matches!(change, Change::Put { deadline: None, .. });
         let doubts = (0..history.writes.len()).filter(|id| {
             let write = &history.writes[*id];
-            known[*id].is_none() && write.told == Told::Nothing && write.changes.iter().any(removes)
+            let may_be = matches!(write.told, Told::Nothing | Told::TakenBack { .. });
+            known[*id].is_none() && may_be && write.changes.iter().any(removes)
         });
         let doubts = doubts.collect();
         Knowledge { history, known, contradictions, doubts }
@@ -91,7 +103,11 @@ impl<'h> Knowledge<'h> {
     ) -> bool {
         self.doubts.iter().any(|id| {
             let write = &self.history.writes[*id];
-            if write.span > span || !write.changes.iter().any(|c| removes(c, keyspace, key)) {
+            let is_over = matches!(write.told, Told::TakenBack { span: since } if since <= span);
+            if write.span > span
+                || is_over
+                || !write.changes.iter().any(|c| removes(c, keyspace, key))
+            {
                 return false;
             }
             // What a process has left undone when it died is never done.

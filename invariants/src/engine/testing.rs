@@ -99,6 +99,12 @@ impl Story {
         self.history.spans.push(Span { begin, at, base });
     }
 
+    /// The disk takes no write: versions behind `base` are given again.
+    pub(super) fn takes_back(&mut self, base: Version) {
+        let at = self.tick();
+        self.history.spans.push(Span { begin: Begin::TakenBack, at, base });
+    }
+
     fn look(&self, (from, to): (&str, &str), shown: &[(&str, Version, WriteId)]) -> Look {
         let found = |(key, version, write): &(&str, Version, WriteId)| Found {
             key: (*key).into(),
@@ -116,6 +122,12 @@ impl Story {
         let look = self.look(("", ""), shown);
         let (done, span) = (self.tick(), Some(self.history.spans.len() - 1));
         self.history.reads.push(Read { look, at: (at, at), span, done });
+    }
+
+    /// Whoever waited for a write hears that it was taken back.
+    pub(super) fn is_told_so(&mut self, write: WriteId) {
+        let span = self.history.spans.len() - 1;
+        self.history.writes[write].told = Told::TakenBack { span };
     }
 
     /// The latest of a key was asked for.

@@ -22,11 +22,15 @@ use crate::{Outcome, Setup, leaks, mutants};
 
 /// Scenarios in which a defect should show, where the default is not the best place to look.
 const WHERE: &[(&str, &[&str])] = &[
+    ("cache.dropped_trees_stay", &["engine-crowded"]),
     ("checkpoint.flip_before_sync", &["engine-power-loss"]),
+    ("checkpoint.prune_above_floor", &["engine-crowded", "engine-power-loss"]),
     ("journal.ack_before_sync", &["crash-anywhere", "default"]),
     ("journal.lost_dir_sync", &["torn-and-lost-writes", "crash-anywhere"]),
     ("journal.lost_wakeup", &["pipelining", "default"]),
+    ("load.record_before_sync", &["engine-power-loss"]),
     ("locks.turn_is_held", &["engine-crowded"]),
+    ("pager.sum_is_not_looked_at", &["engine-misread", "engine-damage"]),
     ("recovery.skip_bad_record", &["bit-rot-middle", "torn-and-lost-writes"]),
     ("sequencer.dropped_reply", &["pipelining", "default"]),
     ("sequencer.unsynced_read", &["torn-and-lost-writes", "crash-anywhere"]),
@@ -34,7 +38,9 @@ const WHERE: &[(&str, &[&str])] = &[
     ("session.unbounded_output", &["slow-clients", "default"]),
     ("state.hidden_wall_clock", &["skewed-clocks", "default"]),
     ("txn.reads_are_not_checked", &["engine-crowded"]),
+    ("vlog.removed_too_early", &["engine-power-loss", "engine"]),
     ("writer.ack_before_sync", &["engine-power-loss"]),
+    ("writer.kept_is_trimmed", &["engine-crowded"]),
 ];
 
 /// Leaks that differ between builds and not between processes.

@@ -8,7 +8,7 @@ use orloj_storage::{
     database::{KeyRange, Keyspace, Value},
 };
 
-use super::{life::Life, recorder::Phase};
+use super::{life::Life, recorder::Phase, upkeep::is_loaded};
 
 /// Operations of each client when everything must work.
 const CLOSING: u64 = 12;
@@ -17,8 +17,16 @@ const NAMES: [&str; 5] = ["all0", "last1", "for2", "either3", "newest4"];
 
 pub(super) struct Client {
     pub(super) life: Arc<Life>,
-    /// Snapshots that are held, with the keyspaces there were.
-    held: Vec<(Snapshot, Vec<Keyspace>)>,
+    /// Snapshots that are held.
+    held: Vec<Held>,
+}
+
+struct Held {
+    snapshot: Snapshot,
+    /// The keyspaces there were.
+    spaces: Vec<Keyspace>,
+    /// How often history had been taken back.
+    times: usize,
 }
 
 /// Works until the database is closed, nothing can be written any more, or all is done in calm.
@@ -76,10 +84,15 @@ impl Client {
             72..80 => of("scan")(self.scan(&space).await),
             80..84 => of("a look at the past")(self.look_back(&space).await),
             84..92 => of("held snapshot")(self.hold().await),
-            92..95 => {
-                // Compaction takes turns with this, once there is one.
+            93 | 94 if !self.life.plan.upkeep => {
                 of("checkpoint")(self.life.db.checkpoint().await.map(|_| ()))
             }
+            92 => of("checkpoint")(self.life.db.checkpoint().await.map(|_| ())),
+            93 => of("compaction")(self.compact().await),
+            94 => match cx.below(2) {
+                0 => of("load")(self.load().await),
+                _ => of("backup")(self.back_up().await),
+            },
             95 => of("clear")(self.whole(&space, false).await),
             96 => of("drop")(self.whole(&space, true).await),
             97 | 98 => {
@@ -271,6 +284,9 @@ impl Client {
     /// An older version, if it is still kept.
     async fn look_back(&self, space: &Keyspace) -> Result<(), Error> {
         let Life { cx, db, recorder, .. } = &*self.life;
+        if is_loaded(space.name()) {
+            return Ok(());
+        }
         let keeps_since = recorder.keeps_since(space.id().0);
         let newest = db.snapshot()?.version().0;
         let least = keeps_since.unwrap_or(space.earliest().0).min(newest);
@@ -293,15 +309,16 @@ impl Client {
     async fn hold(&mut self) -> Result<(), Error> {
         let cx = self.life.cx;
         if self.held.len() < 3 && cx.below(2) == 0 {
-            let spaces = self.life.spaces();
-            self.held.push((self.life.db.snapshot()?, spaces));
+            let Life { db, .. } = &*self.life;
+            let (times, spaces) = (db.taken_back().len(), self.life.spaces());
+            self.held.push(Held { snapshot: db.snapshot()?, spaces, times });
             return Ok(());
         }
         if self.held.is_empty() {
             return Ok(());
         }
         let one = cx.below(self.held.len() as u64) as usize;
-        let (snapshot, spaces) = &self.held[one];
+        let Held { snapshot, spaces, times } = &self.held[one];
         if spaces.is_empty() {
             self.held.swap_remove(one);
             return Ok(());
@@ -318,10 +335,12 @@ impl Client {
                 self.held.swap_remove(one);
                 return Ok(());
             }
-            // The disk has taken back what it shows.
             Err(Error::RolledBack { at }) => {
+                // The disk has taken back what it shows, be it long ago.
+                let since = self.life.db.taken_back().split_off(*times);
+                let is_so = at == snapshot.version() && since.iter().any(|from| *from <= at);
                 self.held.swap_remove(one);
-                return Err(Error::RolledBack { at });
+                return if is_so { Ok(()) } else { Err(Error::RolledBack { at }) };
             }
             Err(error) => return Err(error),
             Ok(_) => {}

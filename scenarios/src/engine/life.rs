@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -36,11 +36,13 @@ pub(super) struct Life {
     pub(super) plan: Arc<EnginePlan>,
     pub(super) recorder: Arc<Recorder>,
     spaces: Mutex<BTreeMap<String, Keyspace>>,
+    /// Whether a backup is being taken.
+    pub(super) copying: AtomicBool,
     /// A sync has failed: whatever is asked, the process ends.
     halted: Mutex<Option<String>>,
 }
 
-fn options(plan: &EnginePlan, dir: &str) -> Options {
+pub(super) fn options(plan: &EnginePlan, dir: &str) -> Options {
     let durability = match plan.durability {
         Promise::Strict => Durability::Strict,
         Promise::Buffered { .. } => Durability::Buffered,
@@ -84,7 +86,7 @@ async fn live(cx: Context, plan: Arc<EnginePlan>, recorder: Arc<Recorder>) -> Re
     let spaces = spaces.into_iter().map(|keyspace| (keyspace.name().to_owned(), keyspace));
     let spaces = Mutex::new(spaces.collect());
     let halted = Mutex::new(None);
-    let life = Arc::new(Life { cx, db, plan, recorder, spaces, halted });
+    let life = Arc::new(Life { cx, db, plan, recorder, spaces, copying: false.into(), halted });
     let content = life.everything(&life.db).await;
     match life.recorder.phase() {
         Phase::Dump => content.map(|content| life.recorder.dumps(&life.db, content)),
@@ -98,7 +100,7 @@ async fn live(cx: Context, plan: Arc<EnginePlan>, recorder: Arc<Recorder>) -> Re
     }
 }
 
-async fn open(cx: Context, plan: &EnginePlan, dir: &str) -> Result<Database, Error> {
+pub(super) async fn open(cx: Context, plan: &EnginePlan, dir: &str) -> Result<Database, Error> {
     match plan.durability {
         Promise::InMemory => Database::in_memory(cx, options(plan, dir)),
         _ => Database::open(cx, options(plan, dir)).await.map(|(db, _)| db),
@@ -206,11 +208,7 @@ impl Life {
                 // A disk may be made read-only without that being counted as a fault.
                 any(&[C::DiskFull, C::DiskWriteError]) || self.plan.is_made_read_only()
             }
-            Error::Disk(_) => {
-                any(&[C::DiskFull, C::DiskWriteError, C::DiskSyncFailed, C::DiskReadError])
-                    || self.plan.is_made_read_only()
-                    || was_damaged()
-            }
+            Error::Disk(_) => self.is_disk_excused(),
             Error::Corrupt(_) => was_damaged(),
             Error::Closed => self.recorder.is_to_stop() || self.has_halted(),
             _ => false,
@@ -218,6 +216,15 @@ impl Life {
         if !is_excused {
             self.recorder.fails(format!("{what}: {error}"));
         }
+    }
+
+    /// Whether a disk that fails has a reason to.
+    pub(super) fn is_disk_excused(&self) -> bool {
+        use FaultClass as C;
+        let classes = [C::DiskFull, C::DiskWriteError, C::DiskSyncFailed, C::DiskReadError];
+        classes.iter().any(|class| Control.faults().injected(*class) > 0)
+            || self.plan.is_made_read_only()
+            || was_damaged()
     }
 
     /// Everything there is now, told to the witness.
@@ -257,7 +264,9 @@ impl Life {
         }
         let version: Version = at.version().0;
         let (from, to) = (Vec::new(), None);
-        let (now, latest) = ((now, db.now()), self.recorder.latest(&self.db));
+        let now = (now, db.now());
+        // What is a copy may be ahead of its origin.
+        let latest = self.recorder.latest(&self.db).max(now.1);
         let look = Look { keyspace: of.id().0, from, to, found: found.clone(), now, latest };
         self.recorder.shows(&self.db, look, (version, version), begun);
         Ok(found)
@@ -293,13 +302,14 @@ impl Life {
         {
             self.recorder.fails(format!("a look at every byte found: {finding:?}"));
         }
+        self.restores().await?;
         self.recorder.dumps(&self.db, content);
         std::future::pending().await
     }
 }
 
 /// Which versions a keyspace of this name keeps.
-fn retention(name: &str) -> Retention {
+pub(super) fn retention(name: &str) -> Retention {
     let last = |count| std::num::NonZeroU32::new(count).expect("not zero");
     match name.as_bytes().last() {
         Some(b'0') => Retention::All,

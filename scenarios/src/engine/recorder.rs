@@ -48,6 +48,8 @@ struct Inner {
     phase: Phase,
     /// How the process is about to go down, or went down.
     strike: Ending,
+    /// How those before it went down, back to the last that had the database open.
+    before: Ending,
     is_up: bool,
     has_ended: bool,
     /// Why the last opening failed.
@@ -65,6 +67,8 @@ struct Inner {
     clients_left: u64,
     tally: Tally,
     keep_since: BTreeMap<KeyspaceId, Version>,
+    /// Of a load: since when its keys are there, and which version they have.
+    loads: BTreeMap<WriteId, (Version, Option<Version>)>,
 }
 
 impl Recorder {
@@ -85,6 +89,7 @@ impl Recorder {
             history,
             phase: Phase::Chaos,
             strike: Ending::Stopped,
+            before: Ending::Stopped,
             is_up: false,
             has_ended: false,
             refusal: None,
@@ -96,6 +101,7 @@ impl Recorder {
             clients_left: 0,
             tally: Tally::default(),
             keep_since: BTreeMap::new(),
+            loads: BTreeMap::new(),
         };
         Arc::new(Recorder { inner: Mutex::new(inner), tells, stop: AtomicBool::new(false) })
     }
@@ -117,6 +123,12 @@ impl Recorder {
         self.stop.store(false, Relaxed);
         let mut inner = self.inner();
         (inner.has_ended, inner.is_up) = (false, false);
+        // A strike that is announced from now on is for this process, which may be long in opening.
+        match std::mem::replace(&mut inner.strike, Ending::Stopped) {
+            Ending::Crash if inner.before == Ending::PowerLoss => {}
+            Ending::Stopped => {}
+            worse => inner.before = worse,
+        }
     }
 
     /// The database is open.
@@ -127,7 +139,7 @@ impl Recorder {
         let (time, died) = inner.clock;
         let passed = now().since(died).as_millis() as u64;
         inner.latest = inner.latest.max(time + passed + passed / 16 + 2);
-        let after = std::mem::replace(&mut inner.strike, Ending::Stopped);
+        let after = std::mem::replace(&mut inner.before, Ending::Stopped);
         let begin = Begin::Opened { after, died };
         inner.history.spans.push(Span { begin, at: now(), base });
         (inner.taken_back, inner.newest) = (db.taken_back().len(), base);
@@ -231,14 +243,16 @@ impl Recorder {
                 inner.tally.answered += 1;
             }
             Err(error) => {
-                // Where writes are shown before the journal has them, one may have been shown by
-                // the time the journal refused it. The stretch that showed it is over then.
-                let is_taken_back = inner.history.mode != orloj_invariants::Durability::Strict
+                // Where writes are shown before the journal has them, who waited for that may have
+                // been seen.
+                let was_shown = durable
+                    && inner.history.mode != orloj_invariants::Durability::Strict
                     && matches!(error, Error::ReadOnly { .. });
                 if !is_in_doubt(error) {
-                    if !is_taken_back {
-                        inner.history.writes[id].told = Told::Refused;
-                    }
+                    inner.history.writes[id].told = match was_shown {
+                        true => Told::TakenBack { span },
+                        false => Told::Refused,
+                    };
                     inner.tally.answered += 1;
                 }
             }
@@ -286,8 +300,10 @@ impl Recorder {
         bytes: &[u8],
     ) -> Option<Found> {
         let mut inner = self.inner();
-        match written_by(inner.history.writes.len(), keyspace, key, bytes) {
-            Ok(write) => Some(Found { key: key.to_vec(), version, write }),
+        let found = written_by(inner.history.writes.len(), keyspace, key, bytes);
+        let found = found.and_then(|write| Ok((write, inner.since(write, version)?)));
+        match found {
+            Ok((write, version)) => Some(Found { key: key.to_vec(), version, write }),
             Err(why) => {
                 let key = orloj_invariants::show_bytes(key);
                 let what = format!("key {key} of keyspace {keyspace} at version {version}: {why}");
@@ -295,6 +311,11 @@ impl Recorder {
                 None
             }
         }
+    }
+
+    /// The keys of a load are there since a version, which is later than their own.
+    pub(super) fn loaded(&self, id: WriteId, since: Version) {
+        self.inner().loads.insert(id, (since, None));
     }
 
     /// A snapshot could not be read although it was held.
@@ -391,6 +412,16 @@ impl Recorder {
 impl Inner {
     fn span(&self) -> usize {
         self.history.spans.len() - 1
+    }
+
+    /// Since when what `write` wrote is there, of a key that has `version`.
+    fn since(&mut self, write: WriteId, version: Version) -> Result<Version, String> {
+        let Some((since, own)) = self.loads.get_mut(&write) else { return Ok(version) };
+        let known = *own.get_or_insert(version);
+        match version == known && version <= *since {
+            true => Ok(*since),
+            false => Err(format!("load {write} was of version {known}, since {since}")),
+        }
     }
 
     /// Looks at what the database says of itself: its time, and whether it took anything back.

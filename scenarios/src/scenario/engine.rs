@@ -88,6 +88,8 @@ pub struct EnginePlan {
     pub clock: (i64, i64),
     /// What strikes from time to time.
     pub strikes: Vec<Strike>,
+    /// Whether users compact, load and back up.
+    pub upkeep: bool,
     /// Whether the code takes rare paths.
     pub buggify: bool,
     /// Whether anything goes wrong at all.
@@ -142,6 +144,8 @@ impl Scenario {
             clock: draw.clock(self),
             strikes: self.nemesis.iter().filter_map(|nemesis| draw.strike(nemesis)).collect(),
             buggify: draw.takes_part(),
+            // Where nobody does, nothing comes to the help of what a checkpoint leaves undone.
+            upkeep: Span::<Count>::new(0, 1).draw(draw.choices, "upkeep") == 1,
             faults,
         })
     }

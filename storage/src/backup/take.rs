@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Corrupt, Database, Error, Fault, JournalError, Lsn,
-    database::{Copied, Kept},
+    database::Copied,
     disk::read_stubbornly,
     engine::Hold,
     journal::{History, Origin, Records, follow},
@@ -21,6 +21,7 @@ use crate::{
     superblock::Superblock,
     verify::{OnProgress, Progress, Stage},
     vlog::{RecordFault, SegmentUse},
+    writer::Kept,
 };
 
 /// How a backup begins.
@@ -114,7 +115,7 @@ impl Database {
         target: &Arc<dyn Target>,
     ) -> Result<Option<Backup>, BackupError> {
         let next = latest.to.version.next();
-        let kept = self.keep_journal(next);
+        let kept = self.keep_journal(next).await;
         // One that ends before the backup does has lost its end, and has another by now.
         if self.newest() < latest.to.version {
             return Ok(None);

@@ -50,8 +50,13 @@ impl Database {
             match ask() {
                 Ok(answer) => return Ok(answer),
                 Err(pause) => {
-                    if let (Pause::Miss(_), Some(files)) = (&pause, &self.0.files) {
-                        pin.get_or_insert_with(|| files.engine.cache().pin());
+                    match (&pause, &self.0.files) {
+                        (Pause::Miss(_), Some(files)) => {
+                            pin.get_or_insert_with(|| files.engine.cache().pin());
+                        }
+                        (Pause::Value(_), _) => {}
+                        // Who waits for others keeps nothing from leaving that they wait for.
+                        _ => pin = None,
                     }
                     self.resolve(pause).await?;
                 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use orloj_kernel::Context;
 
-use super::{Database, files::Kept};
+use super::Database;
 use crate::{
     Error, Lsn,
     backup::Moment,
     engine::{Engine, Hold},
     record::Op,
+    writer::Kept,
 };
 
 /// A generation to be copied, which stays as it is meanwhile, with the journal behind it.
@@ -46,14 +47,15 @@ impl Database {
     }
 
     /// Keeps the journal from `from` on, as far as it is still there.
-    pub(crate) fn keep_journal(&self, from: Lsn) -> Kept {
-        self.0.files.as_ref().expect("only files have a journal").keep_journal(from)
+    pub(crate) async fn keep_journal(&self, from: Lsn) -> Kept {
+        let files = self.0.files.as_ref().expect("only files have a journal");
+        files.writer.keep(from).await
     }
 
     /// Writes a checkpoint and holds it.
     pub(crate) async fn hold(&self) -> Result<Copied, Error> {
         // Before the checkpoint, which else trims what it does not need itself.
-        let kept = self.keep_journal(Lsn(0));
+        let kept = self.keep_journal(Lsn(0)).await;
         self.checkpoint().await?;
         let engine = self.engine().expect("only files have checkpoints");
         let hold = engine.hold().expect("there is a checkpoint");

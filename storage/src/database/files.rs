@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -34,19 +34,6 @@ pub(super) struct Files {
     /// Everything in memory is dirty or in use: writers wait for a checkpoint.
     full: AtomicBool,
     due: Mutex<Due>,
-    /// From where on somebody still needs the journal.
-    kept: Mutex<Vec<Weak<AtomicU64>>>,
-}
-
-/// Keeps the journal from one version on until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Kept(Arc<AtomicU64>);
-
-impl Kept {
-    /// What is before `from` is not needed any more.
-    pub(crate) fn move_to(&self, from: Lsn) {
-        self.0.fetch_max(from.0, Relaxed);
-    }
 }
 
 /// What the one who writes checkpoints has to know.
@@ -79,27 +66,7 @@ pub(super) enum Call {
 impl Files {
     pub(super) fn new(cx: Context, engine: Arc<Engine>, writer: Arc<Writer>) -> Files {
         let due = Due { began: cx.now(), ..Due::default() };
-        let kept = Mutex::default();
-        Files { engine, writer, full: false.into(), due: Mutex::new(due), kept }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Vec<Weak<AtomicU64>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps what is left of the journal from `from` on.
-    pub(super) fn keep_journal(&self, from: Lsn) -> Kept {
-        let kept = Arc::new(AtomicU64::new(from.0));
-        self.kept().push(Arc::downgrade(&kept));
-        Kept(kept)
-    }
-
-    /// From where on anybody needs the journal.
-    fn needed(&self, keep: Lsn) -> Lsn {
-        let mut kept = self.kept();
-        kept.retain(|kept| kept.strong_count() > 0);
-        let kept = kept.iter().filter_map(Weak::upgrade).map(|kept| Lsn(kept.load(Relaxed)));
-        kept.min().map_or(keep, |kept| kept.min(keep))
+        Files { engine, writer, full: false.into(), due: Mutex::new(due) }
     }
 
     fn due(&self) -> MutexGuard<'_, Due> {
@@ -128,7 +95,7 @@ impl Files {
             Err(error) => error,
         };
         // It may have moved since somebody was told where it is, and its segment may be gone.
-        let Ok(of) = engine.tree().keyspace(*keyspace) else { return Err(error) };
+        let Ok(of) = engine.tree().keyspace_ever(*keyspace) else { return Err(error) };
         let now = engine.answer(|| engine.tree().pointer(&of, key, *version)).await;
         match now {
             Ok(Some(now)) if now != *at => engine.value(now, *keyspace, key, *version).await,
@@ -291,7 +258,7 @@ impl Files {
             "checkpoint: writers went on meanwhile"
         );
         // A segment that cannot be removed is tried again by the next one.
-        let _ = self.writer.act(Round::Trim { keep: self.needed(done.keep) }).await;
+        let _ = self.writer.act(Round::Trim { keep: done.keep }).await;
         Ok(done)
     }
 

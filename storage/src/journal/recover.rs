@@ -204,7 +204,8 @@ async fn heads(cx: Context, dir: &str) -> Result<(Heads, Vec<String>), JournalEr
             Some(number) if number > 0 && !entry.is_dir => {
                 let (path, most) = (format!("{dir}/{}", entry.name), FIRST_FRAME as usize);
                 let head = read_small(cx, &path, most, SegmentHeader::decode).await?;
-                heads.insert(number, head.unwrap_or(Err(HeaderError::Damaged)));
+                // One that has gone meanwhile was trimmed.
+                heads.extend(head.map(|head| (number, head)));
             }
             _ if entry.name.ends_with(".new") => rubbish.push(entry.name),
             // Not ours, so not ours to judge or remove.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Error, KeyspaceId, Lsn, Retention,
     page::{Claim, Fence, Leaf, PagePtr},
+    retention::Keep,
 };
 
 /// A keyspace as a catalogue remembers it.
@@ -58,6 +59,8 @@ pub struct Capture {
     adopted: Vec<(Lsn, Claim)>,
     /// Nodes of trees that were cleared away or dropped, whose places join `released`.
     retiring: Vec<Child>,
+    /// See [`Capture::forget_readers`].
+    forgets_readers: bool,
     is_over: bool,
 }
 
@@ -100,10 +103,18 @@ impl Capture {
             .iter()
             .map(|keyspace| (keyspace.clone(), keyspace.roots().clone()))
             .collect();
+        // No catalogue has them, but who reads them still needs memory, and only what is on disk
+        // can leave that.
+        let dropped: Vec<_> = tree
+            .dropped()
+            .iter()
+            .map(|(_, keyspace)| (keyspace.clone(), keyspace.roots().clone()))
+            .collect();
         let highest = tree.highest_keyspace();
         drop(structure);
         let root_slots = keyspaces
             .iter()
+            .chain(&dropped)
             .flat_map(|(keyspace, roots)| {
                 let older = roots.older.iter().map(|(_, root)| root);
                 [&roots.top].into_iter().chain(older).map(|root| (keyspace.clone(), root.clone()))
@@ -124,6 +135,7 @@ impl Capture {
             released: tree.take_released(),
             adopted: tree.adopted().clone(),
             retiring: tree.take_retired(),
+            forgets_readers: false,
             is_over: false,
             tree: tree.clone(),
         }
@@ -243,7 +255,7 @@ impl Capture {
             let (dirty, ptr) = (state.dirty, state.ptr);
             return match &mut state.body {
                 Body::Resident(content) if dirty => {
-                    self.tree.prune(keyspace, content);
+                    self.prune(keyspace, content);
                     let content = content.compact();
                     (state.touched, state.pending) = (false, true);
                     Taken::Dirty(content)
@@ -258,11 +270,29 @@ impl Capture {
                 debug_assert!(state.dirty && state.touched, "it was changed since the beginning");
                 state.pending = true;
                 drop(state);
-                self.tree.prune(keyspace, &mut content);
+                self.prune(keyspace, &mut content);
                 Taken::Dirty(content)
             }
             None => Taken::Clean(frozen.ptr.expect("a clean leaf is on disk")),
         }
+    }
+
+    fn prune(&self, of: &Keyspace, content: &mut Content) {
+        match self.forgets_readers {
+            true => self.tree.prune_to(Keep { floor: self.at, last: 1 }, content),
+            false => self.tree.prune(of, content),
+        }
+    }
+
+    /// A defect, for those who test the tests: versions go although somebody may ask for them.
+    pub(crate) fn forget_readers(&mut self) {
+        self.forgets_readers = true;
+    }
+
+    /// Another: what was dropped stays in memory for as long as somebody may read it.
+    pub(crate) fn forget_dropped(&mut self) {
+        let known = self.keyspaces.iter().map(|(_, roots)| 1 + roots.older.len()).sum();
+        self.root_slots.truncate(known);
     }
 
     /// The node that was walked last lies at `ptr`.
@@ -303,7 +333,11 @@ impl Capture {
                         continue;
                     };
                     self.retiring.extend((0..node.count()).map(|at| node.child(at).clone()));
-                    self.released.extend(slot.book().ptr.take());
+                    // Somebody may have a handle on what was dropped, and memory shall not.
+                    let mut book = slot.book();
+                    book.gone = true;
+                    slot.node.store(None);
+                    self.released.extend(book.ptr.take());
                 }
             }
         }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Lsn,
     page::{Entry, Fence, FenceBuf, Held, Leaf, Slot, ValuePointer},
+    retention::Keep,
     tail::Ticket,
     vlog::record_size,
 };
@@ -111,7 +112,11 @@ impl Tree {
 
     /// Drops what nobody can ask for any more.
     pub(crate) fn prune(&self, of: &Keyspace, content: &mut Content) {
-        let keep = self.keep(of);
+        self.prune_to(self.keep(of), content);
+    }
+
+    /// Drops all that `keep` does not name.
+    pub(super) fn prune_to(&self, keep: Keep, content: &mut Content) {
         let Content { leaf, longs } = content;
         let mut dead = Vec::new();
         let mut gone = 0;

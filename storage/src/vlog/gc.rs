@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use orloj_kernel::sometimes;
+use orloj_kernel::{mutant, sometimes};
 
 use super::{Appender, Record, record_size};
 use crate::{
@@ -82,6 +82,9 @@ pub async fn collect_above(
     }
     done.moved += tell(engine, values, moves).await?;
     engine.segments.collected(worst.number);
+    if mutant!(engine.cx, "vlog.removed_too_early") {
+        engine.values.remove(worst.number).await?;
+    }
     sometimes!(engine.cx, done.moved > 0, "vlog: live values were moved");
     Ok(Some(done))
 }

@@ -27,7 +27,7 @@ pub(crate) enum Round {
     MakeRoom,
     /// The journal goes on in a segment of the least size.
     Shorten,
-    /// Segments that end before this version are removed.
+    /// Segments that end before this version are removed, but for what somebody keeps.
     Trim { keep: Lsn },
 }
 
@@ -44,7 +44,7 @@ impl Round {
             Round::Close => log.mark(true).await,
             Round::MakeRoom => log.make_room().await,
             Round::Shorten => log.shorten().await,
-            Round::Trim { keep } => match log.trim(keep).await {
+            Round::Trim { keep } => match log.trim(writer.needed(keep)).await {
                 Ok(_) => Ok(()),
                 Err(cause) => Err(AppendError::Refused { cause, definite: true }),
             },

@@ -25,7 +25,7 @@ fn check(case: &Case<'_>) -> Result<(), Broken> {
         let Some(known) = known else { continue };
         let when = match write.told {
             Told::Version { at, .. } => at,
-            Told::Nothing | Told::Refused => write.invoked,
+            Told::Nothing | Told::Refused | Told::TakenBack { .. } => write.invoked,
         };
         let before = known.version - 1;
         for look in &write.rests_on {
@@ -82,6 +82,15 @@ mod tests {
         phantom.put("c").at(4);
         phantom.put("d").resting_on(("c", "d"), &[]).at(5);
         phantom.breaks(LAW, "key c");
+    }
+
+    #[test]
+    fn what_only_a_transaction_was_shown_was_there() {
+        let mut h = buffered(100);
+        let a = h.put("k").unknown();
+        h.put("j").resting_on(("k", "l"), &[("k", 1, a)]).at(2);
+        h.crash(0);
+        h.holds();
     }
 
     #[test]

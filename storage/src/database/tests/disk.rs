@@ -205,3 +205,31 @@ fn a_read_only_disk_is_told_at_opening() {
         assert_eq!(error.kind, DiskErrorKind::ReadOnly);
     });
 }
+
+#[test]
+fn a_dropped_keyspace_is_read_for_as_long_as_a_snapshot_is_held_and_then_is_not_there() {
+    let mut world = World::new(1);
+    world.live(|cx| async move {
+        let (db, data) = open(cx, Durability::Strict).await;
+        db.put(&data, b"a", (&[1; 3000]).into()).await.expect("it is written");
+        let snapshot = db.snapshot().expect("it is open");
+        db.drop_keyspace(&data).await.expect("it is there");
+        for _ in 0..3 {
+            db.checkpoint().await.expect("there is room");
+        }
+        let mut cursor = db.cursor(&data, (..).into(), &snapshot).expect("it is kept");
+        let item = cursor.next().await.expect("it can be read").expect("it is there");
+        assert_eq!((item.key, item.value), (&b"a"[..], &[1; 3000][..]));
+        drop((cursor, snapshot));
+        for _ in 0..3 {
+            db.checkpoint().await.expect("there is room");
+        }
+        let read = db.get(&data, b"a", &mut Vec::new()).await;
+        assert!(matches!(read, Err(Error::NoKeyspace { .. })), "{read:?}");
+        let snapshot = db.snapshot().expect("it is open");
+        let mut cursor = db.cursor(&data, (..).into(), &snapshot).expect("it is kept");
+        assert!(matches!(cursor.next().await, Err(Error::NoKeyspace { .. })));
+        drop(cursor);
+        db.close().await.expect("nothing is in the way");
+    });
+}

@@ -154,6 +154,28 @@ fn a_lost_file_is_missed() {
 }
 
 #[test]
+fn a_lost_file_is_missed_by_the_next_life_too() {
+    let mut world = World::new(6);
+    for life in 0..3_u8 {
+        world.live(|cx| async move {
+            let (mut log, ..) = open(cx).await.expect("a journal");
+            append(&mut log, &[life; 900]).await.expect("room for it");
+        });
+    }
+    let files = world.live(read);
+    let segments: Vec<_> = files.keys().filter(|n| n.ends_with(".seg")).collect();
+    assert!(segments.len() >= 2, "{segments:?}");
+    for name in segments {
+        let mut rest = files.clone();
+        rest.remove(name);
+        let error = reopen(rest).expect_err("a segment is gone");
+        // The one before was cut where this one began.
+        let is_told = matches!(error, JournalError::Missing { .. } | JournalError::Damaged { .. });
+        assert!(is_told, "{error}");
+    }
+}
+
+#[test]
 fn strangers_are_refused_by_name() {
     let (files, _) = journal(false);
     let rewrite = |change: fn(&mut SegmentHeader)| {
