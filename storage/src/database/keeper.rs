@@ -85,14 +85,13 @@ impl Database {
             *told = self.ask(|| tree.commit(&[], &[Op::Clock(self.now())])).await?;
             self.arm();
         }
-        while self.0.options.sweeps {
+        let mut more = self.0.options.sweeps;
+        while more {
             let swept = self.ask(|| sweep::sweep(tree, self.now(), SWEEP)).await?;
             if swept.entries > 0 {
                 self.arm();
             }
-            if !swept.more {
-                break;
-            }
+            more = swept.more;
         }
         Ok(())
     }
