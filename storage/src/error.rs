@@ -84,6 +84,14 @@ pub enum Error {
         /// Something in it.
         found: String,
     },
+    /// A database is made in an empty directory only.
+    #[error("{dir}: not empty (it holds {found:?})")]
+    NotEmpty {
+        /// The directory.
+        dir: String,
+        /// Something in it.
+        found: String,
+    },
     /// The directory holds no database that could be looked at.
     #[error("{dir}: no database (it has no {})", crate::manifest::MANIFEST)]
     NoDatabase {
@@ -240,6 +248,7 @@ impl Error {
             Error::Options(_)
             | Error::Locked { .. }
             | Error::NotOurs { .. }
+            | Error::NotEmpty { .. }
             | Error::NoDatabase { .. }
             | Error::Closed
             | Error::StillToCome { .. }

@@ -87,7 +87,6 @@ impl Failure {
             Failure::Backup(BackupError::OutOfReach { .. }) => {
                 "; --dry-run without a point says what the newest backup reaches to"
             }
-            Failure::Backup(BackupError::NotEmpty { .. }) => "; give an empty directory",
             Failure::Export(ExportError::Exists { .. }) => "; give another name or remove it",
             Failure::Export(ExportError::File { .. }) => "; give a whole export of this release",
             Failure::Backup(_) | Failure::Export(_) | Failure::Usage(_) => "",
@@ -98,6 +97,7 @@ impl Failure {
 fn of(error: &Error) -> &'static str {
     match error {
         Error::Locked { .. } => "; stop that process first",
+        Error::NotEmpty { .. } => "; give an empty directory",
         Error::NoDatabase { .. } => "; give the directory of a database",
         Error::Disk(_) => {
             "; give what exists and this user may read; a directory that this user may lock"

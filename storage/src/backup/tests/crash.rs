@@ -91,7 +91,7 @@ fn power_that_fails_while_a_backup_is_taken_or_restored_costs_nothing_but_a_seco
                 match restored(cx, "copy", at.into()).await {
                     Ok(done) => assert_eq!(done.reached.version, at),
                     // An earlier attempt came to its end.
-                    Err(BackupError::NotEmpty { .. }) => {}
+                    Err(BackupError::Engine(Error::NotEmpty { .. })) => {}
                     Err(error) => panic!("{error}"),
                 }
             });
