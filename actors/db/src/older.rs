@@ -24,6 +24,9 @@ use orloj_storage::{
 use crate::{NodeConfig, store};
 use state::State;
 
+/// Bytes of records after which progress is shown again.
+const STEP: u64 = 1 << 20;
+
 /// A migration that is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migrated {
@@ -110,10 +113,13 @@ pub async fn migrate(
     let (_lock, total) = enter(cx, old).await?;
     check_empty(cx, &new.data).await?;
     let mut state = State::new();
-    let mut done = 0;
+    let (mut done, mut shown) = (0, 0);
     let mut replay = |_, record: &[u8]| {
         done += record.len() as u64;
-        progress(Progress { stage: Stage::Journal, done, total });
+        if done >= shown {
+            shown = done + STEP;
+            progress(Progress { stage: Stage::Journal, done, total });
+        }
         state.replay(record)
     };
     let journal = inspect(cx, &format!("{old}/{WAL}"), Origin::START, &mut replay).await;

@@ -5,7 +5,7 @@
 
 use orloj_kernel::OpenMode;
 use orloj_net::UnixMs;
-use orloj_sim::{Config, Crash, Simulation, disk::DiskFaults};
+use orloj_sim::{Config, Control, Crash, Simulation, disk::DiskFaults};
 use orloj_storage::{
     Options,
     database::KeyRange,
@@ -104,8 +104,10 @@ async fn migrated(cx: Context) -> Result<Migrated, MigrateError> {
     migrate(cx, "old", &config("new"), &mut |_| {}).await
 }
 
+type Files = Vec<(String, Vec<u8>)>;
+
 /// Every file of the old directory, whole.
-async fn image(cx: Context) -> Vec<(String, Vec<u8>)> {
+async fn image(cx: Context) -> Files {
     let mut files = Vec::new();
     for dir in ["old", "old/wal"] {
         for entry in cx.list(dir).await.expect("the disk works") {
@@ -194,20 +196,26 @@ impl World {
     }
 }
 
+/// A world whose old directory has a journal of chance, what that comes to, and its files.
+fn old_world(seed: u64) -> (World, (Held, u64), Files) {
+    let mut world = World::new(seed);
+    let made = world.live(Some(u64::MAX), |cx| async move {
+        let count = 20 + cx.below(300) as usize;
+        let records = records(cx, count);
+        write(cx, &records).await;
+        expected(&records)
+    });
+    let wanted = made.expect("power stays on");
+    // What a segment that was being made ready left is settled by now.
+    let files = world.live(None, image).expect("power stays on");
+    (world, wanted, files)
+}
+
 #[test]
 fn power_that_fails_while_a_journal_is_brought_over_costs_nothing_but_a_second_attempt() {
     let (mut cut, mut refused) = (0, 0);
     for seed in 0..40 {
-        let mut world = World::new(seed);
-        let made = world.live(Some(u64::MAX), |cx| async move {
-            let count = 20 + cx.below(300) as usize;
-            let records = records(cx, count);
-            write(cx, &records).await;
-            expected(&records)
-        });
-        let wanted = made.expect("power stays on");
-        // What a segment that was being made ready left is settled by now.
-        let before = world.live(None, image).expect("power stays on");
+        let (mut world, wanted, before) = old_world(seed);
         for _ in 0..3 {
             let polls = world.0.control(|w| w.between("polls", 1, 80));
             let done = world.live(Some(polls), |cx| async move {
@@ -242,6 +250,41 @@ fn power_that_fails_while_a_journal_is_brought_over_costs_nothing_but_a_second_a
         });
     }
     assert!(cut > 40 && refused > 20, "{cut} were cut short, {refused} left something");
+}
+
+#[test]
+fn what_the_disk_refuses_leaves_no_half_of_a_database() {
+    let (mut failed, mut done) = (0, 0);
+    for seed in 100..140 {
+        let (mut world, wanted, before) = old_world(seed);
+        for _ in 0..3 {
+            let ended = world.live(None, |cx| async move {
+                let rate = [20_000, 100_000, 300_000][cx.below(3) as usize];
+                let (full, write_error, read_error) = (rate, rate / 4, rate / 4);
+                let faults = DiskFaults { full, write_error, read_error, ..POWER_CUT };
+                Control.set_disk_faults(NODE, faults);
+                match migrated(cx).await {
+                    Ok(_) => (1, 0),
+                    // An earlier attempt came to its end.
+                    Err(MigrateError::Engine(Error::NotEmpty { .. })) => (0, 0),
+                    Err(MigrateError::Engine(_)) => (0, 1),
+                    Err(error) => panic!("{error}"),
+                }
+            });
+            let (ended, refused) = ended.expect("power stays on");
+            (done, failed) = (done + ended, failed + refused);
+        }
+        world.live(None, |cx| async move {
+            match migrated(cx).await {
+                Ok(done) => assert_eq!(done.keys, wanted.0.len() as u64),
+                Err(MigrateError::Engine(Error::NotEmpty { .. })) => {}
+                Err(error) => panic!("{error}"),
+            }
+            assert!(image(cx).await == before, "the old directory was changed");
+            check(cx, &wanted).await;
+        });
+    }
+    assert!(failed > 20 && done > 10, "{failed} failed, {done} came to their end");
 }
 
 /// Flips a bit in a file.
