@@ -67,11 +67,24 @@ async fn write(cx: Context, records: &[Vec<u8>]) {
     log.mark(cx.below(2) == 0).await.expect("the disk works");
 }
 
-/// Records of chance, each of which makes sense behind those before it.
-fn records(cx: Context, count: usize) -> Vec<Vec<u8>> {
+/// Records of chance, each of which makes sense behind those before it; the first of them with
+/// `many` keys.
+fn records(cx: Context, count: usize, many: bool) -> Vec<Vec<u8>> {
     let mut state = State::new();
     let now = cx.wall().millis();
     let mut all = Vec::new();
+    // More than one commit takes, with values that a leaf does not hold.
+    if many {
+        let value = vec![b'v'; 200];
+        let keys: Vec<String> = (0..1000 + cx.below(2000)).map(|n| format!("many {n}")).collect();
+        let puts = keys.iter().enumerate().map(|(n, key)| Effect::Put {
+            key: key.as_bytes(),
+            value: &value[..n % 200],
+            deadline: (n % 7 == 0).then_some(UnixMs(now + 1_000_000)),
+        });
+        all.push(record(&puts.collect::<Vec<_>>()));
+        assert!(state.replay(&all[0]), "it makes sense");
+    }
     while all.len() < count {
         let key = match cx.below(12) {
             0 => Vec::new(),
@@ -143,7 +156,7 @@ async fn check(cx: Context, (wanted, clock): &(Held, u64)) {
     let counts = store::prepare(&db).await.expect("the disk works");
     assert_eq!((counts.keys, counts.expiring), (wanted.len() as u64, expiring as u64));
     assert!(db.told() >= *clock, "time goes back");
-    let due = db.due(None, u64::MAX - 1, 1000).await.expect("the disk works");
+    let due = db.due(None, u64::MAX - 1, usize::MAX).await.expect("the disk works");
     assert_eq!(due.len(), expiring, "each deadline is in the index, and nothing else");
     let strings = db.keyspace("strings").expect("it was made");
     let at = db.newest_snapshot().expect("it is open");
@@ -201,7 +214,7 @@ fn old_world(seed: u64) -> (World, (Held, u64), Files) {
     let mut world = World::new(seed);
     let made = world.live(Some(u64::MAX), |cx| async move {
         let count = 20 + cx.below(300) as usize;
-        let records = records(cx, count);
+        let records = records(cx, count, cx.below(2) == 0);
         write(cx, &records).await;
         expected(&records)
     });
@@ -217,7 +230,10 @@ fn power_that_fails_while_a_journal_is_brought_over_costs_nothing_but_a_second_a
     for seed in 0..40 {
         let (mut world, wanted, before) = old_world(seed);
         for _ in 0..3 {
-            let polls = world.0.control(|w| w.between("polls", 1, 80));
+            let polls = world.0.control(|w| {
+                let most = [40, 100, 400][w.between("most polls", 0, 2) as usize];
+                w.between("polls", 1, most)
+            });
             let done = world.live(Some(polls), |cx| async move {
                 match migrated(cx).await {
                     Ok(_) => {}
@@ -297,7 +313,7 @@ async fn flip(cx: Context, path: &str, at: u64) {
 
 #[orloj_sim::test(seeds = 4)]
 async fn damage_is_refused_and_a_torn_end_is_cut_off(cx: Context) {
-    let records = records(cx, 30);
+    let records = records(cx, 30, false);
     write(cx, &records).await;
     let segments = cx.list("old/wal").await.expect("the disk works");
     let path = format!("old/wal/{}", segments[0].name);
