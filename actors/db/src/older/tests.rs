@@ -75,7 +75,7 @@ fn records(cx: Context, count: usize, many: bool) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     // More than one commit takes, with values that a leaf does not hold.
     if many {
-        let value = vec![b'v'; 200];
+        let value = [b'v'; 200];
         let keys: Vec<String> = (0..1000 + cx.below(2000)).map(|n| format!("many {n}")).collect();
         let puts = keys.iter().enumerate().map(|(n, key)| Effect::Put {
             key: key.as_bytes(),
