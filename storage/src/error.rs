@@ -84,6 +84,12 @@ pub enum Error {
         /// Something in it.
         found: String,
     },
+    /// What was to make a database in the directory ended before it was whole.
+    #[error("{dir}: an unfinished database")]
+    Unfinished {
+        /// The directory.
+        dir: String,
+    },
     /// A database is made in an empty directory only.
     #[error("{dir}: not empty (it holds {found:?})")]
     NotEmpty {
@@ -248,6 +254,7 @@ impl Error {
             Error::Options(_)
             | Error::Locked { .. }
             | Error::NotOurs { .. }
+            | Error::Unfinished { .. }
             | Error::NotEmpty { .. }
             | Error::NoDatabase { .. }
             | Error::Closed

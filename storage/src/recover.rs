@@ -24,7 +24,7 @@ use crate::{
     pager::{Bits, Pager, Space},
     superblock::{self, FORMAT, Found, Side, Superblock, SuperblockError},
     tree::Tree,
-    unfinished,
+    unfinished::{self, UNFINISHED},
     vlog::{Appender, Segments, VLOG, ValueLog},
 };
 
@@ -214,6 +214,9 @@ async fn identify(
                 new || matches!(name, LOCK | "lost+found")
             };
             let entries = cx.list(dir).await?;
+            if entries.iter().any(|entry| entry.name == UNFINISHED) {
+                return Err(Error::Unfinished { dir: dir.clone() });
+            }
             if let Some(other) = entries.into_iter().find(|entry| !ours(&entry.name)) {
                 return Err(Error::NotOurs { dir: dir.clone(), found: other.name });
             }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Says that what is in a directory is an unfinished database.
-const UNFINISHED: &str = "UNFINISHED";
+pub(crate) const UNFINISHED: &str = "UNFINISHED";
 
 /// Makes sure that nothing is in `dir` that is not left of an attempt to make a database.
 ///

@@ -249,7 +249,7 @@ fn power_that_fails_while_a_journal_is_brought_over_costs_nothing_but_a_second_a
                 let is_half = !has(MANIFEST) && has("UNFINISHED");
                 if is_half {
                     let error = start::open(&cx, &config("new")).await.expect_err("it is half");
-                    assert!(matches!(error, StartError::NotOurs { .. }), "{error}");
+                    assert!(matches!(error, StartError::Unfinished { .. }), "{error}");
                 }
                 is_half
             });

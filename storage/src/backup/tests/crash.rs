@@ -103,7 +103,7 @@ fn power_that_fails_while_a_backup_is_taken_or_restored_costs_nothing_but_a_seco
                     && entries.iter().any(|entry| entry.name == "data.pages")
                 {
                     let error = Database::open(cx, options("copy")).await.expect_err("no database");
-                    assert!(matches!(error, Error::NotOurs { .. }), "{error}");
+                    assert!(matches!(error, Error::Unfinished { .. }), "{error}");
                 }
                 restored(cx, "copy", at.into()).await.expect("the backup is whole");
             }

@@ -23,7 +23,7 @@ async fn it_is_none_before_it_is_published(cx: Context) {
     given_up.close().await.expect("the disk works");
     assert!(manifest::read(cx, "db").await.expect("the disk works").is_none());
     let opened = Database::open(cx, options()).await.expect_err("it was not published");
-    assert!(matches!(opened, Error::NotOurs { .. }), "{opened}");
+    assert!(matches!(opened, Error::Unfinished { .. }), "{opened}");
 
     // What was left is removed.
     let db = Database::make(cx, options()).await.expect("what is there is nobody's");
