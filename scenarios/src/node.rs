@@ -86,6 +86,7 @@ fn refusal(error: &StartError) -> Option<bool> {
         | StartError::NotOurs { .. }
         | StartError::Ignored { .. }
         | StartError::Older { .. }
+        | StartError::Unfinished { .. }
         | StartError::Settings(_)
         | StartError::Address { .. } => Some(false),
         // The disk may have room, or be writable, the next time.

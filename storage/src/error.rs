@@ -84,6 +84,20 @@ pub enum Error {
         /// Something in it.
         found: String,
     },
+    /// What was to make a database in the directory ended before it was whole.
+    #[error("{dir}: an unfinished database")]
+    Unfinished {
+        /// The directory.
+        dir: String,
+    },
+    /// A database is made in an empty directory only.
+    #[error("{dir}: not empty (it holds {found:?})")]
+    NotEmpty {
+        /// The directory.
+        dir: String,
+        /// Something in it.
+        found: String,
+    },
     /// The directory holds no database that could be looked at.
     #[error("{dir}: no database (it has no {})", crate::manifest::MANIFEST)]
     NoDatabase {
@@ -240,6 +254,8 @@ impl Error {
             Error::Options(_)
             | Error::Locked { .. }
             | Error::NotOurs { .. }
+            | Error::Unfinished { .. }
+            | Error::NotEmpty { .. }
             | Error::NoDatabase { .. }
             | Error::Closed
             | Error::StillToCome { .. }

@@ -39,6 +39,7 @@ pub mod tree;
 #[cfg(test)]
 mod trial;
 pub mod txn;
+pub mod unfinished;
 pub mod verify;
 pub mod vlog;
 mod writer;

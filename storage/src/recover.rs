@@ -24,6 +24,7 @@ use crate::{
     pager::{Bits, Pager, Space},
     superblock::{self, FORMAT, Found, Side, Superblock, SuperblockError},
     tree::Tree,
+    unfinished::{self, UNFINISHED},
     vlog::{Appender, Segments, VLOG, ValueLog},
 };
 
@@ -92,8 +93,7 @@ pub async fn open(
     options: &Options,
     wire: Option<SchemaHash>,
 ) -> Result<Opened, Error> {
-    assert!(options.durability != Durability::InMemory, "a database in memory has no files");
-    options.check()?;
+    check(options)?;
     let dir = &options.dir;
     cx.create_dir(dir).await?;
     // A directory that nobody finds any more holds nothing.
@@ -105,7 +105,43 @@ pub async fn open(
         locked => locked?,
     };
     let mut report = Report::default();
-    let (manifest, options) = identify(cx, options, wire, &mut report).await?;
+    let manifest = identify(cx, options, wire, &mut report).await?;
+    read(cx, options, manifest, lock, report).await
+}
+
+/// Makes a database in `options.dir`, which is empty or holds what an earlier attempt left. No
+/// opening takes it for one before [`unfinished::finish`].
+///
+/// # Errors
+/// [`Error`]; the directory then has what the next attempt removes.
+pub(crate) async fn make(cx: Context, options: &Options) -> Result<Opened, Error> {
+    check(options)?;
+    let lock = unfinished::begin(cx, &options.dir).await?;
+    let manifest = new_manifest(cx, options, Schemas::of_this_release(None));
+    read(cx, options, manifest, lock, Report { created: true, ..Report::default() }).await
+}
+
+fn check(options: &Options) -> Result<(), Error> {
+    assert!(options.durability != Durability::InMemory, "a database in memory has no files");
+    Ok(options.check()?)
+}
+
+/// Reads what is in the directory of `manifest`.
+async fn read(
+    cx: Context,
+    options: &Options,
+    manifest: Manifest,
+    lock: Box<dyn RawLock>,
+    mut report: Report,
+) -> Result<Opened, Error> {
+    let dir = &options.dir;
+    let (page_bytes, inline_bytes) = (manifest.page_bytes, manifest.inline_bytes);
+    let options = Options { page_bytes, inline_bytes, ..options.clone() };
+    // Bounds may have been wider for the release that made it.
+    options.check()?;
+    for part in [WAL, VLOG] {
+        cx.create_dir(&format!("{dir}/{part}")).await?;
+    }
     let database = manifest.database;
     let files = Files { cx, dir, database, options: &options };
     loop {
@@ -159,14 +195,13 @@ pub(crate) fn parent(dir: &str) -> &str {
     }
 }
 
-/// The manifest of the directory, which is made if nothing is there; and the options with what was
-/// fixed when it was made.
+/// The manifest of the directory, which is made if nothing is there.
 async fn identify(
     cx: Context,
     options: &Options,
     wire: Option<SchemaHash>,
     report: &mut Report,
-) -> Result<(Manifest, Options), Error> {
+) -> Result<Manifest, Error> {
     let dir = &options.dir;
     let own = Schemas::of_this_release(wire);
     let refused = |cause: ManifestError| Error::Manifest { dir: dir.clone(), cause };
@@ -179,32 +214,33 @@ async fn identify(
                 new || matches!(name, LOCK | "lost+found")
             };
             let entries = cx.list(dir).await?;
+            if entries.iter().any(|entry| entry.name == UNFINISHED) {
+                return Err(Error::Unfinished { dir: dir.clone() });
+            }
             if let Some(other) = entries.into_iter().find(|entry| !ours(&entry.name)) {
                 return Err(Error::NotOurs { dir: dir.clone(), found: other.name });
             }
             report.created = true;
-            let manifest = Manifest {
-                generation: 1,
-                minor: FORMAT.1,
-                database: DatabaseId(u128::from(cx.entropy()) << 64 | u128::from(cx.entropy())),
-                created_at: wall(cx),
-                page_bytes: options.page_bytes,
-                inline_bytes: options.inline_bytes,
-                schemas: own,
-            };
+            let manifest = new_manifest(cx, options, own);
             manifest::write(cx, dir, &manifest).await?;
             manifest
         }
     };
     manifest.check_schemas(&own).map_err(refused)?;
-    let (page_bytes, inline_bytes) = (manifest.page_bytes, manifest.inline_bytes);
-    let options = Options { page_bytes, inline_bytes, ..options.clone() };
-    // Bounds may have been wider for the release that made it.
-    options.check()?;
-    for part in [WAL, VLOG] {
-        cx.create_dir(&format!("{dir}/{part}")).await?;
+    Ok(manifest)
+}
+
+/// That of a database which is made now.
+fn new_manifest(cx: Context, options: &Options, schemas: Schemas) -> Manifest {
+    Manifest {
+        generation: 1,
+        minor: FORMAT.1,
+        database: DatabaseId(u128::from(cx.entropy()) << 64 | u128::from(cx.entropy())),
+        created_at: wall(cx),
+        page_bytes: options.page_bytes,
+        inline_bytes: options.inline_bytes,
+        schemas,
     }
-    Ok((manifest, options))
 }
 
 /// The time of the host in Unix ms. It counts only where history has told none that is later.

@@ -60,6 +60,15 @@ pub enum StartError {
         /// The data directory.
         data: String,
     },
+    /// What was to make a database there ended before it was whole.
+    #[error(
+        "{data}: an unfinished database; run again what was making it (`orloj migrate`, `restore` \
+         or `import`)"
+    )]
+    Unfinished {
+        /// The data directory.
+        data: String,
+    },
     /// A release from before the storage engine wrote it.
     #[error(
         "{data}: a journal of release 0.0, from before the storage engine; give --data a new \
@@ -131,6 +140,7 @@ impl StartError {
             Error::Disk(e) | Error::Journal(JournalError::Disk(e)) => StartError::of_disk(e),
             Error::ReadOnly { cause } | Error::InDoubt { cause } => StartError::of_disk(cause),
             Error::Locked { .. } => StartError::Locked { data },
+            Error::Unfinished { .. } => StartError::Unfinished { data },
             Error::NotOurs { found, .. } if found == WAL => StartError::Older { data },
             Error::NotOurs { found, .. } => StartError::NotOurs { data, found },
             Error::Options(_) => StartError::Settings(cause),

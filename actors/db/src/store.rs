@@ -13,6 +13,7 @@
 //! turn that is going on is what the tree says.
 
 mod execute;
+mod fill;
 mod key;
 mod name;
 mod rows;
@@ -30,6 +31,7 @@ use orloj_storage::{
     database::{Assigned, Due, Keyspace},
 };
 
+pub(crate) use fill::fill;
 use key::MapKey;
 use rows::{Row, Rows};
 

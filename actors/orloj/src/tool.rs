@@ -9,15 +9,17 @@ pub mod finding;
 pub mod hash;
 pub mod import;
 pub mod keys;
+pub mod migrate;
 pub mod repair;
 pub mod restore;
 
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use orloj_db::MigrateError;
 use orloj_kernel::Context;
 use orloj_storage::{
-    Database, Durability, Error, Lsn, Options,
+    Database, Durability, Error, JournalError, Lsn, Options,
     backup::BackupError,
     database::Keyspace,
     export::ExportError,
@@ -59,6 +61,9 @@ pub enum Failure {
     /// An export.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A migration.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
     /// What was given makes no sense, and what would.
     #[error("{0}")]
     Usage(String),
@@ -76,6 +81,8 @@ impl Failure {
         match self {
             Failure::Engine(error) | Failure::Backup(BackupError::Engine(error)) => of(error),
             Failure::Export(ExportError::Engine(error)) => of(error),
+            Failure::Migrate(MigrateError::Engine(error)) => of(error),
+            Failure::Migrate(error) => of_migration(error),
             Failure::Backup(BackupError::None) => {
                 "; give the target of a backup that was completed"
             }
@@ -87,7 +94,6 @@ impl Failure {
             Failure::Backup(BackupError::OutOfReach { .. }) => {
                 "; --dry-run without a point says what the newest backup reaches to"
             }
-            Failure::Backup(BackupError::NotEmpty { .. }) => "; give an empty directory",
             Failure::Export(ExportError::Exists { .. }) => "; give another name or remove it",
             Failure::Export(ExportError::File { .. }) => "; give a whole export of this release",
             Failure::Backup(_) | Failure::Export(_) | Failure::Usage(_) => "",
@@ -98,6 +104,7 @@ impl Failure {
 fn of(error: &Error) -> &'static str {
     match error {
         Error::Locked { .. } => "; stop that process first",
+        Error::NotEmpty { .. } => "; give an empty directory",
         Error::NoDatabase { .. } => "; give the directory of a database",
         Error::Disk(_) => {
             "; give what exists and this user may read; a directory that this user may lock"
@@ -109,6 +116,25 @@ fn of(error: &Error) -> &'static str {
         Error::HistoryTrimmed { .. } => "; ask for a version that is still kept, or restore it",
         Error::Corrupt(_) => "; `orloj verify` lists all damage",
         _ => "",
+    }
+}
+
+fn of_migration(error: &MigrateError) -> &'static str {
+    match error {
+        MigrateError::Journal { cause: JournalError::Newer { .. }, .. } => {
+            "; start it with the release that wrote it"
+        }
+        MigrateError::Journal { cause: JournalError::Foreign { .. }, .. } => {
+            "; move that file away, or bring OLD back from a copy"
+        }
+        MigrateError::Journal { .. } => {
+            "; it was acknowledged, so nothing was made: bring OLD back from a copy"
+        }
+        MigrateError::NoJournal { .. } => "; give the data directory of a node of that release",
+        MigrateError::NotOlder { .. } => "; start orlojd with it",
+        MigrateError::Inside { .. } => "; give a directory outside of it, which stays as it is",
+        MigrateError::KeyLength { .. } => "; delete it with release 0.0 and try again",
+        MigrateError::Engine(error) => of(error),
     }
 }
 

@@ -94,14 +94,6 @@ pub enum BackupError {
         /// Its last.
         to: Moment,
     },
-    /// A database is made in an empty directory only.
-    #[error("{dir}: not empty (it holds {found:?})")]
-    NotEmpty {
-        /// The directory.
-        dir: String,
-        /// Something in it.
-        found: String,
-    },
 }
 
 impl BackupError {
@@ -115,8 +107,7 @@ impl BackupError {
             | BackupError::None
             | BackupError::Newer { .. }
             | BackupError::Foreign { .. }
-            | BackupError::OutOfReach { .. }
-            | BackupError::NotEmpty { .. } => Verdict::Reject,
+            | BackupError::OutOfReach { .. } => Verdict::Reject,
         }
     }
 

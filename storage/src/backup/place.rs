@@ -1,23 +1,19 @@
-//! The files of a database that is being made. It is one as soon as its manifest is there, which
-//! is written last; until then nobody takes it for one, and a second attempt begins anew.
+//! The files of a database that is being made of a backup, written one by one.
 
-use orloj_kernel::{Context, DiskErrorKind, File, OpenMode, RawLock, sometimes};
+use orloj_kernel::{Context, File, OpenMode, RawLock};
 
 use super::BackupError;
 use crate::{
     Error, Lsn, Options,
-    disk::remove_if_there,
     journal::{AppendError, DatabaseId, JournalConfig, Log, Records},
-    manifest::{self, MANIFEST, Manifest},
+    manifest::Manifest,
     page::PagePtr,
     pager::DATA_PAGES,
-    recover::{FIRST_SEGMENT, LOCK, WAL, parent},
-    superblock::{self, FlipError, Side, Superblock},
-    vlog::{VLOG, ValueLog},
+    recover::{FIRST_SEGMENT, WAL},
+    superblock::{self, FlipError, Superblock},
+    unfinished,
+    vlog::ValueLog,
 };
-
-/// Says that what is in a directory is an unfinished database, and nobody's.
-const UNFINISHED: &str = "UNFINISHED";
 
 /// A directory in which a database is being made.
 pub(super) struct Place<'a> {
@@ -31,25 +27,6 @@ pub(super) struct Place<'a> {
     _lock: Box<dyn RawLock>,
 }
 
-/// Makes sure that nothing is in `dir` that is not left of an attempt to make a database.
-pub(super) async fn check_empty(cx: Context, dir: &str) -> Result<(), BackupError> {
-    let entries = match cx.list(dir).await {
-        Err(e) if e.kind == DiskErrorKind::NotFound => return Ok(()),
-        listed => listed?,
-    };
-    let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-    let is_ours = has(UNFINISHED) && !has(MANIFEST);
-    let mut found = entries.iter().map(|entry| &entry.name[..]).filter(|name| match *name {
-        LOCK | UNFINISHED => false,
-        WAL | VLOG | DATA_PAGES | "SUPERBLOCK_A" | "SUPERBLOCK_B" | "MANIFEST.new" => !is_ours,
-        _ => true,
-    });
-    match found.next() {
-        None => Ok(()),
-        Some(found) => Err(BackupError::NotEmpty { dir: dir.to_owned(), found: found.to_owned() }),
-    }
-}
-
 impl<'a> Place<'a> {
     /// Begins in `options.dir`, which is empty, or holds what an earlier attempt left.
     pub(super) async fn begin(
@@ -58,24 +35,7 @@ impl<'a> Place<'a> {
         database: DatabaseId,
     ) -> Result<Place<'a>, BackupError> {
         let dir = &options.dir;
-        check_empty(cx, dir).await?;
-        cx.create_dir(dir).await?;
-        cx.sync_dir(parent(dir)).await?;
-        let lock = match cx.lock(&format!("{dir}/{LOCK}")).await {
-            Err(e) if e.kind == DiskErrorKind::Locked => {
-                return Err(Error::Locked { dir: dir.clone() }.into());
-            }
-            locked => locked?,
-        };
-        // Somebody else may have had it meanwhile.
-        check_empty(cx, dir).await?;
-        let marker = cx.open(&format!("{dir}/{UNFINISHED}"), OpenMode::Create).await?;
-        marker.sync().await?;
-        cx.sync_dir(dir).await?;
-        clean(cx, dir).await?;
-        for part in [WAL, VLOG] {
-            cx.create_dir(&format!("{dir}/{part}")).await?;
-        }
+        let lock = unfinished::begin(cx, dir).await?;
         let pages = cx.open(&format!("{dir}/{DATA_PAGES}"), OpenMode::CreateNew).await?;
         let (values, log) = (None, None);
         Ok(Place { cx, options, database, pages, values, log, _lock: lock })
@@ -142,9 +102,6 @@ impl<'a> Place<'a> {
         log.mark(true).await.map_err(refused)?;
         self.end_values().await?;
         self.pages.sync().await?;
-        for part in [WAL, VLOG] {
-            cx.sync_dir(&format!("{dir}/{part}")).await?;
-        }
         // Two of the same state: should one of the files rot, the other is as good.
         for generation in [block.generation, block.generation + 1] {
             match superblock::write(cx, dir, &Superblock { generation, ..*block }).await {
@@ -152,38 +109,15 @@ impl<'a> Place<'a> {
                 Err(FlipError::Refused(e) | FlipError::Fatal(e)) => return Err(e.into()),
             }
         }
-        manifest::write(cx, dir, manifest).await?;
-        // It means nothing beside a manifest.
-        let _ = remove_if_there(cx, &format!("{dir}/{UNFINISHED}")).await;
-        Ok(())
+        Ok(unfinished::finish(cx, dir, manifest).await?)
     }
 
     /// Gives up: the directory is empty again, as far as that can be had.
     pub(super) async fn abandon(self) {
         let (cx, dir) = (self.cx, self.options.dir.clone());
         drop((self.pages, self.values, self.log));
-        let _ = clean(cx, &dir).await;
+        let _ = unfinished::clean(cx, &dir).await;
     }
-}
-
-/// Removes what an unfinished attempt left, but for its mark.
-async fn clean(cx: Context, dir: &str) -> Result<(), BackupError> {
-    let files = [DATA_PAGES, Side::A.file_name(), Side::B.file_name()];
-    for name in files {
-        remove_if_there(cx, &format!("{dir}/{name}")).await?;
-    }
-    for part in [WAL, VLOG] {
-        let part = format!("{dir}/{part}");
-        let entries = match cx.list(&part).await {
-            Err(e) if e.kind == DiskErrorKind::NotFound => continue,
-            listed => listed?,
-        };
-        sometimes!(cx, !entries.is_empty(), "restore: an earlier attempt had left something");
-        for entry in entries {
-            remove_if_there(cx, &format!("{part}/{}", entry.name)).await?;
-        }
-    }
-    Ok(())
 }
 
 fn refused(error: AppendError) -> Error {

@@ -9,13 +9,14 @@ use super::{
     inventory::{fetch, numbers, read},
     pages::{Reseal, damaged},
     pieces::{has_load, records, time_of},
-    place::{Place, check_empty},
+    place::Place,
 };
 use crate::{
     Lsn, Options,
     journal::{DatabaseId, Records},
     manifest::{Manifest, Schemas},
     superblock::Superblock,
+    unfinished::check_empty,
     verify::{OnProgress, Progress, Stage},
     vlog::SegmentHead,
 };

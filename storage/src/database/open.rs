@@ -10,6 +10,7 @@ use crate::{
     recover::{self, Opened, Report},
     tree::{Pause, Tree},
     txn::single::Aborts,
+    unfinished,
     writer::Writer,
 };
 
@@ -25,8 +26,37 @@ impl Database {
     /// # Panics
     /// For [`Durability::InMemory`]: see [`Database::in_memory`].
     pub async fn open(cx: Context, options: Options) -> Result<(Database, Report), Error> {
-        let Opened { engine, log, values, lock, report } =
-            recover::open(cx, &options, None).await?;
+        Database::start(cx, recover::open(cx, &options, None).await?).await
+    }
+
+    /// Makes a database in `options.dir`, which is empty or holds what an earlier attempt left, and
+    /// which no opening takes for a database before [`Database::publish`]. So a crash half-way
+    /// leaves what the same can be tried with again.
+    ///
+    /// # Errors
+    /// [`Error::Options`], [`Error::NotEmpty`], [`Error::Locked`]; whatever the disk refuses.
+    ///
+    /// # Panics
+    /// For [`Durability::InMemory`].
+    pub async fn make(cx: Context, options: Options) -> Result<Database, Error> {
+        Ok(Database::start(cx, recover::make(cx, &options).await?).await?.0)
+    }
+
+    /// Of one that is being made: all that was written is durable, and the directory is a database
+    /// from here on. It can be used on, or closed.
+    ///
+    /// # Errors
+    /// What could not be written or synced.
+    pub async fn publish(&self) -> Result<(), Error> {
+        self.durable(self.last_assigned()).await?;
+        let Some(files) = &self.0.files else { return Ok(()) };
+        let engine = &files.engine;
+        Ok(unfinished::finish(self.0.cx, &engine.options.dir, &engine.manifest).await?)
+    }
+
+    /// Has what was read from files go on.
+    async fn start(cx: Context, opened: Opened) -> Result<(Database, Report), Error> {
+        let Opened { engine, log, values, lock, report } = opened;
         let (options, tree) = (engine.options.clone(), Arc::clone(engine.tree()));
         let writer = Writer::start(cx, &options, &tree, log, lock);
         let files = Files::new(cx, engine, writer);

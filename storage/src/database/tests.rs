@@ -4,6 +4,7 @@
 mod compact;
 mod disk;
 mod load;
+mod make;
 mod verify;
 
 use std::{num::NonZeroU32, time::Duration};

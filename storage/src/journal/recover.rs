@@ -236,7 +236,7 @@ pub(crate) async fn follow(
 ///
 /// # Errors
 /// [`JournalError`]: the first reason for which it would not open.
-pub(crate) async fn inspect(
+pub async fn inspect(
     cx: Context,
     dir: &str,
     origin: Origin,

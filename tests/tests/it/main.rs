@@ -3,6 +3,7 @@
 mod clients;
 mod copies;
 mod full_disk;
+mod migrate;
 mod mounted;
 mod orlojd;
 mod ports;

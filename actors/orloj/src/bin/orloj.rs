@@ -6,7 +6,7 @@ use std::{future::poll_fn, io::Write, path::PathBuf, pin::pin, process::ExitCode
 use clap::{Args, Parser, Subcommand};
 use orloj::tool::{
     self, Answer, Failure, backup, bar, checkpoint, compact, export, finding, hash, import, keys,
-    repair, restore, show, table,
+    migrate, repair, restore, show, table,
 };
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
@@ -35,9 +35,11 @@ Examples:
                                       what would be reached; without --dry-run it is made
   orloj export ./data data.export     the newest values in one portable file
   orloj scan ./data --prefix user     keys and values
+  orloj migrate ./old ./data          bring over a directory of release 0.0
 
-`verify`, `stats`, `dump-manifest`, `restore --dry-run` and `repair --dry-run` change nothing. The
-others open the database as a node does, which recovers it if it was not closed in order.
+`verify`, `stats`, `dump-manifest`, `restore --dry-run` and `repair --dry-run` change nothing, and
+`migrate` nothing of what it reads. The others open the database as a node does, which recovers it
+if it was not closed in order.
 
 Results go to standard output, errors and progress to standard error.
 
@@ -70,6 +72,8 @@ enum Command {
     Export(export::Export),
     /// Make a database of an exported file
     Import(import::Import),
+    /// Make a database of a directory of release 0.0, from before the storage engine
+    Migrate(migrate::Migrate),
     /// Write a checkpoint
     Checkpoint(checkpoint::Checkpoint),
     /// Hash what it holds: the same for a restored and an imported one
@@ -97,6 +101,7 @@ impl Command {
             Command::Restore(of) => of.json,
             Command::Export(of) => of.json,
             Command::Import(of) => of.json,
+            Command::Migrate(of) => of.json,
             Command::Checkpoint(of) => of.json,
             Command::Hash(of) => of.json,
             Command::Get(keys::Get { of, .. })
@@ -186,6 +191,7 @@ async fn answer(cx: Context, command: &Command) -> Result<Answer, Failure> {
         Command::Restore(of) => of.run(cx).await,
         Command::Export(of) => of.run(cx).await,
         Command::Import(of) => of.run(cx).await,
+        Command::Migrate(of) => of.run(cx).await,
         Command::Checkpoint(of) => of.run(cx).await,
         Command::Hash(of) => of.run(cx).await,
         Command::Get(of) => of.run(cx).await,

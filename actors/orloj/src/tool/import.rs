@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use orloj_kernel::Context;
-use orloj_storage::{Database, backup::BackupError, export::Judged, recover::LOCK};
+use orloj_storage::{Database, export::Judged};
 use serde_json::json;
 
 use super::{Answer, Failure, bar, options, text};
@@ -27,9 +27,9 @@ impl Import {
     /// Imports.
     ///
     /// # Errors
-    /// [`Failure`]; if the disk failed half-way there is part of a database.
+    /// [`Failure`]; there is no database in the directory then, and the same can be tried again.
     pub async fn run(&self, cx: Context) -> Result<Answer, Failure> {
-        let (dir, file) = (text(&self.dir), text(&self.file));
+        let file = text(&self.file);
         let bar = bar();
         bar.set_message("import");
         let shown = &mut |done, total| {
@@ -39,14 +39,11 @@ impl Import {
         // Before a database is made that nothing can be read into.
         let judged = Judged::read(cx, &file, shown).await;
         let judged = judged.inspect_err(|_| bar.finish_and_clear())?;
-        cx.create_dir(&dir).await?;
-        if let Some(found) = cx.list(&dir).await?.into_iter().find(|entry| entry.name != LOCK) {
-            return Err(BackupError::NotEmpty { dir, found: found.name }.into());
-        }
-        let (db, _) = Database::open(cx, options(&self.dir)).await?;
+        let db = Database::make(cx, options(&self.dir)).await?;
         let done = judged.import(&db, shown).await;
         bar.finish_and_clear();
         let done = done?;
+        db.publish().await?;
         db.close().await?;
         Ok(Answer::table(json!({
             "content": done.content.to_string(),

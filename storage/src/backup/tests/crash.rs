@@ -122,7 +122,7 @@ fn survives(seeds: u64, has_loads: bool) {
                 match restored(cx, "copy", at.into()).await {
                     Ok(done) => assert_eq!(done.reached.version, at),
                     // An earlier attempt came to its end.
-                    Err(BackupError::NotEmpty { .. }) => {}
+                    Err(BackupError::Engine(Error::NotEmpty { .. })) => {}
                     Err(error) => panic!("{error}"),
                 }
             });
@@ -134,7 +134,7 @@ fn survives(seeds: u64, has_loads: bool) {
                     && entries.iter().any(|entry| entry.name == "data.pages")
                 {
                     let error = Database::open(cx, options("copy")).await.expect_err("no database");
-                    assert!(matches!(error, Error::NotOurs { .. }), "{error}");
+                    assert!(matches!(error, Error::Unfinished { .. }), "{error}");
                 }
                 restored(cx, "copy", at.into()).await.expect("the backup is whole");
             }

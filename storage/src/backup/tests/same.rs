@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    Error,
     backup::{
         Part,
         inventory::fetch,
@@ -198,7 +199,7 @@ async fn what_cannot_be_done_is_said(cx: Context) {
     let beyond = planned(cx, "copy", to.next().into()).await.expect_err("it is still to come");
     assert!(matches!(beyond, BackupError::OutOfReach { .. }), "{beyond}");
     let full = restored(cx, "db", Point::Newest).await.expect_err("a database is there");
-    assert!(matches!(full, BackupError::NotEmpty { .. }), "{full}");
+    assert!(matches!(full, BackupError::Engine(Error::NotEmpty { .. })), "{full}");
     assert!(db.put(&all, b"a", b"1".into()).await.is_ok(), "it is as it was");
 
     let other = open(cx, "other").await;
