@@ -90,13 +90,14 @@ impl Store {
         Ok(holds)
     }
 
-    /// Deletes at most `limit` keys that are dead, with the next commit.
+    /// Deletes at most `limit` keys that are dead, with the next commit. What cannot be read is
+    /// tried again when more keys have died.
     ///
     /// # Errors
     /// What the engine says.
     pub(crate) async fn sweep(&mut self, limit: usize) -> Result<(), Error> {
+        self.backlog = false;
         let due = self.db.due(self.sweeper.as_ref(), self.clock.0, limit).await?;
-        self.backlog = due.len() == limit;
         for entry in &due {
             let Some((at, keyspace, key)) = entry.what() else { continue };
             let key = name::client(key);
@@ -105,6 +106,7 @@ impl Store {
                 assert_eq!(gone, Ok(()), "its row was looked at");
             }
         }
+        self.backlog = due.len() == limit;
         self.sweeper = due.last().cloned().or(self.sweeper.take());
         self.swept.extend(due);
         Ok(())
