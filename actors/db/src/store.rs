@@ -400,6 +400,12 @@ impl Store {
     fn replace(&mut self, key: &[u8], entry: Option<Entry>) -> Result<(), Wait> {
         let turn = self.turn + 1;
         let row = self.rows.get(key).ok_or(Wait::Rows)?;
+        // An index that kept what has lost its meaning would grow with every write.
+        if row.turn != turn
+            && let Some(Entry { deadline: Some(at), .. }) = row.entry
+        {
+            self.swept.push(Due::of(&self.strings, &name::of(key), at.0));
+        }
         let len = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.value.len());
         self.counts.count(row.entry.as_ref(), entry.as_ref());
         let (before, after) = (len(row.entry.as_ref()), len(entry.as_ref()));
