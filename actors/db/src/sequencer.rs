@@ -27,7 +27,7 @@ use crate::{
 
 /// Dead keys deleted in one turn.
 const SWEEP: usize = 256;
-/// How long a disk that cannot be read is left alone at the start.
+/// How long a disk that cannot be read is left alone if nothing can be done without it.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// Commands of one connection, in order, and room for their answers. It travels down with the
@@ -129,12 +129,13 @@ impl Sequencer {
     /// Looks whether the disk took history back. Whether writes are taken.
     async fn follow_disk(&mut self, cx: &Context) -> Result<bool, Stop> {
         let store = self.store.as_mut().expect(OPEN);
-        if let Some(from) = store.undone().await.map_err(|e| stop(&e))? {
+        if let Some(from) = store.undone() {
             cx.trace(Self::NAME, format_args!("turn {from} and what came behind was taken back"));
             sometimes!(cx, true, "sequencer: refused changes were undone");
             if let Some(observer) = &self.observer {
                 observer.undone(from);
             }
+            self.reset(cx).await?;
         }
         Ok(!self.db.is_read_only())
     }
@@ -213,6 +214,10 @@ impl Sequencer {
                 });
             }
             work.answers.push(answer);
+            if self.store.as_ref().expect(OPEN).is_heavy() {
+                sometimes!(cx, true, "sequencer: a turn was too large for one commit");
+                self.is_whole &= !self.commit(cx).await?;
+            }
         }
         work.commands.clear();
         self.board.count_commands(work.answers.len());
@@ -277,7 +282,15 @@ impl Sequencer {
         }
         // Otherwise some of it has happened, and nobody shall be told that nothing has.
         self.waiting.clear();
-        self.store.as_mut().expect(OPEN).reset().await.map_err(|e| stop(&e))
+        self.reset(cx).await
+    }
+
+    /// Brings the store back to what the engine has.
+    async fn reset(&mut self, cx: &Context) -> Result<(), Stop> {
+        while let Err(error) = self.store.as_mut().expect(OPEN).reset().await {
+            rest(cx, &error).await?;
+        }
+        Ok(())
     }
 
     /// Hands the turn's answers down.
@@ -318,12 +331,14 @@ fn ended() -> Stop {
     Stop::Failed("the journal has ended".to_owned())
 }
 
-/// What the engine cannot do for the store itself.
-fn stop(error: &Error) -> Stop {
-    match error.verdict() {
-        Verdict::Halt => fatal(error),
-        _ => Stop::Failed(error.to_string()),
+/// What cannot be read or written for the store itself may be later.
+async fn rest(cx: &Context, error: &Error) -> Result<(), Stop> {
+    if error.verdict() == Verdict::Halt {
+        return Err(fatal(error));
     }
+    cx.trace(Sequencer::NAME, format_args!("cannot go on: {error}"));
+    cx.sleep(RETRY).await;
+    Ok(())
 }
 
 impl Actor for Sequencer {
@@ -334,12 +349,7 @@ impl Actor for Sequencer {
         let store = loop {
             match Store::open(cx, self.db.clone(), self.budget).await {
                 Ok(store) => break store,
-                Err(error) if error.verdict() == Verdict::Halt => return Err(fatal(&error)),
-                // What cannot be read or written now may be later.
-                Err(error) => {
-                    cx.trace(Self::NAME, format_args!("cannot begin: {error}"));
-                    cx.sleep(RETRY).await;
-                }
+                Err(error) => rest(cx, &error).await?,
             }
         };
         self.clock = Some(NodeClock::start(cx, store.clock()));

@@ -42,6 +42,9 @@ const ACCOUNTS: &str = "node";
 const COUNTS: &[u8] = b"strings";
 /// Most rows that are read from the tree at a time.
 const AHEAD: usize = 64;
+/// Bytes of changes from which on a turn is committed at once. One more command may add a request's
+/// worth and one value, and what a journal's frame can carry is 2 GiB.
+const HEAVY: usize = 16 << 20;
 const NEVER: UnixMs = UnixMs(u64::MAX);
 
 /// What one key holds.
@@ -112,6 +115,8 @@ pub(crate) struct Store {
     counted: Counts,
     /// Keys that were changed in this turn, each once.
     changed: Vec<MapKey>,
+    /// Bytes of these keys and of what they hold.
+    changed_bytes: usize,
     /// Whether every key was removed in this turn, before those changes.
     cleared: bool,
     /// The last turn that changed anything, counted from 1.
@@ -154,6 +159,7 @@ impl Store {
             counts: Counts::default(),
             counted: Counts::default(),
             changed: Vec::new(),
+            changed_bytes: 0,
             cleared: false,
             turn: 0,
             passed: None,
@@ -194,43 +200,42 @@ impl Store {
         self.backlog
     }
 
+    /// Whether what this turn changed shall be committed before anything is added to it.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.changed_bytes >= HEAVY
+    }
+
     /// Bytes of memory in use, roughly.
     pub(crate) fn memory(&self) -> usize {
         let cached = self.db.cache().map_or(0, |cache| cache.bytes);
         self.rows.bytes() + usize::try_from(cached).unwrap_or(usize::MAX)
     }
 
-    /// Looks whether a full disk took history back, and from which turn on. The store is then as it
-    /// was before that.
-    ///
-    /// # Errors
-    /// What the engine says.
-    pub(crate) async fn undone(&mut self) -> Result<Option<u64>, Error> {
+    /// Whether a full disk took history back: the turn from which on nothing has happened. The
+    /// store is as it was before that as soon as it was [`reset`](Store::reset).
+    pub(crate) fn undone(&mut self) -> Option<u64> {
         let taken_back = self.db.taken_back();
-        if taken_back.len() == self.known {
-            return Ok(None);
-        }
-        let from = taken_back[self.known..].iter().min().copied();
+        let from = taken_back[self.known..].iter().min().copied()?;
         self.known = taken_back.len();
-        let mut undone = None;
-        while let Some(recent) = self.recent.pop_back_if(|recent| Some(recent.version) >= from) {
-            (undone, self.clock) = (Some(recent.turn), recent.clock);
+        let mut undone = self.turn + 1;
+        while let Some(recent) = self.recent.pop_back_if(|recent| recent.version >= from) {
+            (undone, self.clock) = (recent.turn, recent.clock);
         }
         self.last = self.db.last_assigned();
-        self.reset().await?;
-        Ok(undone)
+        Some(undone)
     }
 
     /// Forgets what this turn changed, and all that is in memory.
     ///
     /// # Errors
-    /// What the engine says.
+    /// What the engine says; it is still due then.
     pub(crate) async fn reset(&mut self) -> Result<(), Error> {
         self.clock = self.passed.take().unwrap_or(self.clock);
         self.rows.clear();
         self.changed.clear();
         self.swept.clear();
-        (self.cleared, self.sweeper, self.backlog) = (false, None, true);
+        (self.changed_bytes, self.cleared) = (0, false);
+        (self.sweeper, self.backlog) = (None, true);
         self.turn = self.db.applied();
         let mut value = Vec::new();
         self.db.get_newest(&self.accounts, COUNTS, &mut value).await?;
@@ -315,7 +320,7 @@ impl Store {
         self.counted = self.counts;
         self.changed.clear();
         self.swept.clear();
-        self.cleared = false;
+        (self.changed_bytes, self.cleared) = (0, false);
         self.rows.end_turn();
         Ok(true)
     }
@@ -397,6 +402,12 @@ impl Store {
     fn replace(&mut self, key: &[u8], entry: Option<Entry>) -> Result<(), Wait> {
         let turn = self.turn + 1;
         let row = self.rows.get(key).ok_or(Wait::Rows)?;
+        // An index that kept what has lost its meaning would grow with every write.
+        if row.turn != turn
+            && let Some(Entry { deadline: Some(at), .. }) = row.entry
+        {
+            self.swept.push(Due::of(&self.strings, &name::of(key), at.0));
+        }
         let len = |entry: Option<&Entry>| entry.map_or(0, |entry| entry.value.len());
         self.counts.count(row.entry.as_ref(), entry.as_ref());
         let (before, after) = (len(row.entry.as_ref()), len(entry.as_ref()));
@@ -404,8 +415,11 @@ impl Store {
             self.next_due = self.next_due.min(at);
         }
         row.entry = entry;
-        if std::mem::replace(&mut row.turn, turn) != turn {
+        if std::mem::replace(&mut row.turn, turn) == turn {
+            self.changed_bytes = self.changed_bytes + after - before;
+        } else {
             self.changed.push(MapKey::new(key));
+            self.changed_bytes += key.len() + after;
         }
         self.rows.grown(before, after);
         Ok(())
@@ -415,7 +429,7 @@ impl Store {
     fn clear(&mut self) {
         self.rows.clear();
         self.changed.clear();
-        self.cleared = true;
+        (self.changed_bytes, self.cleared) = (0, true);
         self.counts = Counts::default();
     }
 }

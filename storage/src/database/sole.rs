@@ -74,6 +74,13 @@ impl<'a> Batch<'a> {
 pub struct Due(Vec<u8>);
 
 impl Due {
+    /// The entry that a key has by being put with that deadline (Unix ms).
+    pub fn of(keyspace: &Keyspace, key: &[u8], deadline: u64) -> Due {
+        let keyspace = keyspace.id();
+        let put = Op::Put { keyspace, key, value: &[], deadline: Some(deadline) };
+        Due(index_key(&put).expect("it has a deadline"))
+    }
+
     /// When (Unix ms), and which key. `None` if the entry makes no sense.
     pub fn what(&self) -> Option<(u64, KeyspaceId, &[u8])> {
         read_index_key(&self.0)

@@ -1,6 +1,8 @@
 //! Commits: checks and writes of any number of keys, all or nothing.
 
 use std::{
+    borrow::Cow,
+    collections::BTreeSet,
     hint::black_box,
     ops::Range,
     sync::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard},
@@ -392,8 +394,9 @@ impl Tree {
         }
         // Before anybody can see that version, a capture above all.
         self.note(ops, next.version());
+        let history = history(ops, plan.writes.len());
         let ticket = next.assign(|record| {
-            ops.iter().enumerate().for_each(|(at, op)| op.write(record, at == 0));
+            history.iter().enumerate().for_each(|(at, op)| op.write(record, at == 0));
         });
         let version = ticket.version;
         let mut batch = Vec::new();
@@ -473,6 +476,24 @@ impl Tree {
             }
         }
     }
+}
+
+/// What of `ops` goes into history: of several writes to one key the last. Replay would have the
+/// first, as what is there at a version stays.
+fn history<'a, 'b>(ops: &'b [Op<'a>], planned: usize) -> Cow<'b, [Op<'a>]> {
+    let place = |op: &Op<'a>| match *op {
+        Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => Some((keyspace, key)),
+        _ => None,
+    };
+    if ops.iter().filter_map(place).count() == planned {
+        return Cow::Borrowed(ops);
+    }
+    let mut seen = BTreeSet::new();
+    let later = ops.iter().rev().copied();
+    let mut kept: Vec<_> =
+        later.filter(|op| place(op).is_none_or(|place| seen.insert(place))).collect();
+    kept.reverse();
+    Cow::Owned(kept)
 }
 
 fn no_keyspace(id: KeyspaceId) -> Step {

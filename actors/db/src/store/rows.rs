@@ -129,8 +129,11 @@ impl Rows {
 
     /// The turn is over.
     pub(super) fn end_turn(&mut self) {
-        // All at once would take milliseconds.
-        drop(self.dying.pop());
+        // All at once would take milliseconds. As fast as the young one fills, so that two at most
+        // are in memory besides the one that dies.
+        let room = self.limit.saturating_sub(self.young_bytes);
+        let due = (PARTS as u128 * room as u128 / self.limit.max(1) as u128) as usize;
+        self.dying.truncate(due.min(self.dying.len().saturating_sub(1)));
         if self.young_bytes > self.limit {
             let young = std::mem::replace(&mut self.young, parts());
             let old = std::mem::replace(&mut self.old, young);
@@ -152,4 +155,28 @@ fn hash(seed: &FixedState, key: &[u8]) -> u64 {
 #[inline]
 fn part(hash: u64) -> usize {
     (hash >> 40) as usize % PARTS
+}
+
+#[cfg(test)]
+mod tests {
+    use orloj_net::Blob;
+
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_is_freed_as_fast_as_more_comes() {
+        const BUDGET: usize = 1 << 20;
+        let mut rows = Rows::new(BUDGET, 7);
+        for key in 0..100_000_u32 {
+            let entry = Some(Entry { value: Blob::new(&[0; 100]), deadline: None });
+            rows.insert(&key.to_be_bytes(), Row { entry, turn: 0 });
+            // Turns as large as a generation among them.
+            if key % 1_000 == 0 || key % 5_000 < 10 {
+                rows.end_turn();
+            }
+            assert!(rows.dying.len() <= PARTS);
+        }
+        let dying: usize = rows.dying.iter().map(Part::len).sum();
+        assert!(dying * weight(&[0; 4], None) <= BUDGET, "{dying} rows");
+    }
 }

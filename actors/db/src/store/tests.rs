@@ -129,3 +129,23 @@ async fn what_is_in_memory_makes_no_difference(cx: Context) {
     }
     assert!(whole.memory() > 0 && whole.turn() > 0);
 }
+
+/// A key that gets another deadline, or none, leaves nothing of the old one behind.
+#[orloj_sim::test(seeds = 2)]
+async fn the_index_of_deadlines_has_what_keys_have(cx: Context) {
+    let chance = Chance(cx);
+    let mut store = open(&cx, "data", 4096).await;
+    let mut now = UnixMs(store.clock().0 + 1);
+    for _ in 0..100 {
+        let commands = (0..cx.below(12)).map(|_| chance.command());
+        let commands: Vec<Command> = commands.filter(|c| *c != Command::FlushAll).collect();
+        carry_out(&mut store, &commands, now).await;
+        if cx.below(4) == 0 {
+            store.sweep(3).await.expect("the disk is well");
+            store.commit().await.expect("the disk is well");
+        }
+        let index = store.db.due(None, u64::MAX, 1_000).await.expect("the disk is well");
+        assert_eq!(index.len() as u64, store.counts().expiring);
+        now = UnixMs(now.0 + cx.below(20));
+    }
+}

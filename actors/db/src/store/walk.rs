@@ -90,23 +90,33 @@ impl Store {
         Ok(holds)
     }
 
-    /// Deletes at most `limit` keys that are dead, with the next commit.
+    /// Deletes at most `limit` keys that are dead, with the next commit. What cannot be read is
+    /// tried again when more keys have died.
     ///
     /// # Errors
     /// What the engine says.
     pub(crate) async fn sweep(&mut self, limit: usize) -> Result<(), Error> {
+        self.backlog = false;
         let due = self.db.due(self.sweeper.as_ref(), self.clock.0, limit).await?;
-        self.backlog = due.len() == limit;
+        let mut stale = Vec::new();
         for entry in &due {
-            let Some((at, keyspace, key)) = entry.what() else { continue };
-            let key = name::client(key);
-            if keyspace == self.strings.id() && self.holds_until(key, UnixMs(at)).await? {
-                let gone = self.replace(key, None);
-                assert_eq!(gone, Ok(()), "its row was looked at");
+            match entry.what() {
+                Some((at, keyspace, key)) if keyspace == self.strings.id() => {
+                    let key = name::client(key);
+                    if self.holds_until(key, UnixMs(at)).await? {
+                        let gone = self.replace(key, None);
+                        assert_eq!(gone, Ok(()), "its row was looked at");
+                        continue;
+                    }
+                }
+                _ => {}
             }
+            // Its key was cleared with all others.
+            stale.push(entry.clone());
         }
+        self.backlog = due.len() == limit;
         self.sweeper = due.last().cloned().or(self.sweeper.take());
-        self.swept.extend(due);
+        self.swept.extend(stale);
         Ok(())
     }
 }
