@@ -479,7 +479,7 @@ pub(super) async fn copied(cx: Context) -> Result<(), BackupError> {
     let target = Directory::new(cx, "target");
     let of = orloj_storage::Options { dir: "copy".into(), ..options(Durability::Strict) };
     match restore(cx, &target, &of, Point::Newest, false, &mut |_| {}).await {
-        Ok(_) | Err(BackupError::NotEmpty { .. }) => Ok(()),
+        Ok(_) | Err(BackupError::Engine(Error::NotEmpty { .. })) => Ok(()),
         Err(error) => Err(error),
     }
 }
