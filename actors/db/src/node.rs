@@ -27,7 +27,8 @@ pub struct Summary {
     pub keys: u64,
     /// The checkpoint it was opened from; 0 is none.
     pub generation: u64,
-    /// What the journal's recovery found and did. Empty in [`Durability::InMemory`](crate::Durability::InMemory).
+    /// What the journal's recovery found and did. Empty in
+    /// [`Durability::InMemory`](crate::Durability::InMemory).
     pub journal: Recovery,
 }
 

@@ -23,7 +23,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Redis's own limits, with keys as long as the storage engine takes where they have a deadline.
+    /// Redis's own limits, with keys as long as the storage engine takes where they have a
+    /// deadline.
     fn default() -> Limits {
         Limits {
             bulk: 512 << 20,

@@ -85,7 +85,10 @@ impl Database {
             *told = self.ask(|| tree.commit(&[], &[Op::Clock(self.now())])).await?;
             self.arm();
         }
-        while self.0.options.sweeps {
+        if !self.0.options.sweeps {
+            return Ok(());
+        }
+        loop {
             let swept = self.ask(|| sweep::sweep(tree, self.now(), SWEEP)).await?;
             if swept.entries > 0 {
                 self.arm();

@@ -1,8 +1,8 @@
 //! Keys as the engine has them.
 //!
 //! Clients may call a key anything, the empty string included, which the engine's keys cannot be.
-//! Such a key, and each that begins with a zero byte, has a zero byte before it there. So all others
-//! are in the tree as they are, and the order of keys is the same.
+//! Such a key, and each that begins with a zero byte, has a zero byte before it there. So all
+//! others are in the tree as they are, and the order of keys is the same.
 
 use std::borrow::Cow;
 
