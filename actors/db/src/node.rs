@@ -27,12 +27,7 @@ pub struct Summary {
     pub keys: u64,
     /// The checkpoint it was opened from; 0 is none.
     pub generation: u64,
-<<<<<<< HEAD
     /// What the journal's recovery found and did. Empty in memory.
-=======
-    /// What the journal's recovery found and did. Empty in
-    /// [`Durability::InMemory`](crate::Durability::InMemory).
->>>>>>> review
     pub journal: Recovery,
 }
 

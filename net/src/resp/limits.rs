@@ -23,12 +23,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-<<<<<<< HEAD
     /// Redis's own limits, with keys as long as the storage engine takes with a deadline.
-=======
-    /// Redis's own limits, with keys as long as the storage engine takes where they have a
-    /// deadline.
->>>>>>> review
     fn default() -> Limits {
         Limits {
             bulk: 512 << 20,
