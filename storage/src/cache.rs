@@ -121,6 +121,11 @@ impl Cache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The budget in bytes.
+    pub fn budget(&self) -> u64 {
+        self.state().budget
+    }
+
     /// Sets the budget in bytes. If it is less than before, what is too much leaves memory now.
     /// Returns whether all of it could.
     pub fn set_budget(&self, bytes: u64) -> bool {

@@ -119,7 +119,7 @@ impl Place {
 
 /// Bytes of leaves that one step makes dirty at most.
 fn budget(engine: &Engine) -> u64 {
-    engine.options.cache_bytes / 4
+    engine.cache.budget() / 4
 }
 
 /// Repacks leaves from `at` on until a checkpoint should write them. Returns by how many the leaves

@@ -145,6 +145,20 @@ impl Database {
         self.0.files.as_ref().map(|files| files.engine.cache().counters())
     }
 
+    /// Sets the cache's budget, in bytes, for as long as the database is open. What is too much
+    /// leaves memory at once, or when a checkpoint has written it.
+    ///
+    /// # Errors
+    /// [`Error::Options`] below 64 pages; [`Error::Closed`].
+    pub fn set_cache_bytes(&self, bytes: u64) -> Result<(), Error> {
+        self.check_open()?;
+        Options { cache_bytes: bytes, ..self.0.options.clone() }.check()?;
+        if let Some(files) = &self.0.files {
+            files.set_cache(bytes);
+        }
+        Ok(())
+    }
+
     /// From which version on history was taken back, each time that a disk took no write; the
     /// versions behind it were given again.
     pub fn taken_back(&self) -> Vec<Lsn> {

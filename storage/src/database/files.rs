@@ -108,6 +108,15 @@ impl Files {
         self.engine.cache().block(miss.at)
     }
 
+    /// Sets the cache's budget.
+    pub(super) fn set_cache(&self, bytes: u64) {
+        let fits = self.engine.cache().set_budget(bytes);
+        self.full.store(!fits, Relaxed);
+        if !fits {
+            self.writer.bell().ring();
+        }
+    }
+
     /// Waits until there is room to write: records for the journal, pages for the disk.
     pub(super) async fn make_room(&self) -> Result<(), Error> {
         if self.is_full() {
@@ -213,12 +222,12 @@ impl Files {
         }
         let last = self.engine.newest().map_or(Lsn(0), |block| block.lsn);
         let is_news = self.engine.tree().tail().assigned() > last;
-        let many = options.checkpoint_bytes.min(options.cache_bytes / 2);
+        let many = options.checkpoint_bytes.min(self.engine.cache().budget() / 2);
         let is_late = now.since(due.began) >= options.checkpoint_every;
         let is_long = written - due.bytes >= many;
         let is_due = self.is_full() || is_news && (is_late || is_long);
         if due.asked.is_empty() && (!is_due || self.writer.is_refusing()) {
-            self.writer.bell().set(written + options.cache_bytes / MEASURES);
+            self.writer.bell().set(written + self.engine.cache().budget() / MEASURES);
             return Call::NotYet;
         }
         (due.bytes, due.began) = (written, now);

@@ -5,6 +5,7 @@ mod compact;
 mod disk;
 mod load;
 mod make;
+mod sole;
 mod verify;
 
 use std::{num::NonZeroU32, time::Duration};

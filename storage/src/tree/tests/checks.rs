@@ -85,7 +85,8 @@ fn the_last_write_of_a_key_counts_and_nothing_happens_on_errors() {
     assert_eq!(tree.tail().drain(&mut records), before.next());
     let last = records.iter().last().expect("a record");
     let ops: Result<Vec<_>, _> = crate::record::ops(last).collect();
-    assert_eq!(ops, Ok(many.to_vec()), "the record says what was asked for");
+    // Replay would have the first of two writes to a key.
+    assert_eq!(ops, Ok(many[1..].to_vec()), "the record says what became of it");
 }
 
 #[test]
