@@ -119,6 +119,8 @@ pub(crate) struct Store {
     changed_bytes: usize,
     /// Whether every key was removed in this turn, before those changes.
     cleared: bool,
+    /// Keys that one commit changes at most.
+    many: usize,
     /// The last turn that changed anything, counted from 1.
     turn: u64,
     /// Keys with a deadline up to here are gone.
@@ -150,6 +152,14 @@ impl Store {
         let strings = keyspace(&db, STRINGS).await?;
         let accounts = keyspace(&db, ACCOUNTS).await?;
         let (last, known) = (db.last_assigned(), db.taken_back().len());
+        // Each may be in a leaf of its own, and a commit needs all of its leaves at once: with more
+        // than the cache can spare, they would take each other's room again and again.
+        let options = db.options();
+        let leaves = options.cache_bytes / u64::from(options.page_bytes);
+        let many = match db.cache() {
+            Some(_) => usize::try_from(leaves / 16).unwrap_or(usize::MAX).max(16),
+            None => usize::MAX,
+        };
         let mut store = Store {
             clock: UnixMs(db.told()),
             db,
@@ -161,6 +171,7 @@ impl Store {
             changed: Vec::new(),
             changed_bytes: 0,
             cleared: false,
+            many,
             turn: 0,
             passed: None,
             recent: VecDeque::new(),
@@ -202,7 +213,7 @@ impl Store {
 
     /// Whether what this turn changed shall be committed before anything is added to it.
     pub(crate) fn is_heavy(&self) -> bool {
-        self.changed_bytes >= HEAVY
+        self.changed_bytes >= HEAVY || self.changed.len() >= self.many
     }
 
     /// Bytes of memory in use, roughly.
@@ -333,7 +344,7 @@ impl Store {
     pub(crate) async fn load(&mut self, commands: &[Command]) -> Result<(), Error> {
         let mut wanted: BTreeMap<&[u8], bool> = BTreeMap::new();
         for (number, command) in commands.iter().enumerate() {
-            if number > 0 && wanted.len() >= AHEAD {
+            if number > 0 && wanted.len() >= AHEAD.min(self.many) {
                 break;
             }
             for key in command.keys() {
