@@ -152,14 +152,7 @@ impl Store {
         let strings = keyspace(&db, STRINGS).await?;
         let accounts = keyspace(&db, ACCOUNTS).await?;
         let (last, known) = (db.last_assigned(), db.taken_back().len());
-        // Each may be in a leaf of its own, and a commit needs all of its leaves at once: with more
-        // than the cache can spare, they would take each other's room again and again.
-        let options = db.options();
-        let leaves = options.cache_bytes / u64::from(options.page_bytes);
-        let many = match db.cache() {
-            Some(_) => usize::try_from(leaves / 16).unwrap_or(usize::MAX).max(16),
-            None => usize::MAX,
-        };
+        let many = many(&db);
         let mut store = Store {
             clock: UnixMs(db.told()),
             db,
@@ -323,6 +316,7 @@ impl Store {
         }
         batch.applied(self.turn + 1);
         self.last = self.db.commit(&batch).await?;
+        self.many = many(&self.db);
         self.turn += 1;
         let durable = self.db.durable_version();
         while self.recent.pop_front_if(|recent| recent.version <= durable).is_some() {}
@@ -443,6 +437,16 @@ impl Store {
         (self.changed_bytes, self.cleared) = (0, true);
         self.counts = Counts::default();
     }
+}
+
+/// How many keys one commit may change. Each may be in a leaf of its own, and a commit needs all of
+/// its leaves at once: if the cache is full, they would take each other's room again and again.
+fn many(db: &Database) -> usize {
+    let Some(cache) = db.cache().filter(|cache| cache.bytes > cache.budget / 4 * 3) else {
+        return usize::MAX;
+    };
+    let leaves = cache.budget / u64::from(db.options().page_bytes);
+    usize::try_from(leaves / 16).unwrap_or(usize::MAX).max(16)
 }
 
 /// Makes what a store needs where it is missing, and says what there is.
