@@ -26,6 +26,6 @@ mod store;
 
 pub use config::{Durability, NodeConfig, UnknownDurability};
 pub use node::{Node, Summary};
-pub use observer::{Observer, Seen};
+pub use observer::{Lived, Observer, Seen, Step};
 pub use older::{MigrateError, Migrated, migrate};
 pub use start::StartError;

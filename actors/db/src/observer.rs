@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use orloj_net::{Answer, Command, UnixMs};
+use orloj_net::{
+    Answer, Command, UnixMs,
+    envelope::{Envelope, Failure, Id, Outcome},
+};
 
 use crate::Summary;
 
@@ -24,6 +27,61 @@ pub struct Seen<'a> {
     pub at: UnixMs,
 }
 
+/// A step in the life of a command inside an envelope, as the sequencer made it.
+#[derive(Debug)]
+pub struct Lived<'a> {
+    /// The turn behind it. Steps and commands of one turn happen together, in the order in which
+    /// they are told.
+    pub turn: u64,
+    /// The time of it. Never goes back within a life of the node.
+    pub at: UnixMs,
+    /// The number of the step on its lane; 0 where there is none.
+    pub lane_sequence: u64,
+    /// Which step.
+    pub step: Step<'a>,
+}
+
+/// What can happen to a command inside an envelope. Commands are known by the row of the history in
+/// which they were accepted, which grows in the order of acceptance.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// It was refused and left no trace.
+    Refused {
+        /// What was asked.
+        envelope: &'a Envelope,
+        /// Why not.
+        failure: &'a Failure,
+    },
+    /// It repeats an earlier one, whose outcome, perhaps yet to come, is its answer.
+    Repeated {
+        /// What was asked.
+        envelope: &'a Envelope,
+        /// The earlier one.
+        row: u64,
+    },
+    /// It was accepted.
+    Accepted {
+        /// Its row.
+        row: u64,
+        /// Its id, or the one it was given.
+        id: &'a Id,
+        /// What was asked.
+        envelope: &'a Envelope,
+    },
+    /// Its lane came to it.
+    Started {
+        /// Its row.
+        row: u64,
+    },
+    /// It has its outcome.
+    Finished {
+        /// Its row.
+        row: u64,
+        /// How it ended.
+        outcome: &'a Outcome,
+    },
+}
+
 /// Is told what a node does, in order. Called between two steps of the node: it must not wait.
 pub trait Observer: Send + Sync {
     /// Recovery is complete, and a new life begins with the state it found.
@@ -34,6 +92,9 @@ pub trait Observer: Send + Sync {
     fn committed(&self, _turn: u64) {}
     /// A command was executed.
     fn executed(&self, _seen: &Seen<'_>) {}
+    /// Something happened to a command inside an envelope. What recovery makes of those that were
+    /// in flight is told before anything else of a life.
+    fn lived(&self, _lived: &Lived<'_>) {}
     /// The disk took nothing from `turn` on: commands seen with that turn or a later one have not
     /// happened, and later ones take these numbers again.
     fn undone(&self, _turn: u64) {}
