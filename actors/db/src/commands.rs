@@ -1,14 +1,14 @@
 //! Commands inside envelopes: admission, lanes, dependencies, outcomes, and what is kept of them.
 //!
-//! All of it is decided within turns of the sequencer. A *lane* is the queue of one session, or of
-//! the server; its head is started when nothing is before it, and waits there for what it depends
-//! on. What a turn decides is written in the same commit as the effects: a command that is accepted,
-//! started and finished within one turn costs one row of the history, one that waits has a row for
-//! each step. So effects are there if and only if the outcome is `ok`, and what was started and has
-//! no outcome has no effects.
+//! All is decided within turns of the sequencer. A *lane* is the queue of one session, or of the
+//! server; its head is started when nothing is before it, and waits there for what it depends on,
+//! or for the disk. What a turn decides is written in the same commit as the effects: a command
+//! that is accepted, started and finished within one turn costs one row of the history, one that
+//! waits has a row for each step. So effects are there if and only if the outcome is `ok`, and what
+//! was started and has no outcome has no effects.
 //!
-//! What is in memory is a copy of the tables, and is read from them at the start and whenever a full
-//! disk takes history back.
+//! What is in memory is a copy of the tables. It is read from them at the start, and whenever a
+//! full disk takes history back.
 //!
 //! Invariant: every command in flight stands on exactly one lane, in the order of acceptance; only
 //! heads of lanes wait; the commands that wait for each other form no circle.

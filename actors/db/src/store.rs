@@ -286,7 +286,8 @@ impl Store {
         self.changed.is_empty() && !self.cleared
     }
 
-    /// Gives the engine what this turn changed, and what `also` has, as one version; whether there was anything.
+    /// Gives the engine what this turn changed, and what `also` has, as one version; whether there
+    /// was anything.
     ///
     /// # Errors
     /// What the engine says. Nothing happened; [`Store::reset`] is due.

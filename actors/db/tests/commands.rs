@@ -1,5 +1,5 @@
-//! Goal: commands inside envelopes keep the rules of their specification, one rule a test. Method: a
-//! node in a world without faults (and with restarts where they matter), asked from within.
+//! Goal: commands inside envelopes keep the rules of their specification, one rule a test. Method:
+//! a node in a world without faults (and with restarts where they matter), asked from within.
 
 use std::time::Duration;
 

@@ -25,8 +25,7 @@ use crate::{
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 impl Sequencer {
-    /// Whether commands may be carried out at all: what was in flight at the start is seen to first.
-    /// Then ends what has waited too long.
+    /// Sees to what was in flight at the start, and ends what has waited too long.
     pub(super) async fn see_to_commands(
         &mut self,
         cx: &Context,
