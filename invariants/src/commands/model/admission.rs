@@ -2,7 +2,7 @@
 
 use orloj_net::{
     Command as Words, UnixMs,
-    envelope::{ANONYMOUS, Call, Code, DEPENDS_MAX, Envelope, Failure, Id, NAME_MAX},
+    envelope::{ANONYMOUS, Call, Code, DEPENDS_MAX, Envelope, Failure, Id, NAME_MAX, Plane},
 };
 
 use super::{Command, Expected, Model, Progress};
