@@ -85,12 +85,26 @@ pub struct Frame {
 }
 
 /// Cuts a stream into frames. One per connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
+    most: usize,
     failed: Option<Malformed>,
 }
 
+impl Default for Decoder {
+    /// Of frames as long as may be.
+    fn default() -> Decoder {
+        Decoder { most: MESSAGE_MAX, failed: None }
+    }
+}
+
 impl Decoder {
+    /// Takes tables of `most` bytes at most from the next frame on, and never longer ones than may
+    /// be: a client that has not said who it is shall not make the server hold much.
+    pub fn set_most(&mut self, most: usize) {
+        self.most = most.min(MESSAGE_MAX);
+    }
+
     /// Takes the first frame off the front of `input`, if all of it is there. What it says shares
     /// the memory of `input`.
     ///
@@ -106,7 +120,7 @@ impl Decoder {
     /// How many bytes are missing, as far as can be told, until there is a whole frame in `input`.
     pub fn missing(&self, input: &BytesMut) -> usize {
         let whole = input.first_chunk().map_or(HEAD, |length: &[u8; LENGTH]| {
-            LENGTH + (u32::from_le_bytes(*length) as usize).min(HEAD - LENGTH + MESSAGE_MAX)
+            LENGTH + (u32::from_le_bytes(*length) as usize).min(HEAD - LENGTH + self.most)
         });
         whole.saturating_sub(input.len())
     }
@@ -114,12 +128,12 @@ impl Decoder {
     fn take(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, Malformed> {
         let Some(head) = input.first_chunk::<HEAD>() else {
             // A stream of another kind shall hear so, and not be waited for.
-            return input.first_chunk().map_or(Ok(None), |length| {
-                check_length(u32::from_le_bytes(*length)).map(|_| None)
-            });
+            return input
+                .first_chunk()
+                .map_or(Ok(None), |length| self.check(u32::from_le_bytes(*length)).map(|_| None));
         };
         let [l0, l1, l2, l3, kind, version, f0, f1, tag @ ..] = *head;
-        let table = check_length(u32::from_le_bytes([l0, l1, l2, l3]))?;
+        let table = self.check(u32::from_le_bytes([l0, l1, l2, l3]))?;
         if version != VERSION {
             return Err(Malformed::Version { version });
         }
@@ -140,12 +154,12 @@ impl Decoder {
         };
         Ok(Some(Frame { tag, kind, message }))
     }
-}
 
-/// The bytes of the table.
-fn check_length(bytes: u32) -> Result<usize, Malformed> {
-    let table = (bytes as usize).checked_sub(HEAD - LENGTH);
-    table.filter(|table| *table <= MESSAGE_MAX).ok_or(Malformed::Length { bytes })
+    /// The bytes of the table.
+    fn check(&self, bytes: u32) -> Result<usize, Malformed> {
+        let table = (bytes as usize).checked_sub(HEAD - LENGTH);
+        table.filter(|table| *table <= self.most).ok_or(Malformed::Length { bytes })
+    }
 }
 
 /// A message that fits no frame.

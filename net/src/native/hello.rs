@@ -10,7 +10,7 @@ use super::{
     source::{Fault, Source},
     table,
 };
-use crate::envelope::Safety;
+use crate::{envelope::Safety, session::same};
 
 /// What a client says of itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +42,11 @@ impl Hello {
     /// Whether it speaks the version that is spoken here.
     pub fn is_understood(&self) -> bool {
         (self.version_min..=self.version_max).contains(&u16::from(VERSION))
+    }
+
+    /// Whether its password is the one. How long that takes tells nothing.
+    pub fn knows(&self, password: &[u8]) -> bool {
+        self.password.as_ref().is_some_and(|sent| same(password, sent))
     }
 }
 
