@@ -11,6 +11,7 @@
 mod commands;
 mod cursors;
 pub mod envelope;
+pub mod native;
 pub mod resp;
 pub mod session;
 pub mod words;

@@ -325,7 +325,7 @@ fn own(bytes: &[u8]) -> Bytes {
 }
 
 /// Compares in a time that depends on the length of what was sent alone.
-fn same(expected: &[u8], sent: &[u8]) -> bool {
+pub(crate) fn same(expected: &[u8], sent: &[u8]) -> bool {
     let mut difference = expected.len() ^ sent.len();
     for (i, byte) in sent.iter().enumerate() {
         let expected = expected.get(i % expected.len().max(1)).copied().unwrap_or(0);

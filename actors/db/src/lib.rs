@@ -19,6 +19,7 @@ mod hub;
 mod journal;
 mod leased;
 mod listener;
+mod native;
 mod node;
 mod observer;
 mod older;
@@ -27,6 +28,7 @@ pub mod raft;
 mod sequencer;
 mod session;
 mod slot;
+mod socket;
 mod start;
 mod store;
 

@@ -14,7 +14,7 @@ use crate::{
     embedded::Embedded,
     hub::Hub,
     journal::{self, Journal},
-    listener::{self, Listener},
+    listener::{self, Entrance, Listener, Protocol},
     sequencer::{self, Sequencer},
     session::Ports,
     slot::Slot,
@@ -39,6 +39,7 @@ pub struct Node {
     cx: Context,
     config: Arc<NodeConfig>,
     addr: SocketAddr,
+    native_addr: Option<SocketAddr>,
     summary: Summary,
     db: Database,
     journal: Addr<journal::Msg>,
@@ -71,9 +72,12 @@ impl Node {
         let config = Arc::new(config);
         // Before recovery, so that a port in use is known at once. Nobody is let in until it is
         // done.
-        let listen = |e| StartError::of_listen(&config.resp, e);
-        let bound = cx.listen(&config.resp).await.map_err(listen)?;
-        let addr = bound.local_addr().map_err(listen)?;
+        let resp = bind(&cx, Protocol::Resp, &config.resp).await?;
+        let native = match &config.native {
+            Some(native) => Some(bind(&cx, Protocol::Native, native).await?),
+            None => None,
+        };
+        let (addr, native_addr) = (resp.addr, native.as_ref().map(|native| native.addr));
 
         let (tables, summary) = start::open(&cx, &config).await?;
         let db = tables.db();
@@ -109,10 +113,10 @@ impl Node {
         };
         let listener = {
             let ports = Ports { cx, config: config.clone(), board, sequencer: sequencer.clone() };
-            let (own, bound) = (slots.listener.clone(), Slot::new(Some(bound)));
-            let at = Slot::new(Some(addr));
+            let (own, door) = (slots.listener.clone(), door.clone());
+            let entrances: Vec<Entrance> = [resp].into_iter().chain(native).collect();
             supervisor.child(Restart::Permanent, move || {
-                Listener::new(ports.clone(), own.clone(), bound.clone(), at.clone())
+                Listener::new(ports.clone(), door.clone(), own.clone(), entrances.clone())
             })
         };
         slots.sequencer.put(sequencer);
@@ -125,6 +129,7 @@ impl Node {
             config,
             door,
             addr,
+            native_addr,
             summary,
             db,
             journal,
@@ -138,6 +143,11 @@ impl Node {
     /// Where RESP clients connect.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where clients of the native protocol connect, if anywhere.
+    pub fn native_addr(&self) -> Option<SocketAddr> {
+        self.native_addr
     }
 
     /// Commands from within the process. Whoever holds them does not keep the node alive.
@@ -215,6 +225,13 @@ impl Node {
             let _ = flushed.await;
         }
     }
+}
+
+async fn bind(cx: &Context, protocol: Protocol, addr: &str) -> Result<Entrance, StartError> {
+    let listen = |e| StartError::of_listen(protocol.name(), addr, e);
+    let bound = cx.listen(addr).await.map_err(listen)?;
+    let addr = bound.local_addr().map_err(listen)?;
+    Ok(Entrance { protocol, bound: Slot::new(Some(bound)), addr })
 }
 
 impl Drop for Node {

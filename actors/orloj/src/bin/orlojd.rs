@@ -8,12 +8,12 @@ use std::{
 
 use clap::Parser;
 use orloj::settings::{ConfigError, LogFormat, Partial, Settings};
-use orloj_db::{Durability, Node, NodeConfig, StartError, Summary};
+use orloj_db::{Durability, Node, NodeConfig, StartError};
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
 use tracing_subscriber::EnvFilter;
 
-/// Serves one Orloj database over RESP.
+/// Serves one Orloj database over RESP and the native protocol.
 #[derive(Debug, Parser)]
 #[command(
     name = "orlojd",
@@ -37,6 +37,9 @@ struct Arguments {
     /// Where RESP clients connect, HOST:PORT; port 0 takes any free one [default: 127.0.0.1:6379]
     #[arg(long, value_name = "ADDR")]
     resp: Option<String>,
+    /// Where clients of the native protocol connect, HOST:PORT, or off [default: 127.0.0.1:7380]
+    #[arg(long, value_name = "ADDR")]
+    native: Option<String>,
     /// When writes are answered: strict (durable), buffered (100 ms or 1,000 records at risk) or
     /// in_memory (nothing is written) [default: strict]
     #[arg(long, value_name = "MODE")]
@@ -59,6 +62,8 @@ struct Arguments {
     log: Option<String>,
 }
 
+/// Instead of an address: nobody listens.
+const OFF: &str = "off";
 /// A flag or the configuration file is wrong; clap says so too.
 const MISCONFIGURED: u8 = 2;
 /// It could not start.
@@ -93,6 +98,7 @@ fn settings(arguments: Arguments) -> Result<Settings, ConfigError> {
     let flags = Partial {
         data: arguments.data,
         resp: arguments.resp,
+        native: arguments.native,
         durability: arguments.durability,
         max_clients: arguments.max_clients,
         cache_mib: arguments.cache_mib,
@@ -127,6 +133,7 @@ fn log(settings: &Settings) -> Result<(), String> {
 async fn serve(settings: Settings, cx: Context, shutdown: Shutdown) -> ExitCode {
     let data = settings.data.to_string_lossy().into_owned();
     let mut config = NodeConfig::new(data.clone(), settings.resp);
+    config.native = Some(settings.native).filter(|native| native != OFF);
     config.durability = settings.durability;
     config.max_clients = settings.max_clients;
     config.process_id = process_id();
@@ -137,7 +144,7 @@ async fn serve(settings: Settings, cx: Context, shutdown: Shutdown) -> ExitCode 
         Ok(node) => node,
         Err(e) => return not_started(&e),
     };
-    announce(node.summary(), &node.addr().to_string(), &data, settings.durability);
+    announce(&node, &data, settings.durability);
     match node.run(&shutdown).await {
         Ok(()) => {
             tracing::info!("stopped");
@@ -155,7 +162,9 @@ fn process_id() -> u32 {
     std::process::id()
 }
 
-fn announce(summary: &Summary, resp: &str, data: &str, durability: Durability) {
+fn announce(node: &Node, data: &str, durability: Durability) {
+    let (summary, resp) = (node.summary(), node.addr());
+    let native = node.native_addr().map_or_else(|| OFF.to_owned(), |native| native.to_string());
     let journal = &summary.journal;
     let cut = journal.cut.as_ref().map_or(0, |cut| cut.bytes);
     tracing::info!(
@@ -183,7 +192,8 @@ fn announce(summary: &Summary, resp: &str, data: &str, durability: Durability) {
     let records = journal.records;
     let _ = writeln!(
         std::io::stdout(),
-        "orlojd ready resp={resp} data={data} durability={durability} recovered={records} cut={cut}"
+        "orlojd ready resp={resp} native={native} data={data} durability={durability} \
+         recovered={records} cut={cut}"
     );
 }
 
