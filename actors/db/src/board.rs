@@ -2,13 +2,14 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
 use orloj_kernel::{Context, Instant};
 use orloj_net::{
     Answer, Cursors, Refusal,
+    envelope::RecoverySummary,
     session::{NodeCall, ServerFacts, Settings},
 };
 
@@ -36,6 +37,10 @@ pub(crate) struct Board {
     durability: Durability,
     version: &'static str,
     process_id: u32,
+    in_flight: AtomicU64,
+    is_ready: AtomicBool,
+    is_stopping: AtomicBool,
+    recovery: Mutex<RecoverySummary>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -62,6 +67,10 @@ impl Board {
             durability: config.durability,
             version: config.version,
             process_id: config.process_id,
+            in_flight: AtomicU64::new(0),
+            is_ready: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+            recovery: Mutex::default(),
         }
     }
 
@@ -82,6 +91,39 @@ impl Board {
 
     pub(crate) fn set_port(&self, port: u16) {
         self.port.store(u32::from(port), SHOWN);
+    }
+
+    /// Whether commands in envelopes are taken.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready.load(SHOWN)
+    }
+
+    /// What recovery has found and done.
+    pub(crate) fn show_recovery(&self, summary: RecoverySummary) {
+        *lock(&self.recovery) = summary;
+        self.is_ready.store(true, SHOWN);
+    }
+
+    /// As it was shown.
+    pub(crate) fn recovery(&self) -> RecoverySummary {
+        lock(&self.recovery).clone()
+    }
+
+    pub(crate) fn show_in_flight(&self, commands: usize) {
+        self.in_flight.store(commands as u64, SHOWN);
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(SHOWN)
+    }
+
+    /// From now on no command in an envelope is taken.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, SHOWN);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(SHOWN)
     }
 
     /// Counts a connection and gives it its number.

@@ -39,6 +39,56 @@ impl fmt::Display for Durability {
     }
 }
 
+/// What becomes of commands while the journal takes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AppendFailure {
+    /// They are refused.
+    #[default]
+    FailClosed,
+    /// Those that change nothing and rest on nothing are carried out, and leave no trace.
+    BestEffort,
+}
+
+impl AppendFailure {
+    /// Its name in flags, files and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            AppendFailure::FailClosed => "fail_closed",
+            AppendFailure::BestEffort => "best_effort",
+        }
+    }
+}
+
+/// How much clients may ask in envelopes, and how long is remembered what they did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLimits {
+    /// Commands of one session in a second, each plane by itself; 0 is no limit.
+    pub session_rate: u64,
+    /// Commands of all in a second, each plane by itself; 0 is no limit.
+    pub global_rate: u64,
+    /// Commands that may be in flight.
+    pub in_flight: usize,
+    /// How long a command waits for another that it depends on.
+    pub dependency_patience: Duration,
+    /// How long an idempotency key counts after its command has ended.
+    pub idempotency_keep: Duration,
+    /// What becomes of commands while the journal takes nothing.
+    pub append_failure: AppendFailure,
+}
+
+impl Default for CommandLimits {
+    fn default() -> CommandLimits {
+        CommandLimits {
+            session_rate: 100,
+            global_rate: 1_000,
+            in_flight: 10_000,
+            dependency_patience: Duration::from_secs(30),
+            idempotency_keep: Duration::from_secs(600),
+            append_failure: AppendFailure::FailClosed,
+        }
+    }
+}
+
 /// A word that names no durability.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("durability is strict, buffered or in_memory, not {0:?}")]
@@ -65,6 +115,8 @@ pub struct NodeConfig {
     pub durability: Durability,
     /// What one client may send.
     pub limits: Limits,
+    /// What commands in envelopes may ask.
+    pub commands: CommandLimits,
     /// Most connections at a time.
     pub max_clients: u32,
     /// Bytes of answers that may wait for one client to read them. One that leaves more is
@@ -96,6 +148,7 @@ impl NodeConfig {
             resp: resp.into(),
             durability: Durability::Strict,
             limits: Limits::default(),
+            commands: CommandLimits::default(),
             max_clients: 10_000,
             output_max: 256 << 20,
             output_patience: Duration::from_secs(60),

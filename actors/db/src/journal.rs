@@ -17,7 +17,14 @@ use std::time::Duration;
 use orloj_kernel::{Actor, Context, Reply, Stop, always, buggify, mutant, sometimes};
 use orloj_storage::{Database, Error, Verdict, database::Assigned};
 
-use crate::{Durability, sequencer::Waiting};
+use crate::{
+    Durability,
+    commands::{Note, Tell},
+    hub::Hub,
+    outbox::{not_done, unknown},
+    sequencer::Waiting,
+};
+use std::sync::Arc;
 
 /// What the journal can be told.
 #[derive(Debug)]
@@ -36,75 +43,127 @@ pub(crate) struct Held {
     /// Whether nothing of what was asked has happened if that is taken back. Otherwise some of it
     /// may have.
     pub(crate) is_whole: bool,
+    /// How safe that has to be.
+    pub(crate) safety: Durability,
     pub(crate) waiting: Vec<Waiting>,
+    /// What is told of commands in envelopes.
+    pub(crate) notes: Vec<Note>,
+}
+
+impl Held {
+    /// Tells what was held back.
+    fn release(self, hub: &Hub) {
+        self.waiting.into_iter().for_each(Waiting::release);
+        for note in self.notes {
+            match note.what {
+                Tell::Answer(asker, answer) => asker.answer(answer),
+                Tell::Event(event) => hub.publish(*event),
+                Tell::Cancelled(reply, cancelled) => reply.send(cancelled),
+            }
+        }
+    }
+
+    /// What it rests on was taken back.
+    fn refuse(self) {
+        if self.is_whole {
+            self.waiting.into_iter().for_each(Waiting::refuse);
+        }
+        // Otherwise nobody knows, and who asks is told so by the silence: the connection closes.
+        refuse_notes(self.notes);
+    }
+}
+
+/// What notes rest on was taken back.
+pub(crate) fn refuse_notes(notes: Vec<Note>) {
+    for note in notes {
+        match note.what {
+            Tell::Answer(asker, _) if note.is_whole => asker.answer(Err(not_done())),
+            // It was accepted before, and will have an outcome.
+            Tell::Answer(asker, _) => asker.answer(Err(unknown())),
+            Tell::Event(_) | Tell::Cancelled(..) => {}
+        }
+    }
 }
 
 pub(crate) struct Journal {
     db: Database,
-    durability: Durability,
+    hub: Arc<Hub>,
     /// What a planted defect forgets to write.
     forgotten: Vec<Held>,
 }
 
 impl Journal {
-    pub(crate) fn new(db: Database, durability: Durability) -> Journal {
-        Journal { db, durability, forgotten: Vec::new() }
+    pub(crate) fn new(db: Database, hub: Arc<Hub>) -> Journal {
+        Journal { db, hub, forgotten: Vec::new() }
     }
 
-    /// Waits until what `assigned` says is as safe as the mode promises.
-    async fn settle(&self, assigned: Assigned) -> Result<(), Error> {
-        match self.durability {
+    /// Waits until what `assigned` says is as safe as was promised.
+    async fn settle(&self, assigned: Assigned, safety: Durability) -> Result<(), Error> {
+        match safety {
             Durability::Strict => self.db.durable(assigned).await.map(|_| ()),
             Durability::Buffered => self.db.written(assigned).await,
             Durability::InMemory => Ok(()),
         }
     }
 
-    /// Lets answers go when their time has come. Nothing if there is none.
+    /// Lets answers go when their time has come, those that need least first.
     async fn release(&mut self, cx: &Context, held: &mut Vec<Held>) -> Result<(), Stop> {
+        for safety in [Durability::InMemory, Durability::Buffered, Durability::Strict] {
+            let (mut now, later): (Vec<_>, Vec<_>) =
+                held.drain(..).partition(|held| held.safety == safety);
+            *held = later;
+            self.release_of(cx, safety, &mut now).await?;
+        }
+        Ok(())
+    }
+
+    async fn release_of(
+        &mut self,
+        cx: &Context,
+        safety: Durability,
+        held: &mut Vec<Held>,
+    ) -> Result<(), Stop> {
         let Some(newest) = held.iter().map(|held| held.rest_on).max_by_key(|a| a.version()) else {
             return Ok(());
         };
-        let strict = self.durability == Durability::Strict;
+        let strict = safety == Durability::Strict;
         if strict && mutant!(cx, "journal.ack_before_sync") {
             for held in &mut *held {
                 held.waiting.drain(..).for_each(Waiting::release);
             }
         }
-        let all = self.settle(newest).await;
+        let all = self.settle(newest, safety).await;
         if buggify!(cx, "journal: slow to let answers go") {
             cx.sleep(Duration::from_millis(cx.below(20))).await;
         }
         let answers: usize = held.iter().map(|held| held.waiting.len()).sum();
         sometimes!(cx, answers > 1, "journal: one write answered several clients");
-        for Held { rest_on, is_whole, waiting } in held.drain(..) {
+        for held in held.drain(..) {
             // Of several turns the first may be safe, and the others taken back.
             let one = match &all {
                 Ok(()) => Ok(()),
-                Err(_) => self.settle(rest_on).await,
+                Err(_) => self.settle(held.rest_on, safety).await,
             };
             match one {
                 Ok(()) => {
                     always!(
                         cx,
-                        !strict || self.db.is_durable(rest_on),
+                        !strict || self.db.is_durable(held.rest_on),
                         "journal: no answer leaves before what it rests on is durable",
                         "version {} of {}",
-                        rest_on.version(),
+                        held.rest_on.version(),
                         self.db.durable_version()
                     );
-                    waiting.into_iter().for_each(Waiting::release);
+                    held.release(&self.hub);
                 }
                 Err(error) if error.verdict() == Verdict::Halt => return Err(fatal(&error)),
                 Err(error) => {
                     cx.trace("journal", format_args!("refused: {error}"));
-                    let definite = is_whole && matches!(error, Error::ReadOnly { .. });
+                    let definite = held.is_whole && matches!(error, Error::ReadOnly { .. });
                     sometimes!(cx, definite, "journal: a full disk was told to clients");
-                    if definite {
-                        waiting.into_iter().for_each(Waiting::refuse);
+                    if matches!(error, Error::ReadOnly { .. }) {
+                        held.refuse();
                     }
-                    // Otherwise nobody knows, and who asks is told so by the silence: the
-                    // connection closes.
                 }
             }
         }

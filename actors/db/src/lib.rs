@@ -11,12 +11,18 @@
 
 mod board;
 mod clock;
+mod commands;
 mod config;
+mod door;
+mod embedded;
+mod hub;
 mod journal;
+mod leased;
 mod listener;
 mod node;
 mod observer;
 mod older;
+mod outbox;
 pub mod raft;
 mod sequencer;
 mod session;
@@ -24,7 +30,8 @@ mod slot;
 mod start;
 mod store;
 
-pub use config::{Durability, NodeConfig, UnknownDurability};
+pub use config::{AppendFailure, CommandLimits, Durability, NodeConfig, UnknownDurability};
+pub use embedded::{Embedded, Subscription};
 pub use node::{Node, Summary};
 pub use observer::{Lived, Observer, Seen, Step};
 pub use older::{MigrateError, Migrated, migrate};

@@ -4,10 +4,11 @@ use std::{
     collections::BTreeMap, net::SocketAddr, sync::Arc, sync::atomic::Ordering, time::Duration,
 };
 
-use orloj_kernel::{Actor, Addr, Context, JoinHandle, Reply, Stop, Stream, sometimes};
+use orloj_kernel::{Actor, Addr, Context, Reply, Stop, Stream, sometimes};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
+    leased::Leased,
     session::{Bell, Connection, Ports},
     slot::Slot,
     start::StartError,
@@ -31,16 +32,6 @@ pub(crate) enum Msg {
     Drain(Reply<()>),
 }
 
-/// A task that ends with whoever holds this.
-#[derive(Debug)]
-struct Held<T>(JoinHandle<T>);
-
-impl<T> Drop for Held<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 pub(crate) struct Listener {
     ports: Ports,
     own: Slot<Addr<Msg>>,
@@ -48,8 +39,8 @@ pub(crate) struct Listener {
     bound: Slot<orloj_kernel::Listener>,
     /// The address to bind again in a later life.
     addr: Slot<SocketAddr>,
-    accepting: Option<Held<()>>,
-    connections: BTreeMap<u64, (Arc<Bell>, Held<()>)>,
+    accepting: Option<Leased<()>>,
+    connections: BTreeMap<u64, (Arc<Bell>, Leased<()>)>,
     drained: Option<Reply<()>>,
 }
 
@@ -92,7 +83,7 @@ impl Listener {
             // The listener may have ended; then it counts nobody.
             let _ = own.send(Msg::Left(id)).await;
         });
-        self.connections.insert(id, (bell, Held(task)));
+        self.connections.insert(id, (bell, Leased(task)));
     }
 
     fn settle(&mut self) {
@@ -136,7 +127,7 @@ impl Actor for Listener {
             }
         };
         let own = self.own.get().ok_or_else(|| Stop::Failed("not started by a node".to_owned()))?;
-        self.accepting = Some(Held(cx.spawn("accept", accept(*cx, listener, own))));
+        self.accepting = Some(Leased(cx.spawn("accept", accept(*cx, listener, own))));
         Ok(())
     }
 

@@ -10,6 +10,9 @@ use orloj_storage::{Database, journal::Recovery};
 use crate::{
     NodeConfig, StartError,
     board::Board,
+    door::Door,
+    embedded::Embedded,
+    hub::Hub,
     journal::{self, Journal},
     listener::{self, Listener},
     sequencer::{self, Sequencer},
@@ -43,6 +46,7 @@ pub struct Node {
     stop: Shutdown,
     supervision: JoinHandle<Result<(), Escalation>>,
     slots: Slots,
+    door: Door,
 }
 
 impl fmt::Debug for Node {
@@ -71,25 +75,37 @@ impl Node {
         let bound = cx.listen(&config.resp).await.map_err(listen)?;
         let addr = bound.local_addr().map_err(listen)?;
 
-        let (db, summary) = start::open(&cx, &config).await?;
+        let (tables, summary) = start::open(&cx, &config).await?;
+        let db = tables.db();
         if let Some(observer) = &config.observer {
             observer.recovered(&summary);
         }
         let board = Arc::new(Board::new(&cx, &config));
         board.set_port(addr.port());
 
+        let hub = Arc::new(Hub::default());
         let slots = Slots { sequencer: Slot::new(None), listener: Slot::new(None) };
         let mut supervisor = Supervisor::new(cx, Strategy::RestForOne);
         let journal = {
-            let (db, durability) = (db.clone(), config.durability);
-            supervisor.child(Restart::Permanent, move || Journal::new(db.clone(), durability))
+            let (db, hub) = (db.clone(), hub.clone());
+            supervisor.child(Restart::Permanent, move || Journal::new(db.clone(), hub.clone()))
         };
         let sequencer = {
-            let (db, own) = (db.clone(), slots.sequencer.clone());
+            let (tables, own) = (tables.clone(), slots.sequencer.clone());
             let (board, journal, config) = (board.clone(), journal.clone(), config.clone());
+            let hub = hub.clone();
             supervisor.child(Restart::Permanent, move || {
-                Sequencer::new(&config, db.clone(), own.clone(), journal.clone(), board.clone())
+                let (tables, own, journal) = (tables.clone(), own.clone(), journal.clone());
+                Sequencer::new(&config, tables, own, journal, board.clone(), hub.clone())
             })
+        };
+        let door = Door {
+            cx,
+            config: config.clone(),
+            board: board.clone(),
+            hub,
+            tables,
+            sequencer: sequencer.clone(),
         };
         let listener = {
             let ports = Ports { cx, config: config.clone(), board, sequencer: sequencer.clone() };
@@ -104,12 +120,29 @@ impl Node {
         let stop = Shutdown::new();
         let switch = stop.clone();
         let supervision = cx.spawn("supervisor", async move { supervisor.run(&switch).await });
-        Ok(Node { cx, config, addr, summary, db, journal, listener, stop, supervision, slots })
+        Ok(Node {
+            cx,
+            config,
+            door,
+            addr,
+            summary,
+            db,
+            journal,
+            listener,
+            stop,
+            supervision,
+            slots,
+        })
     }
 
     /// Where RESP clients connect.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Commands from within the process. Whoever holds them does not keep the node alive.
+    pub fn commands(&self) -> Embedded {
+        Embedded::new(self.door.clone())
     }
 
     /// What recovery found.
@@ -171,6 +204,7 @@ impl Node {
     }
 
     async fn drain(&self) {
+        self.door.board.stop();
         let (reply, drained) = Reply::new();
         if self.listener.send(listener::Msg::Drain(reply)).await.is_ok() {
             // Those who have not left by then are cut off.

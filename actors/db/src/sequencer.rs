@@ -10,17 +10,26 @@
 //! what it refused; until there is room again writes are refused here and no key expires, since its
 //! end could not be written down.
 
+mod envelopes;
+
 use std::{sync::Arc, time::Duration};
 
 use orloj_kernel::{Actor, Addr, Context, Reply, Stop, buggify, mutant, sometimes};
-use orloj_net::{Answer, Command, Refusal, UnixMs};
+use orloj_net::{
+    Answer, Command, Refusal, UnixMs,
+    envelope::{Envelope, Id},
+};
 use orloj_storage::{Database, Error, Verdict, database::Assigned};
 
 use crate::{
     Durability, NodeConfig, Observer, Seen,
     board::Board,
     clock::NodeClock,
-    journal::{self, Held, fatal},
+    commands::{Commands, Note, Now, Tables, Told, ToldStep},
+    hub::Hub,
+    journal::{self, Held, fatal, refuse_notes},
+    leased::Leased,
+    outbox::Asker,
     slot::Slot,
     store::{Store, Wait},
 };
@@ -66,13 +75,41 @@ impl Waiting {
     }
 }
 
+/// A command in its envelope, and who waits for the outcome.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) envelope: Envelope,
+    pub(crate) asker: Asker,
+}
+
 /// What the sequencer can be told.
 #[derive(Debug)]
 pub(crate) enum Msg {
+    /// Carry out commands in envelopes, each when its turn has come.
+    Submit(Vec<Submission>),
+    /// Cancel a command that has not had its turn.
+    Cancel(Id, Reply<bool>),
+    /// Time has passed for commands that wait.
+    Tick,
     /// Carry out commands, and answer when the answers may be shown.
     Execute(Waiting),
     /// Delete keys that are gone.
     Sweep,
+}
+
+/// What a commit holds: what is in an envelope can be computed again from the history, and so
+/// shares no commit with what is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Enveloped,
+}
+
+/// A message to come.
+struct Alarm {
+    at: UnixMs,
+    /// Ends with whoever holds it.
+    _task: Leased<()>,
 }
 
 /// What an observer will be told of a command when its version is known.
@@ -89,8 +126,18 @@ pub(crate) struct Sequencer {
     own: Slot<Addr<Msg>>,
     journal: Addr<journal::Msg>,
     board: Arc<Board>,
+    config: Arc<NodeConfig>,
     durability: Durability,
     observer: Option<Arc<dyn Observer>>,
+    hub: Arc<Hub>,
+    tables: Tables,
+    commands: Option<Commands>,
+    /// What was made before the last commit, and is told when that is safe.
+    notes: Vec<Note>,
+    /// Whether what an earlier life left in flight was seen to.
+    is_recovered: bool,
+    /// A call at the time when something happens to a command by itself.
+    alarm: Option<Alarm>,
     /// Bytes of memory for rows.
     budget: usize,
     store: Option<Store>,
@@ -104,14 +151,22 @@ pub(crate) struct Sequencer {
 
 impl Sequencer {
     pub(crate) fn new(
-        config: &NodeConfig,
-        db: Database,
+        config: &Arc<NodeConfig>,
+        tables: Tables,
         own: Slot<Addr<Msg>>,
         journal: Addr<journal::Msg>,
         board: Arc<Board>,
+        hub: Arc<Hub>,
     ) -> Sequencer {
         Sequencer {
-            db,
+            db: tables.db(),
+            config: config.clone(),
+            hub,
+            tables,
+            commands: None,
+            notes: Vec::new(),
+            is_recovered: false,
+            alarm: None,
             own,
             journal,
             board,
@@ -179,31 +234,7 @@ impl Sequencer {
             if self.observer.is_some() {
                 command.fix_time(now);
             }
-            let answer = loop {
-                let store = self.store.as_mut().expect(OPEN);
-                let error = match store.execute(&work.commands[index], lived) {
-                    Ok(answer) => break answer,
-                    Err(Wait::Rows) => match store.load(&work.commands[index..]).await {
-                        Ok(()) => continue,
-                        Err(error) => error,
-                    },
-                    Err(Wait::Walk) => {
-                        if let Command::Scan { .. } = &work.commands[index] {
-                            self.is_whole &= !self.commit(cx).await?;
-                        }
-                        let store = self.store.as_mut().expect(OPEN);
-                        match store.walk(&work.commands[index]).await {
-                            Ok(answer) => break answer,
-                            Err(error) => error,
-                        }
-                    }
-                };
-                match error {
-                    Error::RolledBack { .. } => return Err(error),
-                    // Other keys can be read.
-                    error => break self.unreadable(cx, &error),
-                }
-            };
+            let answer = self.carry_out(cx, &work.commands[index..], lived).await?;
             if self.observer.is_some() && !matches!(answer, Answer::Error(Refusal::Unreadable)) {
                 self.executed.push(Executed {
                     connection: work.connection,
@@ -214,13 +245,54 @@ impl Sequencer {
                 });
             }
             work.answers.push(answer);
-            if self.store.as_ref().expect(OPEN).is_heavy() {
-                sometimes!(cx, true, "sequencer: a turn was too large for one commit");
-                self.is_whole &= !self.commit(cx).await?;
-            }
+            self.commit_if_heavy(cx).await?;
         }
         work.commands.clear();
         self.board.count_commands(work.answers.len());
+        Ok(())
+    }
+
+    /// Carries out the first of `commands`; the others are what may be read beside it.
+    async fn carry_out(
+        &mut self,
+        cx: &Context,
+        commands: &[Command],
+        now: UnixMs,
+    ) -> Result<Answer, Error> {
+        let command = &commands[0];
+        loop {
+            let store = self.store.as_mut().expect(OPEN);
+            let error = match store.execute(command, now) {
+                Ok(answer) => return Ok(answer),
+                Err(Wait::Rows) => match store.load(commands).await {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+                Err(Wait::Walk) => {
+                    if let Command::Scan { .. } = command {
+                        self.is_whole &= !self.commit(cx).await?;
+                    }
+                    let store = self.store.as_mut().expect(OPEN);
+                    match store.walk(command).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(error) => error,
+                    }
+                }
+            };
+            match error {
+                Error::RolledBack { .. } => return Err(error),
+                // Other keys can be read.
+                error => return Ok(self.unreadable(cx, &error)),
+            }
+        }
+    }
+
+    async fn commit_if_heavy(&mut self, cx: &Context) -> Result<(), Error> {
+        let also = &self.commands.as_ref().expect(OPEN).writes;
+        if self.store.as_ref().expect(OPEN).is_heavy(also) {
+            sometimes!(cx, true, "sequencer: a turn was too large for one commit");
+            self.is_whole &= !self.commit(cx).await?;
+        }
         Ok(())
     }
 
@@ -248,12 +320,16 @@ impl Sequencer {
             cx.yield_now().await;
         }
         let store = self.store.as_mut().expect(OPEN);
-        let has_changed = store.commit().await?;
+        let commands = self.commands.as_mut().expect(OPEN);
+        commands.prepare();
+        let has_changed = store.commit(&commands.writes, &self.tables).await?;
         let turn = store.turn();
+        self.notes.append(&mut commands.notes);
         if let Some(observer) = &self.observer {
             if has_changed {
                 observer.committed(turn);
             }
+            envelopes::tell(observer.as_ref(), turn, &mut commands.told);
             for executed in self.executed.drain(..) {
                 let Executed { connection, ordinal, command, answer, at } = &executed;
                 observer.executed(&Seen {
@@ -266,6 +342,7 @@ impl Sequencer {
                 });
             }
         }
+        self.commands.as_mut().expect(OPEN).committed();
         Ok(has_changed)
     }
 
@@ -282,20 +359,42 @@ impl Sequencer {
         }
         // Otherwise some of it has happened, and nobody shall be told that nothing has.
         self.waiting.clear();
+        refuse_notes(std::mem::take(&mut self.commands.as_mut().expect(OPEN).notes));
         self.reset(cx).await
     }
 
-    /// Brings the store back to what the engine has.
+    /// Brings the store and the commands back to what the engine has.
     async fn reset(&mut self, cx: &Context) -> Result<(), Stop> {
         while let Err(error) = self.store.as_mut().expect(OPEN).reset().await {
             rest(cx, &error).await?;
         }
+        let askers = self.commands.as_mut().map(Commands::take_askers).unwrap_or_default();
+        self.load_commands(cx).await?;
+        let commands = self.commands.as_mut().expect(OPEN);
+        for (row, id, askers) in askers {
+            commands.rejoin(row, &id, askers);
+        }
+        Ok(())
+    }
+
+    /// Reads what is known of commands.
+    async fn load_commands(&mut self, cx: &Context) -> Result<(), Stop> {
+        self.is_recovered = false;
+        self.commands = None;
+        let commands = loop {
+            match Commands::load(self.tables.clone(), &self.config.commands).await {
+                Ok(commands) => break commands,
+                Err(error) => rest(cx, &error).await?,
+            }
+        };
+        self.commands = Some(commands);
         Ok(())
     }
 
     /// Hands the turn's answers down.
     async fn pass_on(&mut self, cx: &Context, has_changed: bool) -> Result<(), Stop> {
         let rest_on = self.store.as_ref().expect(OPEN).last();
+        self.pass_notes_on(rest_on).await?;
         let is_read = self.is_whole && !has_changed;
         if self.is_safe(rest_on) || mutant!(cx, "sequencer.unsynced_read") && is_read {
             self.waiting.drain(..).for_each(Waiting::release);
@@ -305,8 +404,9 @@ impl Sequencer {
             return Ok(());
         }
         sometimes!(cx, is_read, "sequencer: reads waited for a write");
-        let is_whole = self.is_whole;
-        let held = Held { rest_on, is_whole, waiting: std::mem::take(&mut self.waiting) };
+        let (is_whole, waiting) = (self.is_whole, std::mem::take(&mut self.waiting));
+        let (safety, notes) = (self.durability, Vec::new());
+        let held = Held { rest_on, is_whole, safety, waiting, notes };
         self.journal.send(journal::Msg::Hold(held)).await.map_err(|_| ended())
     }
 
@@ -321,6 +421,7 @@ impl Sequencer {
 
     fn show(&self) {
         let store = self.store.as_ref().expect(OPEN);
+        self.board.show_in_flight(self.commands.as_ref().expect(OPEN).in_flight());
         self.board.show_store(store.counts(), store.memory());
     }
 }
@@ -352,9 +453,22 @@ impl Actor for Sequencer {
                 Err(error) => rest(cx, &error).await?,
             }
         };
-        self.clock = Some(NodeClock::start(cx, store.clock()));
+        let clock = store.clock();
         self.store = Some(store);
+        self.load_commands(cx).await?;
+        let last = loop {
+            match self.commands.as_ref().expect(OPEN).last_at().await {
+                Ok(last) => break last,
+                Err(error) => rest(cx, &error).await?,
+            }
+        };
+        // Neither keys nor commands see time go back.
+        self.clock = Some(NodeClock::start(cx, clock.max(last)));
         self.show();
+        if let Some(own) = self.own.get() {
+            // If it is full, there will be a turn anyway.
+            let _ = own.try_send(Msg::Tick);
+        }
         Ok(())
     }
 
@@ -363,10 +477,18 @@ impl Actor for Sequencer {
         let mut now = self.time(cx, takes_writes).await?;
         self.is_whole = true;
         sometimes!(cx, !takes_writes, "sequencer: serves reads while the journal refuses");
+        self.see_to_commands(cx, now, takes_writes).await?;
         for msg in batch.drain(..) {
             let done = match msg {
+                Msg::Submit(submissions) => self.submit(cx, submissions, now, takes_writes).await,
+                Msg::Cancel(id, reply) => self.cancel(cx, &id, reply, now, takes_writes).await,
+                Msg::Tick => Ok(()),
                 Msg::Execute(mut waiting) => {
-                    let done = self.execute(cx, &mut waiting.work, now, takes_writes).await;
+                    let done = self.separate(cx, Kind::Plain).await;
+                    let done = match done {
+                        Ok(()) => self.execute(cx, &mut waiting.work, now, takes_writes).await,
+                        Err(error) => Err(error),
+                    };
                     let lost =
                         mutant!(cx, "sequencer.dropped_reply") && waiting.work.ordinal % 64 == 33;
                     match lost {
@@ -396,16 +518,21 @@ impl Actor for Sequencer {
             // If it is full, there will be a next turn anyway.
             let _ = own.try_send(Msg::Sweep);
         }
+        self.set_alarm(cx, now);
         self.show();
         Ok(())
     }
 
     fn check(&self) {
         assert!(self.waiting.is_empty() && self.executed.is_empty());
+        assert!(self.notes.is_empty() && self.commands.as_ref().is_none_or(Commands::is_idle));
     }
 
     fn label(msg: &Msg) -> &'static str {
         match msg {
+            Msg::Submit(_) => "submit",
+            Msg::Cancel(..) => "cancel",
+            Msg::Tick => "tick",
             Msg::Execute(_) => "execute",
             Msg::Sweep => "sweep",
         }

@@ -10,7 +10,7 @@ use orloj_storage::{
     superblock::SuperblockError,
 };
 
-use crate::{Durability, NodeConfig, Summary, store};
+use crate::{Durability, NodeConfig, Summary, commands::Tables, store};
 
 /// Why a node does not start. `Display` is one line: the cause, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -171,19 +171,21 @@ impl StartError {
 pub(crate) async fn open(
     cx: &Context,
     config: &NodeConfig,
-) -> Result<(Database, Summary), StartError> {
+) -> Result<(Tables, Summary), StartError> {
     let data = config.data.as_str();
     let failed = |e| StartError::of_engine(data, e);
     if config.durability == Durability::InMemory {
         leave_alone(cx, config).await?;
         let db = Database::in_memory(*cx, config.engine()).map_err(failed)?;
-        return Ok((db, Summary::default()));
+        let tables = Tables::open(&db).await.map_err(failed)?;
+        return Ok((tables, Summary::default()));
     }
     let (db, report) = Database::open(*cx, config.engine()).await.map_err(failed)?;
     // So that the store finds what it needs, whatever the disk does from then on.
     let counts = store::prepare(&db).await.map_err(failed)?;
+    let tables = Tables::open(&db).await.map_err(failed)?;
     let (turn, keys, journal) = (db.applied(), counts.keys, report.journal);
-    Ok((db, Summary { turn, keys, generation: report.generation, journal }))
+    Ok((tables, Summary { turn, keys, generation: report.generation, journal }))
 }
 
 /// Refuses a directory that holds a database which would not be read.

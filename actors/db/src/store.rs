@@ -31,13 +31,14 @@ use orloj_storage::{
     database::{Assigned, Due, Keyspace},
 };
 
+use crate::commands::{Tables, Writes};
 pub(crate) use fill::fill;
 use key::MapKey;
 use rows::{Row, Rows};
 
 /// The keyspace of the keys that clients see, and the one in which the node keeps accounts.
 const STRINGS: &str = "strings";
-const ACCOUNTS: &str = "node";
+pub(crate) const ACCOUNTS: &str = "node";
 /// The key of [`Counts`] in the accounts.
 const COUNTS: &[u8] = b"strings";
 /// Most rows that are read from the tree at a time.
@@ -205,8 +206,9 @@ impl Store {
     }
 
     /// Whether what this turn changed shall be committed before anything is added to it.
-    pub(crate) fn is_heavy(&self) -> bool {
-        self.changed_bytes >= HEAVY || self.changed.len() >= self.many
+    pub(crate) fn is_heavy(&self, also: &Writes) -> bool {
+        let (keys, bytes) = also.weight();
+        self.changed_bytes + bytes >= HEAVY || self.changed.len() + keys >= self.many
     }
 
     /// Bytes of memory in use, roughly.
@@ -279,13 +281,18 @@ impl Store {
         Ok(self.db.next_deadline(self.clock.0).await?.map_or(NEVER, UnixMs))
     }
 
-    /// Gives the engine what this turn changed, as one version; whether there was anything.
+    /// Whether this turn changed no key so far.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.changed.is_empty() && !self.cleared
+    }
+
+    /// Gives the engine what this turn changed, and what `also` has, as one version; whether there was anything.
     ///
     /// # Errors
     /// What the engine says. Nothing happened; [`Store::reset`] is due.
-    pub(crate) async fn commit(&mut self) -> Result<bool, Error> {
-        let is_nothing = self.changed.is_empty() && self.swept.is_empty();
-        if is_nothing && !self.cleared && self.passed.is_none() {
+    pub(crate) async fn commit(&mut self, also: &Writes, tables: &Tables) -> Result<bool, Error> {
+        let is_nothing = self.is_unchanged() && self.swept.is_empty() && also.is_empty();
+        if is_nothing && self.passed.is_none() {
             self.rows.end_turn();
             return Ok(false);
         }
@@ -308,6 +315,7 @@ impl Store {
             }
         }
         self.swept.iter().for_each(|due| batch.forget(due));
+        also.add_to(&mut batch, tables);
         if self.counts != self.counted {
             batch.put(&self.accounts, COUNTS, &counts, None);
         }

@@ -14,7 +14,7 @@ pub type Key = Bytes;
 pub type Value = Bytes;
 
 /// Wall-clock time in milliseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMs(pub u64);
 
 impl UnixMs {

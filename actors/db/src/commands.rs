@@ -1,0 +1,333 @@
+//! Commands inside envelopes: admission, lanes, dependencies, outcomes, and what is kept of them.
+//!
+//! All of it is decided within turns of the sequencer. A *lane* is the queue of one session, or of
+//! the server; its head is started when nothing is before it, and waits there for what it depends
+//! on. What a turn decides is written in the same commit as the effects: a command that is accepted,
+//! started and finished within one turn costs one row of the history, one that waits has a row for
+//! each step. So effects are there if and only if the outcome is `ok`, and what was started and has
+//! no outcome has no effects.
+//!
+//! What is in memory is a copy of the tables, and is read from them at the start and whenever a full
+//! disk takes history back.
+//!
+//! Invariant: every command in flight stands on exactly one lane, in the order of acceptance; only
+//! heads of lanes wait; the commands that wait for each other form no circle.
+
+mod admit;
+mod finish;
+mod lane;
+pub(crate) mod query;
+mod rates;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use orloj_kernel::{Context, mutant, sometimes};
+use orloj_net::{
+    Command, UnixMs,
+    envelope::{
+        Code, End, Envelope, Event, Failure, Fingerprint, Id, Outcome, RecoverySummary, Safety,
+        SessionName, canonical::fingerprint,
+    },
+};
+use orloj_storage::Error;
+
+use crate::{config::CommandLimits, outbox::Asker};
+use rates::Rates;
+use tables::{Known, Session, Totals};
+pub(crate) use tables::{Tables, Writes};
+
+/// Sessions that are kept in memory though nothing of theirs is in flight.
+const SESSIONS: usize = 65_536;
+/// Idempotency keys that are forgotten in one turn.
+const FORGET: usize = 64;
+/// The lane of a session, or of the server.
+type Lane = Option<SessionName>;
+
+/// Who waits for an outcome, and whether by a repetition.
+type Askers = Vec<(Asker, bool)>;
+
+/// A command that has no outcome yet.
+#[derive(Debug)]
+struct Flight {
+    id: Id,
+    envelope: Box<Envelope>,
+    fingerprint: Fingerprint,
+    accepted: UnixMs,
+    deadline: Option<UnixMs>,
+    state: FlightState,
+    /// How many of its dependencies were found `ok`.
+    settled: usize,
+    /// Whether its acceptance has a row.
+    has_row: bool,
+    /// Whether it was accepted since the last commit.
+    is_new: bool,
+    askers: Askers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FlightState {
+    /// Behind others, or about to be started.
+    Queued,
+    /// Started.
+    Started,
+    /// Started, and waiting for the command of that row, until then.
+    Waiting { on: u64, until: UnixMs },
+}
+
+/// Something that may be told when what it rests on is safe.
+#[derive(Debug)]
+pub(crate) struct Note {
+    /// When it may be told, if not when the node says.
+    pub(crate) safety: Option<Safety>,
+    /// Whether nothing of it has happened if what it rests on is taken back.
+    pub(crate) is_whole: bool,
+    pub(crate) what: Tell,
+}
+
+#[derive(Debug)]
+pub(crate) enum Tell {
+    Answer(Asker, Result<Outcome, Failure>),
+    Event(Box<Event>),
+    Cancelled(orloj_kernel::Reply<bool>, bool),
+}
+
+/// A step for the observer, told at the next commit.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) at: UnixMs,
+    pub(crate) lane_sequence: u64,
+    pub(crate) step: ToldStep,
+}
+
+#[derive(Debug)]
+pub(crate) enum ToldStep {
+    Refused(Box<Envelope>, Failure),
+    Repeated(Box<Envelope>, u64),
+    Accepted(u64, Id, Box<Envelope>),
+    Started(u64),
+    Finished(u64, Outcome),
+}
+
+/// What the turn of a command comes to.
+pub(crate) enum Decision {
+    /// Carry this out.
+    Execute(Command),
+    /// It waits, or it has its outcome.
+    Settled,
+}
+
+/// What one moment needs to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) cx: Context,
+    pub(crate) at: UnixMs,
+}
+
+/// The commands of a node.
+pub(crate) struct Commands {
+    tables: Tables,
+    limits: CommandLimits,
+    totals: Totals,
+    rates: Rates,
+    flights: BTreeMap<u64, Flight>,
+    /// Those of them that were accepted since the last commit, and others.
+    new: Vec<u64>,
+    ids: BTreeMap<Id, u64>,
+    keys: BTreeMap<(Lane, Id), u64>,
+    lanes: BTreeMap<Lane, VecDeque<u64>>,
+    /// Who waits for a row.
+    waiters: BTreeMap<u64, BTreeSet<u64>>,
+    /// When something happens to a flight by itself.
+    deadlines: BTreeSet<(UnixMs, u64)>,
+    /// Heads of lanes that are to be looked at.
+    ready: VecDeque<u64>,
+    sessions: BTreeMap<Lane, Session>,
+    /// Lanes that were changed since the last commit.
+    changed: BTreeSet<Lane>,
+    /// What has got its outcome since the last commit, by id and by key.
+    outcomes: BTreeMap<Id, Known>,
+    used_keys: BTreeMap<(Lane, Id), Known>,
+    /// Rows with outcomes of this commit.
+    fresh: BTreeMap<u64, (u64, Outcome)>,
+    /// Started in an earlier life.
+    interrupted: Vec<u64>,
+    /// When the first idempotency key is to be forgotten.
+    next_expiry: Option<UnixMs>,
+    pub(crate) writes: Writes,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) told: Vec<Told>,
+    /// Whether steps are to be kept for an observer, and events for followers.
+    pub(crate) is_observed: bool,
+    pub(crate) is_heard: bool,
+}
+
+impl Commands {
+    /// Reads what is in flight.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub(crate) async fn load(tables: Tables, limits: &CommandLimits) -> Result<Commands, Error> {
+        let totals = tables.totals().await?;
+        let inflight = tables.inflight().await?;
+        let mut commands = Commands {
+            tables,
+            limits: limits.clone(),
+            totals,
+            rates: Rates::new(limits),
+            flights: BTreeMap::new(),
+            new: Vec::new(),
+            ids: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            ready: VecDeque::new(),
+            sessions: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            outcomes: BTreeMap::new(),
+            used_keys: BTreeMap::new(),
+            fresh: BTreeMap::new(),
+            interrupted: Vec::new(),
+            next_expiry: Some(UnixMs(0)),
+            writes: Writes::default(),
+            notes: Vec::new(),
+            told: Vec::new(),
+            is_observed: false,
+            is_heard: false,
+        };
+        for (row, is_started) in inflight {
+            let Some(found) = commands.tables.row(row).await? else { continue };
+            let at = found.at;
+            let Some((id, envelope)) = tables::accepted(found.record) else { continue };
+            commands.session(envelope.session.as_ref()).await?;
+            let state = match is_started {
+                true => FlightState::Started,
+                false => FlightState::Queued,
+            };
+            if is_started {
+                commands.interrupted.push(row);
+            }
+            let flight = Flight {
+                fingerprint: fingerprint(&envelope),
+                deadline: envelope.deadline(at),
+                id,
+                envelope: Box::new(envelope),
+                accepted: at,
+                state,
+                settled: 0,
+                has_row: true,
+                is_new: false,
+                askers: Vec::new(),
+            };
+            commands.insert(row, flight);
+        }
+        Ok(commands)
+    }
+
+    /// Whether nothing is to be written or told.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.writes.is_empty() && self.notes.is_empty() && self.told.is_empty()
+    }
+
+    /// When the newest row of the history was written.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub(crate) async fn last_at(&self) -> Result<UnixMs, Error> {
+        self.tables.last_at().await
+    }
+
+    /// Commands in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Those who wait for commands in flight, to be given to a fresh copy of the tables.
+    pub(crate) fn take_askers(&mut self) -> Vec<(u64, Id, Askers)> {
+        let flights = std::mem::take(&mut self.flights);
+        flights.into_iter().map(|(row, flight)| (row, flight.id, flight.askers)).collect()
+    }
+
+    /// Has somebody wait for a command again, if it is still in flight.
+    pub(crate) fn rejoin(&mut self, row: u64, id: &Id, askers: Askers) {
+        match self.flights.get_mut(&row) {
+            Some(flight) if flight.id == *id => flight.askers.extend(askers),
+            // Its acceptance was taken back, and it has no outcome.
+            _ => {
+                for (asker, _) in askers {
+                    asker.answer(Err(crate::outbox::not_done()));
+                }
+            }
+        }
+    }
+
+    /// Ends what an earlier life started, and has the rest run. What was done is the same whenever
+    /// it is done again.
+    pub(crate) fn recover(&mut self, now: Now) -> RecoverySummary {
+        let mut summary = RecoverySummary { outcomes: self.totals.outcomes, ..Default::default() };
+        let interrupted = std::mem::take(&mut self.interrupted);
+        for (row, flight) in &self.flights {
+            if !interrupted.contains(row) {
+                summary.rerun.push(flight.id.clone());
+            }
+        }
+        let heads: Vec<u64> =
+            self.lanes.values().filter_map(|lane| lane.front().copied()).collect();
+        self.ready.extend(heads);
+        for row in interrupted {
+            if mutant!(now.cx, "recovery.reruns_started") {
+                self.flights.get_mut(&row).expect(FLIES).state = FlightState::Queued;
+                continue;
+            }
+            let Some(flight) = self.flights.get(&row) else { continue };
+            sometimes!(now.cx, true, "commands: a restart met a command that was started");
+            let reason = "restart_in_flight";
+            summary.failed.push((flight.id.clone(), reason.to_owned()));
+            let failure = Failure::new(
+                Code::Unavailable,
+                "the node was restarted while the command was started; it has no effects",
+            );
+            self.finish(row, End::Failed(failure.with("reason", reason)), now);
+        }
+        sometimes!(now.cx, !summary.rerun.is_empty(), "commands: a restart ran commands again");
+        summary
+    }
+
+    /// Adds what every commit needs to what is written.
+    pub(crate) fn prepare(&mut self) {
+        if self.writes.is_empty() {
+            return;
+        }
+        for lane in std::mem::take(&mut self.changed) {
+            self.writes.session(lane.as_ref(), &self.sessions[&lane]);
+        }
+        self.writes.totals(&self.totals);
+    }
+
+    /// What was written is the engine's now.
+    pub(crate) fn committed(&mut self) {
+        self.writes.clear();
+        self.outcomes.clear();
+        self.used_keys.clear();
+        self.fresh.clear();
+        for row in self.new.drain(..) {
+            if let Some(flight) = self.flights.get_mut(&row) {
+                flight.is_new = false;
+            }
+        }
+        if self.sessions.len() > SESSIONS {
+            let lanes = &self.lanes;
+            self.sessions.retain(|lane, _| lanes.contains_key(lane));
+        }
+    }
+}
+
+const FLIES: &str = "it is in flight";
+
+fn unreadable() -> Failure {
+    Failure::new(Code::StorageFailure, "what is known of commands cannot be read from the disk")
+        .with("reason", "unreadable")
+}

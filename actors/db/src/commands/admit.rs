@@ -1,0 +1,284 @@
+//! Admission: whether a command is a new one, whether there is room for it, and what those are told
+//! who are not let in.
+
+use orloj_kernel::{mutant, sometimes};
+use orloj_net::envelope::{
+    ANONYMOUS, Causes, Code, Envelope, Event, Failure, Fingerprint, Outcome, Plane, Record,
+    SessionName, Stage, canonical::fingerprint,
+};
+use orloj_storage::Error;
+
+use super::{
+    Commands, FLIES, Flight, FlightState, Note, Now, Tell, Told, ToldStep,
+    tables::{Known, Table, scoped},
+    unreadable,
+};
+use crate::outbox::{Asker, not_done};
+
+/// More commands of the control plane that may be in flight: a full house can be tidied up.
+const TIDYING: usize = 100;
+
+/// What is known of a command that comes in.
+enum Before {
+    /// Nothing.
+    None,
+    /// It is in flight.
+    InFlight(u64),
+    /// It has been: where it was accepted, the number of its last step, and its outcome.
+    Finished(u64, u64, Outcome),
+    /// Its id or key was used for another.
+    Other(&'static str),
+}
+
+impl Commands {
+    /// Has the lane's state in memory.
+    pub(super) async fn session(&mut self, lane: Option<&SessionName>) -> Result<(), Error> {
+        let lane = lane.cloned();
+        if !self.sessions.contains_key(&lane) {
+            let session = self.tables.session(lane.as_ref()).await?;
+            self.sessions.insert(lane, session);
+        }
+        Ok(())
+    }
+
+    /// Takes a command, in the order of section 3 of the specification: it gets a flight, joins
+    /// one, or is answered.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`]; nothing happened.
+    pub(crate) async fn admit(
+        &mut self,
+        envelope: Envelope,
+        asker: Asker,
+        now: Now,
+    ) -> Result<(), Error> {
+        let (cx, at) = (now.cx, now.at);
+        let print = fingerprint(&envelope);
+        let before = match self.before(&envelope, &print, now).await {
+            Ok(before) => match self.session(envelope.session.as_ref()).await {
+                Ok(()) => before,
+                Err(error) => return self.unreadable(envelope, asker, error, now),
+            },
+            Err(error) => return self.unreadable(envelope, asker, error, now),
+        };
+        match before {
+            Before::None => {}
+            Before::InFlight(row) => {
+                sometimes!(cx, true, "commands: a retry met its command in flight");
+                self.tell(|| Told {
+                    at,
+                    lane_sequence: 0,
+                    step: ToldStep::Repeated(Box::new(envelope), row),
+                });
+                self.flights.get_mut(&row).expect(FLIES).askers.push((asker, true));
+                return Ok(());
+            }
+            Before::Finished(row, lane_sequence, outcome) => {
+                sometimes!(cx, true, "commands: a retry got the first outcome");
+                self.replay(envelope, asker, row, lane_sequence, outcome, now);
+                return Ok(());
+            }
+            Before::Other(field) => {
+                let text = format!("that {field} was used for another command");
+                let failure = Failure::new(Code::Conflict, text)
+                    .with("reason", "other_command")
+                    .with("field", field);
+                self.refuse(envelope, asker, failure, now);
+                return Ok(());
+            }
+        }
+        let plane = envelope.call.class().plane;
+        let charge = match self.rates.charge(plane, envelope.session.as_ref(), at) {
+            Ok(charge) => charge,
+            Err(wait) => {
+                let failure = Failure::new(Code::RateLimited, "too many commands in a second")
+                    .with("retry_after_ms", wait.to_string());
+                self.refuse(envelope, asker, failure, now);
+                return Ok(());
+            }
+        };
+        let room = self.limits.in_flight + usize::from(plane == Plane::Control) * TIDYING;
+        if self.flights.len() >= room {
+            sometimes!(cx, true, "commands: too many were in flight");
+            self.rates.give_back(charge);
+            let failure = Failure::new(Code::Busy, "too many commands are in flight")
+                .with("in_flight", self.flights.len().to_string());
+            self.refuse(envelope, asker, failure, now);
+            return Ok(());
+        }
+        self.accept(envelope, print, asker, now);
+        Ok(())
+    }
+
+    fn accept(&mut self, envelope: Envelope, print: Fingerprint, asker: Asker, now: Now) {
+        let row = self.totals.next_row;
+        self.totals.next_row += 1;
+        let id = envelope.id.clone().unwrap_or_else(|| format!("{ANONYMOUS}{row}").into());
+        let flight = Flight {
+            id,
+            deadline: envelope.deadline(now.at),
+            envelope: Box::new(envelope),
+            fingerprint: print,
+            accepted: now.at,
+            state: FlightState::Queued,
+            settled: 0,
+            has_row: false,
+            is_new: true,
+            askers: vec![(asker, false)],
+        };
+        if self.insert(row, flight) {
+            self.ready.push_back(row);
+        } else {
+            sometimes!(now.cx, true, "commands: one queued behind one that waits");
+            self.write_acceptance(row);
+        }
+        self.new.push(row);
+    }
+
+    /// Adds a flight; whether it is the head of its lane.
+    pub(super) fn insert(&mut self, row: u64, flight: Flight) -> bool {
+        let lane = flight.envelope.session.clone();
+        if let Some(id) = &flight.envelope.id {
+            self.ids.insert(id.clone(), row);
+        }
+        if let Some(key) = &flight.envelope.idempotency_key {
+            self.keys.insert((lane.clone(), key.clone()), row);
+        }
+        if let Some(deadline) = flight.deadline {
+            self.deadlines.insert((deadline, row));
+        }
+        self.flights.insert(row, flight);
+        let queue = self.lanes.entry(lane).or_default();
+        queue.push_back(row);
+        queue.len() == 1
+    }
+
+    /// What is known of a command by its key or its id.
+    async fn before(
+        &mut self,
+        envelope: &Envelope,
+        print: &Fingerprint,
+        now: Now,
+    ) -> Result<Before, Error> {
+        if let Some(key) = &envelope.idempotency_key {
+            let scope = (envelope.session.clone(), key.clone());
+            let found = match (self.used_keys.get(&scope), self.keys.get(&scope)) {
+                (Some(known), _) => Some(*known),
+                (None, Some(row)) => return Ok(self.flying(*row, print, "idempotency_key")),
+                (None, None) => {
+                    let name = scoped(envelope.session.as_ref(), key);
+                    self.tables.known(Table::Idempotency, &name).await?
+                }
+            };
+            if let Some(known) = found.filter(|known| known.until > now.at && known.finished > 0) {
+                return self.has_been(known, print, "idempotency_key").await;
+            }
+        }
+        if let Some(id) = &envelope.id
+            && !mutant!(now.cx, "outcomes.forgets_id")
+        {
+            let found = match (self.outcomes.get(id), self.ids.get(id)) {
+                (Some(known), _) => Some(*known),
+                (None, Some(row)) => return Ok(self.flying(*row, print, "id")),
+                (None, None) => self.tables.known(Table::Outcomes, id.as_bytes()).await?,
+            };
+            if let Some(known) = found {
+                return self.has_been(known, print, "id").await;
+            }
+        }
+        Ok(Before::None)
+    }
+
+    fn flying(&self, row: u64, print: &Fingerprint, field: &'static str) -> Before {
+        match self.flights[&row].fingerprint == *print {
+            true => Before::InFlight(row),
+            false => Before::Other(field),
+        }
+    }
+
+    async fn has_been(
+        &self,
+        known: Known,
+        print: &Fingerprint,
+        field: &'static str,
+    ) -> Result<Before, Error> {
+        if known.fingerprint != *print {
+            return Ok(Before::Other(field));
+        }
+        let found = self.outcome(known.finished).await?;
+        let found = found.map(|(sequence, outcome)| (known.accepted, sequence, outcome));
+        Ok(found.map_or(Before::None, |(row, at, outcome)| Before::Finished(row, at, outcome)))
+    }
+
+    /// The outcome that a row has, and the number of that step on its lane.
+    pub(super) async fn outcome(&self, row: u64) -> Result<Option<(u64, Outcome)>, Error> {
+        if let Some(found) = self.fresh.get(&row) {
+            return Ok(Some(found.clone()));
+        }
+        let Some(row) = self.tables.row(row).await? else { return Ok(None) };
+        Ok(match row.record {
+            Record::Whole { outcome, .. } => Some((row.lane_sequence + 2, outcome)),
+            Record::Finished { outcome, .. } => Some((row.lane_sequence, outcome)),
+            Record::Accepted { .. } | Record::Started { .. } => None,
+        })
+    }
+
+    fn replay(
+        &mut self,
+        envelope: Envelope,
+        asker: Asker,
+        row: u64,
+        lane_sequence: u64,
+        outcome: Outcome,
+        now: Now,
+    ) {
+        let at = now.at;
+        let outcome = Outcome { replayed: true, ..outcome };
+        if self.is_heard {
+            let id = envelope.id.clone().unwrap_or_else(|| "".into());
+            let causes = Causes::of(id, &envelope);
+            let stage = Stage::Finished(outcome.clone());
+            self.event(&envelope, Event { causes, lane_sequence, at, stage });
+        }
+        self.note(&envelope, true, Tell::Answer(asker, Ok(outcome)));
+        let step = || ToldStep::Repeated(Box::new(envelope), row);
+        self.tell(|| Told { at, lane_sequence: 0, step: step() });
+    }
+
+    pub(crate) fn refuse(&mut self, envelope: Envelope, asker: Asker, failure: Failure, now: Now) {
+        self.note(&envelope, true, Tell::Answer(asker, Err(failure.clone())));
+        let step = || ToldStep::Refused(Box::new(envelope), failure);
+        self.tell(|| Told { at: now.at, lane_sequence: 0, step: step() });
+    }
+
+    /// What has to be known cannot be read.
+    fn unreadable(
+        &mut self,
+        envelope: Envelope,
+        asker: Asker,
+        error: Error,
+        now: Now,
+    ) -> Result<(), Error> {
+        if matches!(error, Error::RolledBack { .. }) {
+            asker.answer(Err(not_done()));
+            return Err(error);
+        }
+        now.cx.trace("sequencer", format_args!("cannot read of commands: {error}"));
+        self.refuse(envelope, asker, unreadable(), now);
+        Ok(())
+    }
+
+    pub(super) fn note(&mut self, envelope: &Envelope, is_whole: bool, what: Tell) {
+        self.notes.push(Note { safety: envelope.durability, is_whole, what });
+    }
+
+    pub(super) fn event(&mut self, envelope: &Envelope, event: Event) {
+        self.note(envelope, true, Tell::Event(Box::new(event)));
+    }
+
+    pub(super) fn tell(&mut self, told: impl FnOnce() -> Told) {
+        if self.is_observed {
+            self.told.push(told());
+        }
+    }
+}

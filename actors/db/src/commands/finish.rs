@@ -1,0 +1,185 @@
+//! Outcomes, and the rows of the history that tell of each step.
+
+use orloj_kernel::mutant;
+use orloj_net::{
+    UnixMs,
+    envelope::{Call, Causes, End, Envelope, Event, Id, Outcome, Record, Row, Stage},
+};
+
+use super::{
+    Commands, FLIES, Flight, Lane, Now, Tell, Told, ToldStep,
+    tables::{Known, Table, scoped},
+};
+
+/// A step as it is told.
+enum LifeStage {
+    Accepted,
+    Started,
+    Finished(Outcome),
+}
+
+impl Commands {
+    /// Gives a command its outcome, and has its lane and those who wait for it go on.
+    pub(super) fn finish(&mut self, row: u64, end: End, now: Now) {
+        let at = now.at;
+        self.stop_waiting(row);
+        let flight = self.flights.remove(&row).expect(FLIES);
+        if let Some(deadline) = flight.deadline {
+            self.deadlines.remove(&(deadline, row));
+        }
+        let Flight { id, envelope, fingerprint, has_row, is_new, askers, accepted, .. } = flight;
+        let lane = envelope.session.clone();
+        let session = self.sessions.get_mut(&lane).expect("loaded at admission");
+        if end.is_ok() && !envelope.call.class().is_read_only {
+            match envelope.call {
+                Call::CreateSession => {
+                    (session.is_alive, session.version, session.created) = (true, 0, at);
+                }
+                Call::DeleteSession => session.is_alive = false,
+                _ if mutant!(now.cx, "lanes.version_gap") && row.is_multiple_of(8) => {
+                    session.version += 2;
+                }
+                _ => session.version += 1,
+            }
+        }
+        let session_version = (lane.is_some() && session.is_alive).then_some(session.version);
+        let outcome = Outcome { end, session_version, replayed: false };
+        let (number, sequence) = match has_row {
+            true => {
+                let number = self.totals.next_row;
+                self.totals.next_row += 1;
+                let record = Record::Finished { accepted: row, outcome: outcome.clone() };
+                let sequence = self.write_row(number, &lane, at, record, 1);
+                self.writes.delete(Table::Inflight, &row.to_be_bytes());
+                self.writes.end(row, number);
+                (number, sequence)
+            }
+            false => {
+                let record = Record::Whole {
+                    id: id.clone(),
+                    envelope: envelope.clone(),
+                    outcome: outcome.clone(),
+                };
+                let first = self.write_row(row, &lane, accepted, record, 3);
+                self.lived(row, &id, &envelope, accepted, first, LifeStage::Accepted);
+                self.lived(row, &id, &envelope, at, first + 1, LifeStage::Started);
+                (row, first + 2)
+            }
+        };
+        self.fresh.insert(number, (sequence, outcome.clone()));
+        let until = at.after(self.limits.idempotency_keep);
+        let known = Known { fingerprint, accepted: row, finished: number, until };
+        if let Some(id) = &envelope.id {
+            self.ids.remove(id);
+            self.outcomes.insert(id.clone(), known);
+            self.writes.known(Table::Outcomes, id.as_bytes(), &known);
+            self.totals.outcomes += 1;
+        }
+        if let Some(key) = &envelope.idempotency_key {
+            let scope = (lane.clone(), key.clone());
+            let name = scoped(lane.as_ref(), key);
+            self.writes.known(Table::Idempotency, &name, &known);
+            self.writes.expiry(until, row, &name);
+            self.next_expiry = Some(self.next_expiry.map_or(until, |next| next.min(until)));
+            self.keys.remove(&scope);
+            self.used_keys.insert(scope, known);
+        }
+        for (asker, replayed) in askers {
+            let outcome = Outcome { replayed, ..outcome.clone() };
+            self.note(&envelope, is_new, Tell::Answer(asker, Ok(outcome)));
+        }
+        self.lived(row, &id, &envelope, at, sequence, LifeStage::Finished(outcome));
+        // The lane goes on, and so does who waited.
+        let queue = self.lanes.get_mut(&lane).expect("it stood there");
+        let was_head = queue.front() == Some(&row);
+        queue.retain(|other| *other != row);
+        match queue.front() {
+            Some(head) if was_head => self.ready.push_back(*head),
+            Some(_) => {}
+            None => {
+                self.lanes.remove(&lane);
+            }
+        }
+        for waiter in self.waiters.remove(&row).into_iter().flatten() {
+            self.ready.push_back(waiter);
+        }
+    }
+
+    pub(super) fn write_acceptance(&mut self, row: u64) {
+        let flight = self.flights.get_mut(&row).expect(FLIES);
+        flight.has_row = true;
+        let (lane, at, print) =
+            (flight.envelope.session.clone(), flight.accepted, flight.fingerprint);
+        let (id, envelope) = (flight.id.clone(), flight.envelope.clone());
+        let known = Known { fingerprint: print, accepted: row, ..Known::default() };
+        if let Some(id) = &envelope.id {
+            self.writes.known(Table::Outcomes, id.as_bytes(), &known);
+        }
+        self.writes.inflight(row, false);
+        let record = Record::Accepted { id: id.clone(), envelope: envelope.clone() };
+        let sequence = self.write_row(row, &lane, at, record, 1);
+        self.lived(row, &id, &envelope, at, sequence, LifeStage::Accepted);
+    }
+
+    pub(super) fn write_start(&mut self, row: u64, now: Now) {
+        let flight = &self.flights[&row];
+        let (id, envelope) = (flight.id.clone(), flight.envelope.clone());
+        let number = self.totals.next_row;
+        self.totals.next_row += 1;
+        self.writes.inflight(row, true);
+        let record = Record::Started { accepted: row };
+        let sequence = self.write_row(number, &envelope.session, now.at, record, 1);
+        self.lived(row, &id, &envelope, now.at, sequence, LifeStage::Started);
+    }
+
+    /// Writes a row behind its lane; the number on the lane of its first step.
+    fn write_row(
+        &mut self,
+        number: u64,
+        lane: &Lane,
+        at: UnixMs,
+        record: Record,
+        steps: u64,
+    ) -> u64 {
+        let session = self.sessions.get_mut(lane).expect("loaded at admission");
+        let lane_sequence = session.lane_sequence + 1;
+        session.lane_sequence += steps;
+        let before = std::mem::replace(&mut session.last_row, number);
+        let row = Row { session: lane.clone(), lane_sequence, before, at, record };
+        self.totals.bytes += self.writes.row(number, &row);
+        self.changed.insert(lane.clone());
+        lane_sequence
+    }
+
+    /// Tells followers and the observer of a step.
+    fn lived(
+        &mut self,
+        row: u64,
+        id: &Id,
+        envelope: &Envelope,
+        at: UnixMs,
+        lane_sequence: u64,
+        stage: LifeStage,
+    ) {
+        if self.is_heard {
+            let stage = match &stage {
+                LifeStage::Accepted => Stage::Accepted,
+                LifeStage::Started => Stage::Started,
+                LifeStage::Finished(outcome) => Stage::Finished(outcome.clone()),
+            };
+            let causes = Causes::of(id.clone(), envelope);
+            self.event(envelope, Event { causes, lane_sequence, at, stage });
+        }
+        self.tell(|| Told {
+            at,
+            lane_sequence,
+            step: match stage {
+                LifeStage::Accepted => {
+                    ToldStep::Accepted(row, id.clone(), Box::new(envelope.clone()))
+                }
+                LifeStage::Started => ToldStep::Started(row),
+                LifeStage::Finished(outcome) => ToldStep::Finished(row, outcome),
+            },
+        });
+    }
+}

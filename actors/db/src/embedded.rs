@@ -1,0 +1,98 @@
+//! Commands from within the process.
+
+use std::{future::poll_fn, sync::Arc};
+
+use orloj_net::{
+    Commands, Events,
+    envelope::{Code, Envelope, Event, Failure, Finding, Outcome, Question, SessionName},
+};
+
+use crate::{
+    door::Door,
+    outbox::{Outbox, Push, unknown},
+};
+
+/// Events that may wait for a subscription within the process.
+const ROOM: usize = 4_096;
+
+/// Commands, questions and subscriptions without a network between. Cheap to clone.
+#[derive(Clone)]
+pub struct Embedded {
+    door: Door,
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Embedded")
+    }
+}
+
+impl Embedded {
+    pub(crate) fn new(door: Door) -> Embedded {
+        Embedded { door }
+    }
+}
+
+impl Commands for Embedded {
+    type Events = Subscription;
+
+    async fn send(&self, envelope: Envelope) -> Result<Outcome, Failure> {
+        let outbox = Outbox::new();
+        let sent = self.door.submit(vec![(0, envelope)], &outbox).await;
+        sent.map_err(|_| unknown())?;
+        let mut got = Vec::new();
+        poll_fn(|task| outbox.poll_take(task, &mut got)).await;
+        match got.pop() {
+            Some(Push::Answer { answer, .. }) => answer,
+            _ => Err(unknown()),
+        }
+    }
+
+    async fn ask(&self, question: Question) -> Result<Finding, Failure> {
+        self.door.ask(question).await
+    }
+
+    async fn subscribe(&self, session: Option<SessionName>) -> Result<Subscription, Failure> {
+        let outbox = Outbox::new();
+        self.door.subscribe(session, &outbox, 0, ROOM);
+        Ok(Subscription { door: self.door.clone(), outbox, got: Vec::new() })
+    }
+}
+
+/// Events as they come. Dropping it ends the subscription.
+pub struct Subscription {
+    door: Door,
+    outbox: Arc<Outbox>,
+    /// What was taken and not yet shown, newest first.
+    got: Vec<Push>,
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Subscription")
+    }
+}
+
+impl Events for Subscription {
+    async fn next(&mut self) -> Result<Event, Failure> {
+        if self.got.is_empty() {
+            let (outbox, got) = (&self.outbox, &mut self.got);
+            poll_fn(|task| outbox.poll_take(task, got)).await;
+            self.got.reverse();
+        }
+        match self.got.pop() {
+            Some(Push::Event { event, .. }) => Ok(Arc::unwrap_or_clone(event)),
+            Some(Push::Lagged { .. }) => {
+                Err(Failure::new(Code::Busy, "too many events were left unread")
+                    .with("reason", "lagged"))
+            }
+            Some(Push::Answer { .. }) | None => Err(unknown()),
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.door.part(&self.outbox);
+    }
+}

@@ -1,0 +1,231 @@
+//! Commands inside envelopes, as part of the sequencer's turn.
+
+use std::time::Duration;
+
+use orloj_kernel::{Context, Reply, Stop, buggify, sometimes};
+use orloj_net::{
+    UnixMs,
+    envelope::{Failure, Id, Safety},
+};
+use orloj_storage::{Error, database::Assigned};
+
+use super::{
+    Alarm, Commands, Held, Kind, Msg, Note, Now, OPEN, Sequencer, Submission, Told, ToldStep, ended,
+};
+use crate::{
+    Durability, Lived, Observer, Step,
+    commands::{Decision, Tell},
+    config::AppendFailure,
+    journal,
+    leased::Leased,
+    outbox::not_done,
+};
+
+/// Longest sleep of an alarm; it looks again then.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
+impl Sequencer {
+    /// Whether commands may be carried out at all: what was in flight at the start is seen to first.
+    /// Then ends what has waited too long.
+    pub(super) async fn see_to_commands(
+        &mut self,
+        cx: &Context,
+        at: UnixMs,
+        takes_writes: bool,
+    ) -> Result<(), Stop> {
+        if !takes_writes {
+            return Ok(());
+        }
+        if let Err(error) = self.go_on(cx, at).await {
+            self.give_up(cx, &error).await?;
+        }
+        Ok(())
+    }
+
+    async fn go_on(&mut self, cx: &Context, at: UnixMs) -> Result<(), Error> {
+        let now = Now { cx: *cx, at };
+        let commands = self.commands.as_mut().expect(OPEN);
+        commands.is_observed = self.observer.is_some();
+        commands.is_heard = self.hub.is_heard();
+        if !self.is_recovered {
+            let summary = commands.recover(now);
+            self.is_recovered = true;
+            if !self.board.is_ready() {
+                self.board.show_recovery(summary);
+            }
+        }
+        let commands = self.commands.as_mut().expect(OPEN);
+        commands.pass(now);
+        if commands.is_expiring(at)
+            && let Err(error) = commands.forget(now).await
+        {
+            match error {
+                Error::RolledBack { .. } => return Err(error),
+                error => cx.trace("sequencer", format_args!("cannot forget keys: {error}")),
+            }
+        }
+        self.run(cx, now).await
+    }
+
+    /// Commits what is of the other kind.
+    pub(super) async fn separate(&mut self, cx: &Context, kind: Kind) -> Result<(), Error> {
+        let plain = !self.store.as_ref().expect(OPEN).is_unchanged() || !self.executed.is_empty();
+        let enveloped = !self.commands.as_ref().expect(OPEN).is_idle();
+        let is_mixed = match kind {
+            Kind::Plain => enveloped,
+            Kind::Enveloped => plain && !enveloped,
+        };
+        if is_mixed {
+            sometimes!(cx, true, "sequencer: commands with and without envelopes in one turn");
+            self.is_whole &= !self.commit(cx).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes commands, and carries out those whose turn it is.
+    pub(super) async fn submit(
+        &mut self,
+        cx: &Context,
+        submissions: Vec<Submission>,
+        at: UnixMs,
+        takes_writes: bool,
+    ) -> Result<(), Error> {
+        let now = Now { cx: *cx, at };
+        self.board.count_commands(submissions.len());
+        for Submission { envelope, asker } in submissions {
+            if !takes_writes || !self.is_recovered {
+                let best = self.config.commands.append_failure == AppendFailure::BestEffort;
+                let rests_on_nothing = envelope.depends_on.is_empty()
+                    && envelope.if_session_version.is_none()
+                    && envelope.session.is_none();
+                if let (true, true, orloj_net::envelope::Call::Data(command)) =
+                    (best, rests_on_nothing, &envelope.call)
+                    && !command.is_write()
+                {
+                    sometimes!(cx, true, "sequencer: a read without a trace");
+                    let command = command.clone();
+                    let answer = self.carry_out(cx, &[command], at).await?;
+                    let end = match answer {
+                        orloj_net::Answer::Error(refusal) => {
+                            orloj_net::envelope::End::Failed(Failure::from(&refusal))
+                        }
+                        answer => orloj_net::envelope::End::Ok(answer),
+                    };
+                    let outcome = orloj_net::envelope::Outcome {
+                        end,
+                        session_version: None,
+                        replayed: false,
+                    };
+                    let what = Tell::Answer(asker, Ok(outcome));
+                    let commands = self.commands.as_mut().expect(OPEN);
+                    commands.notes.push(Note { safety: envelope.durability, is_whole: true, what });
+                    continue;
+                }
+                self.commands.as_mut().expect(OPEN).refuse(envelope, asker, not_done(), now);
+                continue;
+            }
+            if let Err(error) = self.separate(cx, Kind::Enveloped).await {
+                asker.answer(Err(not_done()));
+                return Err(error);
+            }
+            self.commands.as_mut().expect(OPEN).admit(envelope, asker, now).await?;
+            self.run(cx, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Cancels a command that has not had its turn.
+    pub(super) async fn cancel(
+        &mut self,
+        cx: &Context,
+        id: &Id,
+        reply: Reply<bool>,
+        at: UnixMs,
+        takes_writes: bool,
+    ) -> Result<(), Error> {
+        let now = Now { cx: *cx, at };
+        if !takes_writes {
+            return Ok(());
+        }
+        self.separate(cx, Kind::Enveloped).await?;
+        let commands = self.commands.as_mut().expect(OPEN);
+        let what = Tell::Cancelled(reply, commands.cancel(id, now));
+        commands.notes.push(Note { safety: None, is_whole: false, what });
+        self.run(cx, now).await
+    }
+
+    /// Carries out whatever stands at the head of a lane and can go on.
+    async fn run(&mut self, cx: &Context, now: Now) -> Result<(), Error> {
+        loop {
+            let commands = self.commands.as_mut().expect(OPEN);
+            let Some(row) = commands.next_ready() else { return Ok(()) };
+            if let Decision::Execute(command) = commands.decide(row, now).await? {
+                let answer = self.carry_out(cx, &[command], now.at).await?;
+                self.commands.as_mut().expect(OPEN).executed(row, answer, now);
+            }
+            self.commit_if_heavy(cx).await?;
+            if buggify!(cx, "sequencer: a turn of commands is committed half-way") {
+                self.is_whole &= !self.commit(cx).await?;
+            }
+        }
+    }
+
+    /// Hands down what is told of commands.
+    pub(super) async fn pass_notes_on(&mut self, rest_on: Assigned) -> Result<(), Stop> {
+        if self.notes.is_empty() {
+            return Ok(());
+        }
+        let notes = std::mem::take(&mut self.notes);
+        let of = |note: &Note| match note.safety {
+            None => self.durability,
+            Some(Safety::InMemory) => Durability::InMemory,
+            Some(Safety::Buffered) => Durability::Buffered,
+            Some(Safety::Strict) => Durability::Strict,
+        };
+        let mut rest = notes;
+        while let Some(first) = rest.first() {
+            let safety = of(first);
+            let (now, later): (Vec<_>, Vec<_>) =
+                rest.into_iter().partition(|note| of(note) == safety);
+            rest = later;
+            let held = Held { rest_on, is_whole: false, safety, waiting: Vec::new(), notes: now };
+            self.journal.send(journal::Msg::Hold(held)).await.map_err(|_| ended())?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is a turn when something happens to a command by itself.
+    pub(super) fn set_alarm(&mut self, cx: &Context, now: UnixMs) {
+        let Some(at) = self.commands.as_ref().and_then(Commands::next_deadline) else {
+            self.alarm = None;
+            return;
+        };
+        if self.alarm.as_ref().is_some_and(|alarm| alarm.at <= at && alarm.at > now) {
+            return;
+        }
+        let Some(own) = self.own.get() else { return };
+        let wait = Duration::from_millis(at.0.saturating_sub(now.0).max(1)).min(LONGEST);
+        let at = now.after(wait);
+        let sleep = cx.sleep(wait);
+        let task = cx.spawn("alarm", async move {
+            sleep.await;
+            // A node that has ended needs no turn.
+            let _ = own.send(Msg::Tick).await;
+        });
+        self.alarm = Some(Alarm { at, _task: Leased(task) });
+    }
+}
+
+/// Tells the observer of steps.
+pub(super) fn tell(observer: &dyn Observer, turn: u64, told: &mut Vec<Told>) {
+    for Told { at, lane_sequence, step } in told.drain(..) {
+        let step = match &step {
+            ToldStep::Refused(envelope, failure) => Step::Refused { envelope, failure },
+            ToldStep::Repeated(envelope, row) => Step::Repeated { envelope, row: *row },
+            ToldStep::Accepted(row, id, envelope) => Step::Accepted { row: *row, id, envelope },
+            ToldStep::Started(row) => Step::Started { row: *row },
+            ToldStep::Finished(row, outcome) => Step::Finished { row: *row, outcome },
+        };
+        observer.lived(&Lived { turn, at, lane_sequence, step });
+    }
+}
