@@ -111,6 +111,8 @@ pub struct NodeConfig {
     pub data: String,
     /// Where RESP clients connect: `host:port`. Port 0 asks for any free one.
     pub resp: String,
+    /// Where clients connect that speak JSON, by WebSocket or a line each; `None` is nowhere.
+    pub ws: Option<String>,
     /// When a write is acknowledged.
     pub durability: Durability,
     /// What one client may send.
@@ -146,6 +148,7 @@ impl NodeConfig {
         NodeConfig {
             data: data.into(),
             resp: resp.into(),
+            ws: None,
             durability: Durability::Strict,
             limits: Limits::default(),
             commands: CommandLimits::default(),

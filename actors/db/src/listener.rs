@@ -123,7 +123,9 @@ impl Actor for Listener {
             (None, addr) => {
                 let addr = addr.map_or(self.ports.config.resp.clone(), |addr| addr.to_string());
                 let bound = cx.listen(&addr).await;
-                bound.map_err(|e| Stop::Failed(StartError::of_listen(&addr, e).to_string()))?
+                bound.map_err(|e| {
+                    Stop::Failed(StartError::of_listen("--resp", &addr, e).to_string())
+                })?
             }
         };
         let own = self.own.get().ok_or_else(|| Stop::Failed("not started by a node".to_owned()))?;

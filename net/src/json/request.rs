@@ -9,7 +9,7 @@ use super::{
     types::fields_of,
 };
 use crate::{
-    Command, Condition, ExpireCondition, Expiry, TimeForm, UnixMs,
+    Blob, Command, Condition, ExpireCondition, Expiry, TimeForm, UnixMs,
     envelope::{
         Call, Code, Envelope, Failure, Filter, Id, MESSAGE_MAX, Question, Safety, SessionName,
     },
@@ -36,6 +36,11 @@ pub enum Ask {
     Subscribe {
         /// Of one session; of all otherwise.
         session: Option<SessionName>,
+    },
+    /// To be let in.
+    Authenticate {
+        /// What the node's clients have to know.
+        password: Blob,
     },
     /// No more of it.
     Unsubscribe {
@@ -134,6 +139,9 @@ fn ask(mut fields: Fields) -> Result<Ask, Failure> {
     }
     let ask = match &*name {
         "subscribe" => Ask::Subscribe { session: fields.text("session")?.map(Into::into) },
+        "authenticate" => {
+            Ask::Authenticate { password: need("password", fields.bytes("password")?)?.into() }
+        }
         "unsubscribe" => {
             Ask::Unsubscribe { subscription: need("subscription", fields.number("subscription")?)? }
         }
@@ -256,8 +264,8 @@ fn command(name: &str, fields: &mut Fields) -> Result<Command, Failure> {
     })
 }
 
-/// The text of a request, which [`decode`] reads back. What is as it would be if it were left out is
-/// left out.
+/// The text of a request, which [`decode`] reads back. What is as it would be if it were left out
+/// is left out.
 pub fn encode(message: &Message) -> String {
     let mut out = Out(Map::new());
     if let Some(request) = &message.request {
@@ -269,6 +277,10 @@ pub fn encode(message: &Message) -> String {
         Ask::Subscribe { session } => {
             out.put("type", "subscribe");
             out.option("session", session.as_deref());
+        }
+        Ask::Authenticate { password } => {
+            out.put("type", "authenticate");
+            out.put("password", of_bytes(password));
         }
         Ask::Unsubscribe { subscription } => {
             out.put("type", "unsubscribe");

@@ -181,13 +181,18 @@ fn golden_answers() {
         (Answer::Simple("string"), r#""string""#),
     ] {
         let golden = format!(
-            r#"{{"id":"a","outcome":"ok","replayed":false,"request":"r","result":{result},"session_version":4}}"#
+            concat!(
+                r#"{{"id":"a","outcome":"ok","replayed":false,"request":"r","result":{},"#,
+                r#""session_version":4}}"#
+            ),
+            result
         );
         assert_eq!(text(outcome(ok(end))), golden);
     }
     let why = Failure::new(Code::Timeout, "its time is over").with("waited_ms", "30000");
     let golden = concat!(
-        r#"{"error":{"code":"Timeout","details":{"waited_ms":"30000"},"message":"its time is over"},"#,
+        r#"{"error":{"code":"Timeout","details":{"waited_ms":"30000"},"#,
+        r#""message":"its time is over"},"#,
         r#""id":"a","outcome":"timed_out","replayed":false,"request":"r","session_version":4}"#
     );
     assert_eq!(text(outcome(End::TimedOut(why))), golden);
@@ -350,6 +355,7 @@ fn any_ask() -> impl Strategy<Value = Ask> {
         1 => (option::of(id()), 1..=PAGE_MAX)
             .prop_map(|(after, limit)| Ask::Question(Question::Sessions { after, limit })),
         1 => option::of(id()).prop_map(|session| Ask::Subscribe { session }),
+        1 => bytes().prop_map(|password| Ask::Authenticate { password: password.into() }),
         1 => any::<u64>().prop_map(|subscription| Ask::Unsubscribe { subscription }),
     ]
 }
@@ -408,7 +414,7 @@ fn every_type_stands_in_the_table_once() {
     for (name, is_command, _) in TYPES {
         let text = json!({
             "type": name, "key": "k", "value": "v", "keys": ["k"], "pairs": [["k", "v"]],
-            "deadline": "1s", "id": "a", "subscription": 1,
+            "deadline": "1s", "id": "a", "subscription": 1, "password": "p",
         });
         let mut text = text;
         let known: Vec<&str> = fields_of(name).expect("known").map(|field| field.name).collect();

@@ -19,8 +19,8 @@ pub enum Kind {
     Flag,
     /// A length of time: milliseconds, or a string as `250ms`, `5s`, `2m`, `1h`, `7d`.
     Time,
-    /// When a key expires: a [`Kind::Time`] from now, or `{"at": …}` in Unix milliseconds; for `set`
-    /// also `"keep"`.
+    /// When a key expires: a [`Kind::Time`] from now, or `{"at": …}` in Unix milliseconds; for
+    /// `set` also `"keep"`.
     Deadline,
 }
 
@@ -117,11 +117,12 @@ pub const TYPES: &[(&str, bool, &[Field])] = &[
     ("list_sessions", false, &[may("after", Kind::Text), may("limit", Kind::Number)]),
     ("cancel", false, &[must("id", Kind::Text)]),
     ("subscribe", false, &[may("session", Kind::Text)]),
+    ("authenticate", false, &[must("password", Kind::Bytes)]),
     ("unsubscribe", false, &[must("subscription", Kind::Number)]),
 ];
 
-/// The fields that a request of that type may have, but for `type` and `request`; `None` if there is
-/// no such type.
+/// The fields that a request of that type may have, but for `type` and `request`; `None` if there
+/// is no such type.
 pub fn fields_of(name: &str) -> Option<impl Iterator<Item = &'static Field>> {
     let (_, is_command, own) = TYPES.iter().find(|(other, ..)| *other == name)?;
     let envelope = if *is_command { ENVELOPE } else { &[] };
