@@ -37,6 +37,7 @@ pub trait Events {
     /// The next step of any.
     ///
     /// # Errors
-    /// Why there will be no more: who reads too slowly is disconnected with [`Code::Busy`](crate::envelope::Code).
+    /// Why there will be no more: who reads too slowly is disconnected with
+    /// [`Code::Busy`](crate::envelope::Code).
     fn next(&mut self) -> impl Future<Output = Result<Event, Failure>> + Send;
 }

@@ -1,14 +1,14 @@
 //! Commands inside envelopes: admission, lanes, dependencies, outcomes, and what is kept of them.
 //!
-//! All of it is decided within turns of the sequencer. A *lane* is the queue of one session, or of
-//! the server; its head is started when nothing is before it, and waits there for what it depends
-//! on. What a turn decides is written in the same commit as the effects: a command that is accepted,
-//! started and finished within one turn costs one row of the history, one that waits has a row for
-//! each step. So effects are there if and only if the outcome is `ok`, and what was started and has
-//! no outcome has no effects.
+//! All is decided within turns of the sequencer. A *lane* is the queue of one session, or of the
+//! server; its head is started when nothing is before it, and waits there for what it depends on,
+//! or for the disk. What a turn decides is written in the same commit as the effects: a command
+//! that is accepted, started and finished within one turn costs one row of the history, one that
+//! waits has a row for each step. So effects are there if and only if the outcome is `ok`, and what
+//! was started and has no outcome has no effects.
 //!
-//! What is in memory is a copy of the tables, and is read from them at the start and whenever a full
-//! disk takes history back.
+//! What is in memory is a copy of the tables. It is read from them at the start, and whenever a
+//! full disk takes history back.
 //!
 //! Invariant: every command in flight stands on exactly one lane, in the order of acceptance; only
 //! heads of lanes wait; the commands that wait for each other form no circle.
@@ -19,8 +19,6 @@ mod lane;
 pub(crate) mod query;
 mod rates;
 mod tables;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -41,6 +39,8 @@ pub(crate) use tables::{Tables, Writes};
 
 /// Sessions that are kept in memory though nothing of theirs is in flight.
 const SESSIONS: usize = 65_536;
+/// Commands that are accepted before those that can go on do so.
+const TURN: usize = 1_024;
 /// Idempotency keys that are forgotten in one turn.
 const FORGET: usize = 64;
 /// The lane of a session, or of the server.
@@ -55,13 +55,15 @@ struct Flight {
     id: Id,
     envelope: Box<Envelope>,
     fingerprint: Fingerprint,
+    /// The row of its acceptance; 0 while it has none.
+    row: u64,
     accepted: UnixMs,
     deadline: Option<UnixMs>,
     state: FlightState,
     /// How many of its dependencies were found `ok`.
     settled: usize,
-    /// Whether its acceptance has a row.
-    has_row: bool,
+    /// Whether it has waited for the disk.
+    has_loaded: bool,
     /// Whether it was accepted since the last commit.
     is_new: bool,
     askers: Askers,
@@ -73,8 +75,10 @@ enum FlightState {
     Queued,
     /// Started.
     Started,
-    /// Started, and waiting for the command of that row, until then.
+    /// Started, and waiting for another flight, until then.
     Waiting { on: u64, until: UnixMs },
+    /// Started, and waiting for the disk.
+    Loading,
 }
 
 /// Something that may be told when what it rests on is safe.
@@ -113,8 +117,8 @@ pub(crate) enum ToldStep {
 
 /// What the turn of a command comes to.
 pub(crate) enum Decision {
-    /// Carry this out.
-    Execute(Command),
+    /// Carry this out; whether it has not waited for the disk yet.
+    Execute(Command, bool),
     /// It waits, or it has its outcome.
     Settled,
 }
@@ -132,13 +136,15 @@ pub(crate) struct Commands {
     limits: CommandLimits,
     totals: Totals,
     rates: Rates,
+    next_ticket: u64,
+    /// By ticket, which grows in the order of acceptance.
     flights: BTreeMap<u64, Flight>,
     /// Those of them that were accepted since the last commit, and others.
     new: Vec<u64>,
     ids: BTreeMap<Id, u64>,
     keys: BTreeMap<(Lane, Id), u64>,
     lanes: BTreeMap<Lane, VecDeque<u64>>,
-    /// Who waits for a row.
+    /// Who waits for a flight.
     waiters: BTreeMap<u64, BTreeSet<u64>>,
     /// When something happens to a flight by itself.
     deadlines: BTreeSet<(UnixMs, u64)>,
@@ -169,7 +175,11 @@ impl Commands {
     ///
     /// # Errors
     /// What the engine says.
-    pub(crate) async fn load(tables: Tables, limits: &CommandLimits) -> Result<Commands, Error> {
+    pub(crate) async fn load(
+        tables: Tables,
+        limits: &CommandLimits,
+        next_ticket: u64,
+    ) -> Result<Commands, Error> {
         let totals = tables.totals().await?;
         let inflight = tables.inflight().await?;
         let mut commands = Commands {
@@ -177,6 +187,7 @@ impl Commands {
             limits: limits.clone(),
             totals,
             rates: Rates::new(limits),
+            next_ticket,
             flights: BTreeMap::new(),
             new: Vec::new(),
             ids: BTreeMap::new(),
@@ -207,9 +218,6 @@ impl Commands {
                 true => FlightState::Started,
                 false => FlightState::Queued,
             };
-            if is_started {
-                commands.interrupted.push(row);
-            }
             let flight = Flight {
                 fingerprint: fingerprint(&envelope),
                 deadline: envelope.deadline(at),
@@ -218,18 +226,43 @@ impl Commands {
                 accepted: at,
                 state,
                 settled: 0,
-                has_row: true,
+                has_loaded: false,
+                row,
                 is_new: false,
                 askers: Vec::new(),
             };
-            commands.insert(row, flight);
+            let ticket = commands.ticket();
+            if is_started {
+                commands.interrupted.push(ticket);
+            }
+            commands.insert(ticket, flight);
         }
         Ok(commands)
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    /// The last ticket that was given.
+    pub(crate) fn last_ticket(&self) -> u64 {
+        self.next_ticket
     }
 
     /// Whether nothing is to be written or told.
     pub(crate) fn is_idle(&self) -> bool {
         self.writes.is_empty() && self.notes.is_empty() && self.told.is_empty()
+    }
+
+    /// Whether heads of lanes are to be looked at.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Whether enough was accepted for those to have their turn.
+    pub(crate) fn is_full_turn(&self) -> bool {
+        self.new.len() >= TURN
     }
 
     /// When the newest row of the history was written.
@@ -248,12 +281,12 @@ impl Commands {
     /// Those who wait for commands in flight, to be given to a fresh copy of the tables.
     pub(crate) fn take_askers(&mut self) -> Vec<(u64, Id, Askers)> {
         let flights = std::mem::take(&mut self.flights);
-        flights.into_iter().map(|(row, flight)| (row, flight.id, flight.askers)).collect()
+        flights.into_values().map(|flight| (flight.row, flight.id, flight.askers)).collect()
     }
 
     /// Has somebody wait for a command again, if it is still in flight.
     pub(crate) fn rejoin(&mut self, row: u64, id: &Id, askers: Askers) {
-        match self.flights.get_mut(&row) {
+        match self.flights.values_mut().find(|flight| flight.row == row && row > 0) {
             Some(flight) if flight.id == *id => flight.askers.extend(askers),
             // Its acceptance was taken back, and it has no outcome.
             _ => {
@@ -269,20 +302,20 @@ impl Commands {
     pub(crate) fn recover(&mut self, now: Now) -> RecoverySummary {
         let mut summary = RecoverySummary { outcomes: self.totals.outcomes, ..Default::default() };
         let interrupted = std::mem::take(&mut self.interrupted);
-        for (row, flight) in &self.flights {
-            if !interrupted.contains(row) {
+        for (ticket, flight) in &self.flights {
+            if !interrupted.contains(ticket) {
                 summary.rerun.push(flight.id.clone());
             }
         }
         let heads: Vec<u64> =
             self.lanes.values().filter_map(|lane| lane.front().copied()).collect();
         self.ready.extend(heads);
-        for row in interrupted {
+        for ticket in interrupted {
             if mutant!(now.cx, "recovery.reruns_started") {
-                self.flights.get_mut(&row).expect(FLIES).state = FlightState::Queued;
+                self.flights.get_mut(&ticket).expect(FLIES).state = FlightState::Queued;
                 continue;
             }
-            let Some(flight) = self.flights.get(&row) else { continue };
+            let Some(flight) = self.flights.get(&ticket) else { continue };
             sometimes!(now.cx, true, "commands: a restart met a command that was started");
             let reason = "restart_in_flight";
             summary.failed.push((flight.id.clone(), reason.to_owned()));
@@ -290,7 +323,7 @@ impl Commands {
                 Code::Unavailable,
                 "the node was restarted while the command was started; it has no effects",
             );
-            self.finish(row, End::Failed(failure.with("reason", reason)), now);
+            self.finish(ticket, End::Failed(failure.with("reason", reason)), now);
         }
         sometimes!(now.cx, !summary.rerun.is_empty(), "commands: a restart ran commands again");
         summary
@@ -313,8 +346,8 @@ impl Commands {
         self.outcomes.clear();
         self.used_keys.clear();
         self.fresh.clear();
-        for row in self.new.drain(..) {
-            if let Some(flight) = self.flights.get_mut(&row) {
+        for ticket in self.new.drain(..) {
+            if let Some(flight) = self.flights.get_mut(&ticket) {
                 flight.is_new = false;
             }
         }

@@ -33,6 +33,30 @@ impl Embedded {
     }
 }
 
+impl Embedded {
+    /// Sends commands together, in order: each is known when the turn of any of them comes.
+    pub async fn send_all(&self, envelopes: Vec<Envelope>) -> Vec<Result<Outcome, Failure>> {
+        let outbox = Outbox::new();
+        let count = envelopes.len();
+        let mut answers: Vec<_> = (0..count).map(|_| Err(unknown())).collect();
+        let batch = (0..).zip(envelopes).collect();
+        if self.door.submit(batch, &outbox).await.is_err() {
+            return answers;
+        }
+        let (mut missing, mut got) = (count, Vec::new());
+        while missing > 0 {
+            poll_fn(|task| outbox.poll_take(task, &mut got)).await;
+            for push in got.drain(..) {
+                if let Push::Answer { tag, answer } = push {
+                    answers[tag as usize] = answer;
+                    missing -= 1;
+                }
+            }
+        }
+        answers
+    }
+}
+
 impl Commands for Embedded {
     type Events = Subscription;
 

@@ -12,7 +12,7 @@
 
 mod envelopes;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use orloj_kernel::{Actor, Addr, Context, Reply, Stop, buggify, mutant, sometimes};
 use orloj_net::{
@@ -87,6 +87,8 @@ pub(crate) struct Submission {
 pub(crate) enum Msg {
     /// Carry out commands in envelopes, each when its turn has come.
     Submit(Vec<Submission>),
+    /// What a command that was started has to look at was read.
+    Loaded(u64),
     /// Cancel a command that has not had its turn.
     Cancel(Id, Reply<bool>),
     /// Time has passed for commands that wait.
@@ -138,6 +140,8 @@ pub(crate) struct Sequencer {
     is_recovered: bool,
     /// A call at the time when something happens to a command by itself.
     alarm: Option<Alarm>,
+    /// Who reads for which command.
+    loads: BTreeMap<u64, Leased<()>>,
     /// Bytes of memory for rows.
     budget: usize,
     store: Option<Store>,
@@ -167,6 +171,7 @@ impl Sequencer {
             notes: Vec::new(),
             is_recovered: false,
             alarm: None,
+            loads: BTreeMap::new(),
             own,
             journal,
             board,
@@ -380,9 +385,10 @@ impl Sequencer {
     /// Reads what is known of commands.
     async fn load_commands(&mut self, cx: &Context) -> Result<(), Stop> {
         self.is_recovered = false;
-        self.commands = None;
+        self.loads.clear();
+        let last = self.commands.take().map_or(0, |commands| commands.last_ticket());
         let commands = loop {
-            match Commands::load(self.tables.clone(), &self.config.commands).await {
+            match Commands::load(self.tables.clone(), &self.config.commands, last).await {
                 Ok(commands) => break commands,
                 Err(error) => rest(cx, &error).await?,
             }
@@ -482,9 +488,14 @@ impl Actor for Sequencer {
             let done = match msg {
                 Msg::Submit(submissions) => self.submit(cx, submissions, now, takes_writes).await,
                 Msg::Cancel(id, reply) => self.cancel(cx, &id, reply, now, takes_writes).await,
+                Msg::Loaded(ticket) => {
+                    self.loads.remove(&ticket);
+                    self.commands.as_mut().expect(OPEN).loaded(ticket);
+                    Ok(())
+                }
                 Msg::Tick => Ok(()),
                 Msg::Execute(mut waiting) => {
-                    let done = self.separate(cx, Kind::Plain).await;
+                    let done = self.separate(cx, Kind::Plain, now).await;
                     let done = match done {
                         Ok(()) => self.execute(cx, &mut waiting.work, now, takes_writes).await,
                         Err(error) => Err(error),
@@ -506,6 +517,14 @@ impl Actor for Sequencer {
                 now = self.time(cx, takes_writes).await?;
                 self.is_whole = true;
             }
+        }
+        let ran = match takes_writes && self.is_recovered {
+            true => self.run(cx, now).await,
+            false => Ok(()),
+        };
+        if let Err(error) = ran {
+            self.give_up(cx, &error).await?;
+            self.is_whole = true;
         }
         match self.commit(cx).await {
             Ok(has_changed) => self.pass_on(cx, has_changed).await?,
@@ -531,6 +550,7 @@ impl Actor for Sequencer {
     fn label(msg: &Msg) -> &'static str {
         match msg {
             Msg::Submit(_) => "submit",
+            Msg::Loaded(_) => "loaded",
             Msg::Cancel(..) => "cancel",
             Msg::Tick => "tick",
             Msg::Execute(_) => "execute",

@@ -286,7 +286,8 @@ impl Store {
         self.changed.is_empty() && !self.cleared
     }
 
-    /// Gives the engine what this turn changed, and what `also` has, as one version; whether there was anything.
+    /// Gives the engine what this turn changed, and what `also` has, as one version; whether there
+    /// was anything.
     ///
     /// # Errors
     /// What the engine says. Nothing happened; [`Store::reset`] is due.
@@ -370,6 +371,29 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Keys of `command`, as the tree has them, for which it would have to wait for the disk.
+    pub(crate) fn far_keys(&mut self, command: &Command) -> Vec<Vec<u8>> {
+        let mut far = Vec::new();
+        for key in command.keys() {
+            if self.rows.get(key).is_none() && self.db.is_far(&self.strings, &name::of(key)) {
+                far.push(name::of(key).into_owned());
+            }
+        }
+        far
+    }
+
+    /// Has them near, as long as there is room for them.
+    pub(crate) fn fetch(&self, names: Vec<Vec<u8>>) -> impl Future<Output = ()> + Send + use<> {
+        let (db, strings) = (self.db.clone(), self.strings.clone());
+        async move {
+            let mut value = Vec::new();
+            for name in names {
+                // Whoever needs it is told if it cannot be read.
+                let _ = db.get_newest(&strings, &name, &mut value).await;
+            }
+        }
     }
 
     /// What the tree says of `key`.

@@ -1,4 +1,4 @@
-//! The one form of envelopes, outcomes and history rows in bytes: what is hashed and what is stored.
+//! The one form of envelopes, outcomes and history rows in bytes: what is hashed and stored.
 //!
 //! Little-endian; numbers and lengths as LEB128 in as few bytes as they need; fields in a fixed
 //! order; an option as a byte 0 or 1 before its content. So equal words are equal bytes, whatever

@@ -11,7 +11,7 @@ use crate::{
     record::Op,
     snapshots::Snapshot,
     sweep::{index_key, read_index_key},
-    tree::{At, Attempt, Check, Found},
+    tree::{At, Attempt, Check, Found, Pause},
 };
 
 /// What a key holds besides its value.
@@ -138,6 +138,13 @@ impl Database {
         let found = self.ask(|| self.look_newest(of, key, out)).await?;
         self.load(found, of, key, out).await?;
         Ok(found.map(|Found { version, deadline, .. }| Newest { version, deadline }))
+    }
+
+    /// Whether looking for `key` would have to wait for the disk, its value in the value log aside.
+    /// A plain call.
+    pub fn is_far(&self, of: &Keyspace, key: &[u8]) -> bool {
+        let mut value = Vec::new();
+        matches!(self.look_newest(of, key, &mut value), Err(Pause::Miss(_)))
     }
 
     fn look_newest(&self, of: &Keyspace, key: &[u8], out: &mut Vec<u8>) -> Attempt<Option<Found>> {

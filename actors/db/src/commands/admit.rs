@@ -63,14 +63,16 @@ impl Commands {
         };
         match before {
             Before::None => {}
-            Before::InFlight(row) => {
+            Before::InFlight(ticket) => {
                 sometimes!(cx, true, "commands: a retry met its command in flight");
+                self.write_acceptance(ticket);
+                let row = self.flights[&ticket].row;
                 self.tell(|| Told {
                     at,
                     lane_sequence: 0,
                     step: ToldStep::Repeated(Box::new(envelope), row),
                 });
-                self.flights.get_mut(&row).expect(FLIES).askers.push((asker, true));
+                self.flights.get_mut(&ticket).expect(FLIES).askers.push((asker, true));
                 return Ok(());
             }
             Before::Finished(row, lane_sequence, outcome) => {
@@ -111,9 +113,9 @@ impl Commands {
     }
 
     fn accept(&mut self, envelope: Envelope, print: Fingerprint, asker: Asker, now: Now) {
-        let row = self.totals.next_row;
-        self.totals.next_row += 1;
-        let id = envelope.id.clone().unwrap_or_else(|| format!("{ANONYMOUS}{row}").into());
+        let ticket = self.ticket();
+        // One without an id gets it with its row.
+        let id = envelope.id.clone().unwrap_or_else(|| ANONYMOUS.into());
         let flight = Flight {
             id,
             deadline: envelope.deadline(now.at),
@@ -122,34 +124,32 @@ impl Commands {
             accepted: now.at,
             state: FlightState::Queued,
             settled: 0,
-            has_row: false,
+            has_loaded: false,
+            row: 0,
             is_new: true,
             askers: vec![(asker, false)],
         };
-        if self.insert(row, flight) {
-            self.ready.push_back(row);
-        } else {
-            sometimes!(now.cx, true, "commands: one queued behind one that waits");
-            self.write_acceptance(row);
+        if self.insert(ticket, flight) {
+            self.ready.push_back(ticket);
         }
-        self.new.push(row);
+        self.new.push(ticket);
     }
 
     /// Adds a flight; whether it is the head of its lane.
-    pub(super) fn insert(&mut self, row: u64, flight: Flight) -> bool {
+    pub(super) fn insert(&mut self, ticket: u64, flight: Flight) -> bool {
         let lane = flight.envelope.session.clone();
         if let Some(id) = &flight.envelope.id {
-            self.ids.insert(id.clone(), row);
+            self.ids.insert(id.clone(), ticket);
         }
         if let Some(key) = &flight.envelope.idempotency_key {
-            self.keys.insert((lane.clone(), key.clone()), row);
+            self.keys.insert((lane.clone(), key.clone()), ticket);
         }
         if let Some(deadline) = flight.deadline {
-            self.deadlines.insert((deadline, row));
+            self.deadlines.insert((deadline, ticket));
         }
-        self.flights.insert(row, flight);
+        self.flights.insert(ticket, flight);
         let queue = self.lanes.entry(lane).or_default();
-        queue.push_back(row);
+        queue.push_back(ticket);
         queue.len() == 1
     }
 
@@ -164,7 +164,7 @@ impl Commands {
             let scope = (envelope.session.clone(), key.clone());
             let found = match (self.used_keys.get(&scope), self.keys.get(&scope)) {
                 (Some(known), _) => Some(*known),
-                (None, Some(row)) => return Ok(self.flying(*row, print, "idempotency_key")),
+                (None, Some(ticket)) => return Ok(self.flying(*ticket, print, "idempotency_key")),
                 (None, None) => {
                     let name = scoped(envelope.session.as_ref(), key);
                     self.tables.known(Table::Idempotency, &name).await?
@@ -179,7 +179,7 @@ impl Commands {
         {
             let found = match (self.outcomes.get(id), self.ids.get(id)) {
                 (Some(known), _) => Some(*known),
-                (None, Some(row)) => return Ok(self.flying(*row, print, "id")),
+                (None, Some(ticket)) => return Ok(self.flying(*ticket, print, "id")),
                 (None, None) => self.tables.known(Table::Outcomes, id.as_bytes()).await?,
             };
             if let Some(known) = found {
@@ -189,9 +189,9 @@ impl Commands {
         Ok(Before::None)
     }
 
-    fn flying(&self, row: u64, print: &Fingerprint, field: &'static str) -> Before {
-        match self.flights[&row].fingerprint == *print {
-            true => Before::InFlight(row),
+    fn flying(&self, ticket: u64, print: &Fingerprint, field: &'static str) -> Before {
+        match self.flights[&ticket].fingerprint == *print {
+            true => Before::InFlight(ticket),
             false => Before::Other(field),
         }
     }

@@ -3,7 +3,7 @@
 use orloj_kernel::mutant;
 use orloj_net::{
     UnixMs,
-    envelope::{Call, Causes, End, Envelope, Event, Id, Outcome, Record, Row, Stage},
+    envelope::{ANONYMOUS, Call, Causes, End, Envelope, Event, Id, Outcome, Record, Row, Stage},
 };
 
 use super::{
@@ -18,16 +18,22 @@ enum LifeStage {
     Finished(Outcome),
 }
 
+/// The id of a command whose row is known.
+fn named(id: Id, envelope: &Envelope, row: u64) -> Id {
+    if envelope.id.is_some() { id } else { format!("{ANONYMOUS}{row}").into() }
+}
+
 impl Commands {
     /// Gives a command its outcome, and has its lane and those who wait for it go on.
-    pub(super) fn finish(&mut self, row: u64, end: End, now: Now) {
+    pub(super) fn finish(&mut self, ticket: u64, end: End, now: Now) {
         let at = now.at;
-        self.stop_waiting(row);
-        let flight = self.flights.remove(&row).expect(FLIES);
+        self.stop_waiting(ticket);
+        let flight = self.flights.remove(&ticket).expect(FLIES);
         if let Some(deadline) = flight.deadline {
-            self.deadlines.remove(&(deadline, row));
+            self.deadlines.remove(&(deadline, ticket));
         }
-        let Flight { id, envelope, fingerprint, has_row, is_new, askers, accepted, .. } = flight;
+        let Flight { mut id, envelope, fingerprint, mut row, is_new, askers, accepted, .. } =
+            flight;
         let lane = envelope.session.clone();
         let session = self.sessions.get_mut(&lane).expect("loaded at admission");
         if end.is_ok() && !envelope.call.class().is_read_only {
@@ -36,7 +42,7 @@ impl Commands {
                     (session.is_alive, session.version, session.created) = (true, 0, at);
                 }
                 Call::DeleteSession => session.is_alive = false,
-                _ if mutant!(now.cx, "lanes.version_gap") && row.is_multiple_of(8) => {
+                _ if mutant!(now.cx, "lanes.version_gap") && ticket.is_multiple_of(8) => {
                     session.version += 2;
                 }
                 _ => session.version += 1,
@@ -44,27 +50,24 @@ impl Commands {
         }
         let session_version = (lane.is_some() && session.is_alive).then_some(session.version);
         let outcome = Outcome { end, session_version, replayed: false };
-        let (number, sequence) = match has_row {
-            true => {
-                let number = self.totals.next_row;
-                self.totals.next_row += 1;
-                let record = Record::Finished { accepted: row, outcome: outcome.clone() };
-                let sequence = self.write_row(number, &lane, at, record, 1);
-                self.writes.delete(Table::Inflight, &row.to_be_bytes());
-                self.writes.end(row, number);
-                (number, sequence)
-            }
-            false => {
-                let record = Record::Whole {
-                    id: id.clone(),
-                    envelope: envelope.clone(),
-                    outcome: outcome.clone(),
-                };
-                let first = self.write_row(row, &lane, accepted, record, 3);
-                self.lived(row, &id, &envelope, accepted, first, LifeStage::Accepted);
-                self.lived(row, &id, &envelope, at, first + 1, LifeStage::Started);
-                (row, first + 2)
-            }
+        let number = self.next_row();
+        let sequence = if row > 0 {
+            let record = Record::Finished { accepted: row, outcome: outcome.clone() };
+            self.writes.delete(Table::Inflight, &row.to_be_bytes());
+            self.writes.end(row, number);
+            self.write_row(number, &lane, at, record, 1)
+        } else {
+            row = number;
+            id = named(id, &envelope, row);
+            let record = Record::Whole {
+                id: id.clone(),
+                envelope: envelope.clone(),
+                outcome: outcome.clone(),
+            };
+            let first = self.write_row(row, &lane, accepted, record, 3);
+            self.lived(row, &id, &envelope, accepted, first, LifeStage::Accepted);
+            self.lived(row, &id, &envelope, at, first + 1, LifeStage::Started);
+            first + 2
         };
         self.fresh.insert(number, (sequence, outcome.clone()));
         let until = at.after(self.limits.idempotency_keep);
@@ -91,8 +94,11 @@ impl Commands {
         self.lived(row, &id, &envelope, at, sequence, LifeStage::Finished(outcome));
         // The lane goes on, and so does who waited.
         let queue = self.lanes.get_mut(&lane).expect("it stood there");
-        let was_head = queue.front() == Some(&row);
-        queue.retain(|other| *other != row);
+        let was_head = queue.front() == Some(&ticket);
+        match was_head {
+            true => drop(queue.pop_front()),
+            false => queue.retain(|other| *other != ticket),
+        }
         match queue.front() {
             Some(head) if was_head => self.ready.push_back(*head),
             Some(_) => {}
@@ -100,36 +106,45 @@ impl Commands {
                 self.lanes.remove(&lane);
             }
         }
-        for waiter in self.waiters.remove(&row).into_iter().flatten() {
+        for waiter in self.waiters.remove(&ticket).into_iter().flatten() {
             self.ready.push_back(waiter);
         }
     }
 
-    pub(super) fn write_acceptance(&mut self, row: u64) {
-        let flight = self.flights.get_mut(&row).expect(FLIES);
-        flight.has_row = true;
-        let (lane, at, print) =
-            (flight.envelope.session.clone(), flight.accepted, flight.fingerprint);
+    pub(super) fn write_acceptance(&mut self, ticket: u64) {
+        if self.flights[&ticket].row > 0 {
+            return;
+        }
+        let row = self.next_row();
+        let flight = self.flights.get_mut(&ticket).expect(FLIES);
+        flight.row = row;
+        flight.id = named(flight.id.clone(), &flight.envelope, row);
         let (id, envelope) = (flight.id.clone(), flight.envelope.clone());
-        let known = Known { fingerprint: print, accepted: row, ..Known::default() };
+        let (at, fingerprint) = (flight.accepted, flight.fingerprint);
+        let known = Known { fingerprint, accepted: row, ..Known::default() };
         if let Some(id) = &envelope.id {
             self.writes.known(Table::Outcomes, id.as_bytes(), &known);
         }
         self.writes.inflight(row, false);
         let record = Record::Accepted { id: id.clone(), envelope: envelope.clone() };
-        let sequence = self.write_row(row, &lane, at, record, 1);
+        let sequence = self.write_row(row, &envelope.session, at, record, 1);
         self.lived(row, &id, &envelope, at, sequence, LifeStage::Accepted);
     }
 
-    pub(super) fn write_start(&mut self, row: u64, now: Now) {
-        let flight = &self.flights[&row];
-        let (id, envelope) = (flight.id.clone(), flight.envelope.clone());
-        let number = self.totals.next_row;
-        self.totals.next_row += 1;
+    pub(super) fn write_start(&mut self, ticket: u64, now: Now) {
+        let flight = &self.flights[&ticket];
+        let (row, id, envelope) = (flight.row, flight.id.clone(), flight.envelope.clone());
+        let number = self.next_row();
         self.writes.inflight(row, true);
         let record = Record::Started { accepted: row };
         let sequence = self.write_row(number, &envelope.session, now.at, record, 1);
         self.lived(row, &id, &envelope, now.at, sequence, LifeStage::Started);
+    }
+
+    fn next_row(&mut self) -> u64 {
+        let row = self.totals.next_row;
+        self.totals.next_row += 1;
+        row
     }
 
     /// Writes a row behind its lane; the number on the lane of its first step.

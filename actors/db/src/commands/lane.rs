@@ -19,11 +19,11 @@ enum Dependency {
 impl Commands {
     /// The next head of a lane that is to be looked at.
     pub(crate) fn next_ready(&mut self) -> Option<u64> {
-        while let Some(row) = self.ready.pop_front() {
-            if let Some(flight) = self.flights.get(&row) {
-                let is_head = self.lanes[&flight.envelope.session].front() == Some(&row);
+        while let Some(ticket) = self.ready.pop_front() {
+            if let Some(flight) = self.flights.get(&ticket) {
+                let is_head = self.lanes[&flight.envelope.session].front() == Some(&ticket);
                 if is_head {
-                    return Some(row);
+                    return Some(ticket);
                 }
             }
         }
@@ -34,45 +34,45 @@ impl Commands {
     ///
     /// # Errors
     /// [`Error::RolledBack`].
-    pub(crate) async fn decide(&mut self, row: u64, now: Now) -> Result<Decision, Error> {
+    pub(crate) async fn decide(&mut self, ticket: u64, now: Now) -> Result<Decision, Error> {
         let (cx, at) = (now.cx, now.at);
-        let flight = self.flights.get_mut(&row).expect(FLIES);
+        let flight = self.flights.get_mut(&ticket).expect(FLIES);
         if flight.deadline.is_some_and(|deadline| deadline <= at) {
-            self.time_out(row, now);
+            self.time_out(ticket, now);
             return Ok(Decision::Settled);
         }
         if flight.state == FlightState::Queued {
             flight.state = FlightState::Started;
-            if flight.has_row {
-                self.write_start(row, now);
+            if flight.row > 0 {
+                self.write_start(ticket, now);
             }
         }
         // A wait is over, or has not begun.
-        self.stop_waiting(row);
+        self.stop_waiting(ticket);
         loop {
-            let flight = &self.flights[&row];
+            let flight = &self.flights[&ticket];
             let Some(on) = flight.envelope.depends_on.get(flight.settled).cloned() else { break };
             if mutant!(cx, "lanes.skips_dependency") {
                 break;
             }
-            match self.dependency(row, &on).await {
-                Ok(Dependency::Ok) => self.flights.get_mut(&row).expect(FLIES).settled += 1,
+            match self.dependency(ticket, &on).await {
+                Ok(Dependency::Ok) => self.flights.get_mut(&ticket).expect(FLIES).settled += 1,
                 Ok(Dependency::InFlight(other)) => {
-                    self.wait_for(row, other, now);
+                    self.wait_for(ticket, other, now);
                     return Ok(Decision::Settled);
                 }
                 Ok(Dependency::Failed(failure)) => {
-                    self.finish(row, End::Failed(failure), now);
+                    self.finish(ticket, End::Failed(failure), now);
                     return Ok(Decision::Settled);
                 }
                 Err(error @ Error::RolledBack { .. }) => return Err(error),
                 Err(_) => {
-                    self.finish(row, End::Failed(unreadable()), now);
+                    self.finish(ticket, End::Failed(unreadable()), now);
                     return Ok(Decision::Settled);
                 }
             }
         }
-        let flight = &self.flights[&row];
+        let flight = &self.flights[&ticket];
         let session = self.sessions[&flight.envelope.session];
         if let Some(wanted) = flight.envelope.if_session_version
             && (!session.is_alive || session.version != wanted)
@@ -83,7 +83,7 @@ impl Commands {
             };
             let text = format!("the session version is {actual}, not {wanted}");
             let failure = Failure::new(Code::VersionMismatch, text).with("actual", actual);
-            self.finish(row, End::Failed(failure), now);
+            self.finish(ticket, End::Failed(failure), now);
             return Ok(Decision::Settled);
         }
         let has_session = flight.envelope.session.is_some();
@@ -100,27 +100,66 @@ impl Commands {
             ),
             Call::LoadSession => End::Ok(Answer::Int(session.version as i64)),
             Call::DeleteSession => End::Ok(Answer::Ok),
-            Call::Data(command) => return Ok(Decision::Execute(command.clone())),
+            Call::Data(command) => {
+                return Ok(Decision::Execute(command.clone(), !flight.has_loaded));
+            }
         };
-        self.finish(row, end, now);
+        self.finish(ticket, end, now);
         Ok(Decision::Settled)
     }
 
+    /// A started command has to wait for the disk before it can be carried out.
+    pub(crate) fn begin_loading(&mut self, ticket: u64, now: Now) {
+        sometimes!(now.cx, true, "commands: one waited for the disk while others went on");
+        self.write_both(ticket, now);
+        let flight = self.flights.get_mut(&ticket).expect(FLIES);
+        (flight.state, flight.has_loaded) = (FlightState::Loading, true);
+    }
+
+    /// What it waited for was read.
+    pub(crate) fn loaded(&mut self, ticket: u64) {
+        // It may have had its outcome meanwhile.
+        if let Some(flight) = self.flights.get_mut(&ticket)
+            && flight.state == FlightState::Loading
+        {
+            flight.state = FlightState::Started;
+            self.ready.push_back(ticket);
+        }
+    }
+
+    /// A row for each step so far, as it will take more than a turn.
+    fn write_both(&mut self, ticket: u64, now: Now) {
+        if self.flights[&ticket].row == 0 {
+            self.write_acceptance(ticket);
+            self.write_start(ticket, now);
+        }
+    }
+
+    /// Gives what was accepted and has no outcome its row.
+    pub(crate) fn settle(&mut self) {
+        for at in 0..self.new.len() {
+            let ticket = self.new[at];
+            if self.flights.contains_key(&ticket) {
+                self.write_acceptance(ticket);
+            }
+        }
+    }
+
     /// What the store answered to a command, as its outcome.
-    pub(crate) fn executed(&mut self, row: u64, answer: Answer, now: Now) {
+    pub(crate) fn executed(&mut self, ticket: u64, answer: Answer, now: Now) {
         let end = match answer {
             Answer::Error(refusal) => End::Failed(Failure::from(&refusal)),
             answer => End::Ok(answer),
         };
-        self.finish(row, end, now);
+        self.finish(ticket, end, now);
     }
 
-    async fn dependency(&self, row: u64, on: &Id) -> Result<Dependency, Error> {
+    async fn dependency(&self, ticket: u64, on: &Id) -> Result<Dependency, Error> {
         let about = |code, text: &str| {
             Failure::new(code, format!("a command it depends on {text}")).with("on", &**on)
         };
         if let Some(other) = self.ids.get(on).copied() {
-            let lane = &self.flights[&row].envelope.session;
+            let lane = &self.flights[&ticket].envelope.session;
             if self.flights[&other].envelope.session == *lane {
                 let failure = about(Code::DependencyFailed, "waits on the same lane");
                 return Ok(Dependency::Failed(failure.with("reason", "same_lane")));
@@ -148,22 +187,18 @@ impl Commands {
     }
 
     /// Has a started command wait for one on another lane.
-    fn wait_for(&mut self, row: u64, on: u64, now: Now) {
+    fn wait_for(&mut self, ticket: u64, on: u64, now: Now) {
         let until = now.at.after(self.limits.dependency_patience);
-        let flight = self.flights.get_mut(&row).expect(FLIES);
+        let flight = self.flights.get_mut(&ticket).expect(FLIES);
         flight.state = FlightState::Waiting { on, until };
-        let has_row = flight.has_row;
-        self.deadlines.insert((until, row));
-        self.waiters.entry(on).or_default().insert(row);
-        if !has_row {
-            self.write_acceptance(row);
-            self.write_start(row, now);
-        }
+        self.deadlines.insert((until, ticket));
+        self.waiters.entry(on).or_default().insert(ticket);
+        self.write_both(ticket, now);
         sometimes!(now.cx, true, "commands: one waited for another lane");
-        let circle = self.circle(row);
+        let circle = self.circle(ticket);
         let Some(youngest) = circle.iter().max().copied() else { return };
         sometimes!(now.cx, true, "commands: some waited for each other in a circle");
-        let ids: Vec<&str> = circle.iter().map(|row| &*self.flights[row].id).collect();
+        let ids: Vec<&str> = circle.iter().map(|ticket| &*self.flights[ticket].id).collect();
         let cycle = ids.join(" -> ");
         let text = "commands wait for each other in a circle";
         let failure = Failure::new(Code::DependencyCycle, text).with("cycle", cycle);
@@ -180,7 +215,7 @@ impl Commands {
             let flight = &self.flights[&at];
             let next = match flight.state {
                 FlightState::Waiting { on, .. } => on,
-                FlightState::Queued | FlightState::Started => {
+                FlightState::Queued | FlightState::Started | FlightState::Loading => {
                     match self.lanes[&flight.envelope.session].front() {
                         Some(head) if *head != at => *head,
                         _ => return Vec::new(),
@@ -198,15 +233,15 @@ impl Commands {
         }
     }
 
-    pub(super) fn stop_waiting(&mut self, row: u64) {
-        let flight = self.flights.get_mut(&row).expect(FLIES);
+    pub(super) fn stop_waiting(&mut self, ticket: u64) {
+        let flight = self.flights.get_mut(&ticket).expect(FLIES);
         if let FlightState::Waiting { on, until } = flight.state {
             flight.state = FlightState::Started;
             if flight.deadline != Some(until) {
-                self.deadlines.remove(&(until, row));
+                self.deadlines.remove(&(until, ticket));
             }
             if let Some(waiters) = self.waiters.get_mut(&on) {
-                waiters.remove(&row);
+                waiters.remove(&ticket);
                 if waiters.is_empty() {
                     self.waiters.remove(&on);
                 }
@@ -214,30 +249,30 @@ impl Commands {
         }
     }
 
-    fn time_out(&mut self, row: u64, now: Now) {
+    fn time_out(&mut self, ticket: u64, now: Now) {
         sometimes!(now.cx, true, "commands: one timed out");
-        let waited = now.at.0 - self.flights[&row].accepted.0;
+        let waited = now.at.0 - self.flights[&ticket].accepted.0;
         let failure = Failure::new(Code::Timeout, "its time was over before its turn")
             .with("after_ms", waited.to_string());
-        self.finish(row, End::TimedOut(failure), now);
+        self.finish(ticket, End::TimedOut(failure), now);
     }
 
     /// Ends what has waited too long.
     pub(crate) fn pass(&mut self, now: Now) {
-        while let Some((deadline, row)) = self.deadlines.first().copied() {
+        while let Some((deadline, ticket)) = self.deadlines.first().copied() {
             if deadline > now.at {
                 break;
             }
-            let flight = &self.flights[&row];
+            let flight = &self.flights[&ticket];
             if flight.deadline == Some(deadline) {
-                self.time_out(row, now);
+                self.time_out(ticket, now);
                 continue;
             }
             sometimes!(now.cx, true, "commands: a dependency took too long");
             let on = flight.envelope.depends_on[flight.settled].clone();
             let text = "a command it depends on took too long";
             let failure = Failure::new(Code::DependencyTimeout, text).with("on", &*on);
-            self.finish(row, End::Failed(failure), now);
+            self.finish(ticket, End::Failed(failure), now);
         }
     }
 
@@ -273,18 +308,17 @@ impl Commands {
 
     /// Cancels a command that has not had its turn; whether it did.
     pub(crate) fn cancel(&mut self, id: &Id, now: Now) -> bool {
-        let anonymous = id.strip_prefix(ANONYMOUS);
-        let row = match anonymous {
-            Some(row) => row.parse().ok().filter(|row| self.flights.contains_key(row)),
-            None => self.ids.get(id).copied(),
+        let ticket = match id.starts_with(ANONYMOUS) {
+            true => self.flights.iter().find(|(_, flight)| flight.id == *id).map(|(t, _)| *t),
+            false => self.ids.get(id).copied(),
         };
-        let Some(row) = row else { return false };
-        if !self.flights[&row].envelope.call.class().is_abortable {
+        let Some(ticket) = ticket else { return false };
+        if !self.flights[&ticket].envelope.call.class().is_abortable {
             return false;
         }
         sometimes!(now.cx, true, "commands: one was cancelled");
         let failure = Failure::new(Code::Cancelled, "it was cancelled before its turn");
-        self.finish(row, End::Cancelled(failure), now);
+        self.finish(ticket, End::Cancelled(failure), now);
         true
     }
 }

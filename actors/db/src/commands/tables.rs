@@ -1,4 +1,4 @@
-//! What the node keeps of commands, in keyspaces of the engine, and what a commit is to write there.
+//! What the node keeps of commands, in keyspaces of the engine, and what a commit writes there.
 //!
 //! | keyspace | key | value |
 //! |---|---|---|

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orloj_kernel::{Context, Reply, Stop, buggify, sometimes};
 use orloj_net::{
-    UnixMs,
+    Command, UnixMs,
     envelope::{Failure, Id, Safety},
 };
 use orloj_storage::{Error, database::Assigned};
@@ -25,8 +25,7 @@ use crate::{
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 impl Sequencer {
-    /// Whether commands may be carried out at all: what was in flight at the start is seen to first.
-    /// Then ends what has waited too long.
+    /// Sees to what was in flight at the start, and ends what has waited too long.
     pub(super) async fn see_to_commands(
         &mut self,
         cx: &Context,
@@ -64,18 +63,27 @@ impl Sequencer {
                 error => cx.trace("sequencer", format_args!("cannot forget keys: {error}")),
             }
         }
-        self.run(cx, now).await
+        Ok(())
     }
 
     /// Commits what is of the other kind.
-    pub(super) async fn separate(&mut self, cx: &Context, kind: Kind) -> Result<(), Error> {
+    pub(super) async fn separate(
+        &mut self,
+        cx: &Context,
+        kind: Kind,
+        at: UnixMs,
+    ) -> Result<(), Error> {
         let plain = !self.store.as_ref().expect(OPEN).is_unchanged() || !self.executed.is_empty();
         let enveloped = !self.commands.as_ref().expect(OPEN).is_idle();
         let is_mixed = match kind {
             Kind::Plain => enveloped,
             Kind::Enveloped => plain && !enveloped,
         };
-        if is_mixed {
+        let has_ready = self.commands.as_ref().expect(OPEN).has_ready();
+        if kind == Kind::Plain && has_ready {
+            self.run(cx, at).await?;
+        }
+        if is_mixed || kind == Kind::Plain && has_ready {
             sometimes!(cx, true, "sequencer: commands with and without envelopes in one turn");
             self.is_whole &= !self.commit(cx).await?;
         }
@@ -124,12 +132,15 @@ impl Sequencer {
                 self.commands.as_mut().expect(OPEN).refuse(envelope, asker, not_done(), now);
                 continue;
             }
-            if let Err(error) = self.separate(cx, Kind::Enveloped).await {
+            if let Err(error) = self.separate(cx, Kind::Enveloped, at).await {
                 asker.answer(Err(not_done()));
                 return Err(error);
             }
-            self.commands.as_mut().expect(OPEN).admit(envelope, asker, now).await?;
-            self.run(cx, now).await?;
+            let commands = self.commands.as_mut().expect(OPEN);
+            commands.admit(envelope, asker, now).await?;
+            if commands.is_full_turn() {
+                self.run(cx, at).await?;
+            }
         }
         Ok(())
     }
@@ -147,27 +158,50 @@ impl Sequencer {
         if !takes_writes {
             return Ok(());
         }
-        self.separate(cx, Kind::Enveloped).await?;
+        self.separate(cx, Kind::Enveloped, at).await?;
         let commands = self.commands.as_mut().expect(OPEN);
         let what = Tell::Cancelled(reply, commands.cancel(id, now));
         commands.notes.push(Note { safety: None, is_whole: false, what });
-        self.run(cx, now).await
+        Ok(())
     }
 
     /// Carries out whatever stands at the head of a lane and can go on.
-    async fn run(&mut self, cx: &Context, now: Now) -> Result<(), Error> {
+    pub(super) async fn run(&mut self, cx: &Context, at: UnixMs) -> Result<(), Error> {
+        let now = Now { cx: *cx, at };
         loop {
             let commands = self.commands.as_mut().expect(OPEN);
-            let Some(row) = commands.next_ready() else { return Ok(()) };
-            if let Decision::Execute(command) = commands.decide(row, now).await? {
+            let Some(ticket) = commands.next_ready() else { break };
+            if let Decision::Execute(command, is_first) = commands.decide(ticket, now).await? {
+                if is_first && self.load_beside(cx, ticket, &command, now) {
+                    continue;
+                }
                 let answer = self.carry_out(cx, &[command], now.at).await?;
-                self.commands.as_mut().expect(OPEN).executed(row, answer, now);
+                self.commands.as_mut().expect(OPEN).executed(ticket, answer, now);
             }
             self.commit_if_heavy(cx).await?;
             if buggify!(cx, "sequencer: a turn of commands is committed half-way") {
+                self.commands.as_mut().expect(OPEN).settle();
                 self.is_whole &= !self.commit(cx).await?;
             }
         }
+        self.commands.as_mut().expect(OPEN).settle();
+        Ok(())
+    }
+
+    /// Whether a command has to wait for the disk: then other lanes go on.
+    fn load_beside(&mut self, cx: &Context, ticket: u64, command: &Command, now: Now) -> bool {
+        let store = self.store.as_mut().expect(OPEN);
+        let far = store.far_keys(command);
+        let Some(own) = self.own.get().filter(|_| !far.is_empty()) else { return false };
+        let fetch = store.fetch(far);
+        let task = cx.spawn("fetch", async move {
+            fetch.await;
+            // A node that has ended needs no turn.
+            let _ = own.send(Msg::Loaded(ticket)).await;
+        });
+        self.loads.insert(ticket, Leased(task));
+        self.commands.as_mut().expect(OPEN).begin_loading(ticket, now);
+        true
     }
 
     /// Hands down what is told of commands.
