@@ -115,6 +115,8 @@ pub struct NodeConfig {
     pub native: Option<String>,
     /// Requests that one of their connections may have in flight.
     pub native_credits: u32,
+    /// Where clients connect that speak JSON, by WebSocket or a line each; `None` is nowhere.
+    pub ws: Option<String>,
     /// When a write is acknowledged.
     pub durability: Durability,
     /// What one client may send.
@@ -152,6 +154,7 @@ impl NodeConfig {
             resp: resp.into(),
             native: None,
             native_credits: 256,
+            ws: None,
             durability: Durability::Strict,
             limits: Limits::default(),
             commands: CommandLimits::default(),

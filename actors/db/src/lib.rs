@@ -17,6 +17,7 @@ mod door;
 mod embedded;
 mod hub;
 mod journal;
+mod json;
 mod leased;
 mod listener;
 mod native;
