@@ -22,6 +22,7 @@ const BOOK: &[Listing] = book![
     "bit-rot-middle",
     "bit-rot-tail",
     "buffered",
+    "commands",
     "crash-anywhere",
     "crowded",
     "disk-full",
