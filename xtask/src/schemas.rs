@@ -1,9 +1,9 @@
-//! `cargo xtask schemas`: what is on disk stays readable.
+//! `cargo xtask schemas`: what is on disk, or on a wire, stays readable.
 //!
-//! Every format version has its schemas in `storage/schemas/frozen/MAJOR.MINOR/`. Those of the
-//! present version are the schemas as they are; a later minor version may only add what readers of
-//! the earlier one leave aside; a later major version brings a database of the earlier one, for the
-//! test that reads it or says who can.
+//! Every version of a format has its schemas in `frozen/MAJOR.MINOR/` beside the present ones.
+//! Those of the present version are the schemas as they are; a later minor version may only add
+//! what readers of the earlier one leave aside; a later major version of the engine's format brings
+//! a database of the earlier one, for the test that reads it or says who can.
 
 mod fbs;
 
@@ -21,20 +21,50 @@ type Version = (u16, u16);
 /// The schemas of one version, by file name.
 type Texts = BTreeMap<String, String>;
 
-const SCHEMAS: &str = "storage/schemas";
-/// Where the format's version stands.
-const VERSION_IN: &str = "storage/src/superblock.rs";
-/// Where databases of earlier major versions lie, for the tests that open them.
-const MIGRATIONS: &str = "storage/tests/migrations";
+/// What has schemas of its own, and a version.
+struct Format {
+    name: &'static str,
+    schemas: &'static str,
+    /// Where its version stands, as `pub const FORMAT: (u16, u16)`.
+    version_in: &'static str,
+    /// Where databases of earlier major versions lie, for the tests that open them; a protocol has
+    /// none.
+    migrations: Option<&'static str>,
+}
+
+/// What lies on disk.
+const ENGINE: Format = Format {
+    name: "engine",
+    schemas: "storage/schemas",
+    version_in: "storage/src/superblock.rs",
+    migrations: Some("storage/tests/migrations"),
+};
+/// What goes over a wire.
+const NATIVE: Format = Format {
+    name: "native protocol",
+    schemas: "net/schemas",
+    version_in: "net/src/native.rs",
+    migrations: None,
+};
 
 /// Compares the schemas with those of every version that was frozen.
 pub(crate) fn run() -> Result<ExitCode> {
+    let mut refused = 0;
+    for format in [ENGINE, NATIVE] {
+        refused += run_one(&format)?;
+    }
+    Ok(ExitCode::from(u8::from(refused > 0)))
+}
+
+/// How many findings there are in one format.
+fn run_one(format: &Format) -> Result<usize> {
+    let Format { name, schemas: place, version_in, migrations } = *format;
     let root = process::root();
-    let code = fs::read_to_string(root.join(VERSION_IN)).context(VERSION_IN)?;
-    let now = version(&code).with_context(|| format!("{VERSION_IN}: no FORMAT"))?;
-    let schemas = root.join(SCHEMAS);
+    let code = fs::read_to_string(root.join(version_in)).context(version_in)?;
+    let now = version(&code).with_context(|| format!("{version_in}: no FORMAT"))?;
+    let schemas = root.join(place);
     let current = texts(&schemas)?;
-    ensure!(!current.is_empty(), "{SCHEMAS}: no schemas");
+    ensure!(!current.is_empty(), "{place}: no schemas");
     let mut frozen = BTreeMap::new();
     for entry in fs::read_dir(schemas.join("frozen")).context("no frozen schemas")? {
         let path = entry?.path();
@@ -44,15 +74,17 @@ pub(crate) fn run() -> Result<ExitCode> {
         }
     }
     let has_migration = |(major, minor): Version| {
-        let dir = root.join(format!("{MIGRATIONS}/{major}.{minor}"));
-        fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+        migrations.is_none_or(|migrations| {
+            let dir = root.join(format!("{migrations}/{major}.{minor}"));
+            fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+        })
     };
-    let findings = check(now, &current, &frozen, has_migration)?;
+    let findings = check(format, now, &current, &frozen, has_migration)?;
     for finding in &findings {
         println!("{finding}");
     }
-    println!("schemas: format {}.{}, {} refused", now.0, now.1, findings.len());
-    Ok(ExitCode::from(u8::from(!findings.is_empty())))
+    println!("schemas: {name} {}.{}, {} refused", now.0, now.1, findings.len());
+    Ok(findings.len())
 }
 
 /// The version that the code says it writes.
@@ -77,42 +109,44 @@ fn texts(dir: &Path) -> Result<Texts> {
 
 /// What is wrong with the schemas of version `now`, given those before.
 fn check(
+    format: &Format,
     now: Version,
     current: &Texts,
     frozen: &BTreeMap<Version, Texts>,
     has_migration: impl Fn(Version) -> bool,
 ) -> Result<Vec<String>> {
+    let Format { schemas, version_in, migrations, .. } = format;
     let mut findings = Vec::new();
     let (major, minor) = now;
     if !frozen.contains_key(&now) {
-        let to = format!("{SCHEMAS}/frozen/{major}.{minor}");
+        let to = format!("{schemas}/frozen/{major}.{minor}");
         findings.push(format!("{to}: missing — copy the schemas there when the version is raised"));
     }
     for (version, texts) in frozen {
         let (its_major, its_minor) = *version;
         if *version > now {
-            findings.push(format!("{VERSION_IN}: format {its_major}.{its_minor} was given before"));
+            findings.push(format!("{version_in}: format {its_major}.{its_minor} was given before"));
         } else if *version == now {
             let names =
                 current.keys().chain(texts.keys().filter(|name| !current.contains_key(*name)));
             let differ = names.filter(|name| current.get(*name) != texts.get(*name));
             findings.extend(differ.map(|name| {
-                let what = "not what was frozen; databases know it by its hash";
+                let what = "not what was frozen, and known by its hash";
                 format!(
-                    "{SCHEMAS}/{name}: {what} — raise the minor version of FORMAT and freeze it"
+                    "{schemas}/{name}: {what} — raise the minor version of FORMAT and freeze it"
                 )
             }));
         } else if its_major == major {
             let changes = incompatible(texts, current)?;
             findings.extend(changes.into_iter().map(|what| {
                 let remedy = "put it back, or raise the major version of FORMAT";
-                format!("{SCHEMAS}/{what} — {remedy}")
+                format!("{schemas}/{what} — {remedy}")
             }));
         } else {
             let is_newest =
                 !frozen.range((its_major, its_minor + 1)..(its_major + 1, 0)).any(|_| true);
             if is_newest && !has_migration(*version) {
-                let dir = format!("{MIGRATIONS}/{its_major}.{its_minor}");
+                let dir = format!("{}/{its_major}.{its_minor}", migrations.unwrap_or_default());
                 findings.push(format!("{dir}: missing — keep a database of it, and a test on it"));
             }
         }
@@ -195,7 +229,7 @@ mod tests {
     fn found(now: Version, tables: &str, bytes: &str) -> Vec<String> {
         let current = of(tables, bytes);
         let frozen = BTreeMap::from([((1, 0), of(TABLES, BYTES)), (now, current.clone())]);
-        check(now, &current, &frozen, |_| false).expect("they can be read")
+        check(&ENGINE, now, &current, &frozen, |_| false).expect("they can be read")
     }
 
     fn changed(from: &str, to: &str) -> (String, String) {
@@ -206,9 +240,13 @@ mod tests {
     #[test]
     fn without_a_new_version_nothing_may_change() {
         let (current, frozen) = (of(TABLES, BYTES), BTreeMap::from([((1, 0), of(TABLES, BYTES))]));
-        assert_eq!(check((1, 0), &current, &frozen, |_| false).expect("it is read"), [""; 0]);
+        assert_eq!(
+            check(&ENGINE, (1, 0), &current, &frozen, |_| false).expect("it is read"),
+            [""; 0]
+        );
         let (tables, bytes) = changed("// First.", "// Second.");
-        let findings = check((1, 0), &of(&tables, &bytes), &frozen, |_| false).expect("it is read");
+        let findings =
+            check(&ENGINE, (1, 0), &of(&tables, &bytes), &frozen, |_| false).expect("it is read");
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].starts_with("storage/schemas/manifest.fbs: not what was frozen"));
     }
@@ -273,14 +311,18 @@ mod tests {
         assert!(findings[0].starts_with("storage/tests/migrations/1.0: missing"));
         let current = of(&tables, &bytes);
         let frozen = BTreeMap::from([((1, 0), of(TABLES, BYTES)), ((2, 0), current.clone())]);
-        assert_eq!(check((2, 0), &current, &frozen, |_| true).expect("it is read"), [""; 0]);
+        assert_eq!(
+            check(&ENGINE, (2, 0), &current, &frozen, |_| true).expect("it is read"),
+            [""; 0]
+        );
     }
 
     #[test]
     fn a_version_is_frozen_and_never_given_twice() {
         let current = of(TABLES, BYTES);
         let frozen = BTreeMap::from([((1, 2), current.clone())]);
-        let findings = check((1, 1), &current, &frozen, |_| true).expect("they can be read");
+        let findings =
+            check(&ENGINE, (1, 1), &current, &frozen, |_| true).expect("they can be read");
         assert!(findings[0].starts_with("storage/schemas/frozen/1.1: missing"), "{findings:?}");
         assert!(findings[1].contains("format 1.2 was given before"), "{findings:?}");
         assert_eq!(version("pub const FORMAT: (u16, u16) = (3, 14);"), Some((3, 14)));

@@ -111,6 +111,12 @@ pub struct NodeConfig {
     pub data: String,
     /// Where RESP clients connect: `host:port`. Port 0 asks for any free one.
     pub resp: String,
+    /// Where clients of the native protocol connect; `None` is nowhere.
+    pub native: Option<String>,
+    /// Requests that one of their connections may have in flight.
+    pub native_credits: u32,
+    /// Where clients connect that speak JSON, by WebSocket or a line each; `None` is nowhere.
+    pub ws: Option<String>,
     /// When a write is acknowledged.
     pub durability: Durability,
     /// What one client may send.
@@ -146,6 +152,9 @@ impl NodeConfig {
         NodeConfig {
             data: data.into(),
             resp: resp.into(),
+            native: None,
+            native_credits: 256,
+            ws: None,
             durability: Durability::Strict,
             limits: Limits::default(),
             commands: CommandLimits::default(),
@@ -183,6 +192,7 @@ impl fmt::Debug for NodeConfig {
         f.debug_struct("NodeConfig")
             .field("data", &self.data)
             .field("resp", &self.resp)
+            .field("native", &self.native)
             .field("durability", &self.durability)
             .finish_non_exhaustive()
     }

@@ -17,8 +17,10 @@ mod door;
 mod embedded;
 mod hub;
 mod journal;
+mod json;
 mod leased;
 mod listener;
+mod native;
 mod node;
 mod observer;
 mod older;
@@ -27,6 +29,7 @@ pub mod raft;
 mod sequencer;
 mod session;
 mod slot;
+mod socket;
 mod start;
 mod store;
 

@@ -8,8 +8,10 @@ use orloj_kernel::{Actor, Addr, Context, Reply, Stop, Stream, sometimes};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
+    door::Door,
     leased::Leased,
-    session::{Bell, Connection, Ports},
+    native,
+    session::{self, Bell, Ports},
     slot::Slot,
     start::StartError,
 };
@@ -21,11 +23,40 @@ const TURN_AWAY: Duration = Duration::from_millis(200);
 /// What it hears, in Redis's words.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
+/// What is spoken at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// RESP.
+    Resp,
+    /// The native protocol.
+    Native,
+}
+
+impl Protocol {
+    /// The flag that says where.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::Resp => "resp",
+            Protocol::Native => "native",
+        }
+    }
+}
+
+/// An address where clients are let in.
+#[derive(Clone)]
+pub(crate) struct Entrance {
+    pub(crate) protocol: Protocol,
+    /// The socket that the node's own start has bound already.
+    pub(crate) bound: Slot<orloj_kernel::Listener>,
+    /// The address to bind again in a later life.
+    pub(crate) addr: SocketAddr,
+}
+
 /// What the listener can be told.
 #[derive(Debug)]
 pub(crate) enum Msg {
     /// Somebody connected.
-    Arrived(Stream, SocketAddr),
+    Arrived(Protocol, Stream, SocketAddr),
     /// A connection has ended.
     Left(u64),
     /// Let nobody in any more, and answer when everybody has left.
@@ -34,12 +65,10 @@ pub(crate) enum Msg {
 
 pub(crate) struct Listener {
     ports: Ports,
+    door: Door,
     own: Slot<Addr<Msg>>,
-    /// The socket that the node's own start has bound already.
-    bound: Slot<orloj_kernel::Listener>,
-    /// The address to bind again in a later life.
-    addr: Slot<SocketAddr>,
-    accepting: Option<Leased<()>>,
+    entrances: Vec<Entrance>,
+    accepting: Vec<Leased<()>>,
     connections: BTreeMap<u64, (Arc<Bell>, Leased<()>)>,
     drained: Option<Reply<()>>,
 }
@@ -47,23 +76,27 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn new(
         ports: Ports,
+        door: Door,
         own: Slot<Addr<Msg>>,
-        bound: Slot<orloj_kernel::Listener>,
-        addr: Slot<SocketAddr>,
+        entrances: Vec<Entrance>,
     ) -> Listener {
-        let connections = BTreeMap::new();
-        Listener { ports, own, bound, addr, accepting: None, connections, drained: None }
+        let (accepting, connections) = (Vec::new(), BTreeMap::new());
+        Listener { ports, door, own, entrances, accepting, connections, drained: None }
     }
 
-    fn arrived(&mut self, stream: Stream, peer: SocketAddr, own: &Addr<Msg>) {
+    fn arrived(&mut self, protocol: Protocol, stream: Stream, peer: SocketAddr, own: &Addr<Msg>) {
         let Ports { cx, board, config, .. } = &self.ports;
         let cx = *cx;
         if self.connections.len() as u64 >= board.max_clients() {
             sometimes!(cx, true, "listener: a client too many was turned away");
+            let text = match protocol {
+                Protocol::Resp => TOO_MANY.to_vec(),
+                Protocol::Native => native::too_many(),
+            };
             cx.spawn("turn-away", async move {
                 let mut stream = stream;
                 let goodbye = async {
-                    stream.write_all(TOO_MANY).await?;
+                    stream.write_all(&text).await?;
                     stream.shutdown().await
                 };
                 // It is turned away whether it hears so or not.
@@ -76,13 +109,24 @@ impl Listener {
             observer.connected(id, peer);
         }
         let bell = Arc::new(Bell::default());
-        let connection = Connection::new(self.ports.clone(), stream, id, bell.clone());
-        let own = own.clone();
-        let task = cx.spawn("session", async move {
-            connection.serve().await;
-            // The listener may have ended; then it counts nobody.
-            let _ = own.send(Msg::Left(id)).await;
-        });
+        let (own, heard) = (own.clone(), bell.clone());
+        // The listener may have ended; then it counts nobody.
+        let task = match protocol {
+            Protocol::Resp => {
+                let session = session::Connection::new(self.ports.clone(), stream, id, heard);
+                cx.spawn("session", async move {
+                    session.serve().await;
+                    let _ = own.send(Msg::Left(id)).await;
+                })
+            }
+            Protocol::Native => {
+                let connection = native::Connection::new(self.door.clone(), stream, id, heard);
+                cx.spawn("native", async move {
+                    connection.serve().await;
+                    let _ = own.send(Msg::Left(id)).await;
+                })
+            }
+        };
         self.connections.insert(id, (bell, Leased(task)));
     }
 
@@ -97,11 +141,16 @@ impl Listener {
     }
 }
 
-async fn accept(cx: Context, mut listener: orloj_kernel::Listener, own: Addr<Msg>) {
+async fn accept(
+    cx: Context,
+    protocol: Protocol,
+    mut listener: orloj_kernel::Listener,
+    own: Addr<Msg>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if own.send(Msg::Arrived(stream, peer)).await.is_err() {
+                if own.send(Msg::Arrived(protocol, stream, peer)).await.is_err() {
                     return;
                 }
             }
@@ -118,16 +167,21 @@ impl Actor for Listener {
     const NAME: &'static str = "listener";
 
     async fn start(&mut self, cx: &Context) -> Result<(), Stop> {
-        let listener = match (self.bound.take(), self.addr.get()) {
-            (Some(bound), _) => bound,
-            (None, addr) => {
-                let addr = addr.map_or(self.ports.config.resp.clone(), |addr| addr.to_string());
-                let bound = cx.listen(&addr).await;
-                bound.map_err(|e| Stop::Failed(StartError::of_listen(&addr, e).to_string()))?
-            }
-        };
         let own = self.own.get().ok_or_else(|| Stop::Failed("not started by a node".to_owned()))?;
-        self.accepting = Some(Leased(cx.spawn("accept", accept(*cx, listener, own))));
+        for Entrance { protocol, bound, addr } in &self.entrances {
+            let listener = match bound.take() {
+                Some(bound) => bound,
+                None => {
+                    let addr = addr.to_string();
+                    let bound = cx.listen(&addr).await;
+                    bound.map_err(|e| {
+                        Stop::Failed(StartError::of_listen(protocol.name(), &addr, e).to_string())
+                    })?
+                }
+            };
+            let task = accept(*cx, *protocol, listener, own.clone());
+            self.accepting.push(Leased(cx.spawn("accept", task)));
+        }
         Ok(())
     }
 
@@ -138,14 +192,14 @@ impl Actor for Listener {
         };
         for msg in batch.drain(..) {
             match msg {
-                Msg::Arrived(stream, peer) if self.drained.is_none() => {
-                    self.arrived(stream, peer, &own);
+                Msg::Arrived(protocol, stream, peer) if self.drained.is_none() => {
+                    self.arrived(protocol, stream, peer, &own);
                 }
                 // Accepted before the drain began and never served.
                 Msg::Arrived(..) => {}
                 Msg::Left(id) => drop(self.connections.remove(&id)),
                 Msg::Drain(reply) => {
-                    self.accepting = None;
+                    self.accepting.clear();
                     self.connections.values().for_each(|(bell, _)| bell.ring());
                     self.drained = Some(reply);
                 }
@@ -156,7 +210,7 @@ impl Actor for Listener {
     }
 
     fn check(&self) {
-        assert!(self.drained.is_none() || self.accepting.is_none());
+        assert!(self.drained.is_none() || self.accepting.is_empty());
     }
 
     fn label(msg: &Msg) -> &'static str {

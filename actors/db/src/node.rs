@@ -3,7 +3,8 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use orloj_kernel::{
-    Addr, Context, Escalation, JoinHandle, Reply, Restart, Shutdown, Stop, Strategy, Supervisor,
+    Addr, Context, Escalation, JoinHandle, Reply, Restart, Shutdown, Stop, Strategy, Stream,
+    Supervisor,
 };
 use orloj_storage::{Database, journal::Recovery};
 
@@ -14,7 +15,8 @@ use crate::{
     embedded::Embedded,
     hub::Hub,
     journal::{self, Journal},
-    listener::{self, Listener},
+    json,
+    listener::{self, Entrance, Listener, Protocol},
     sequencer::{self, Sequencer},
     session::Ports,
     slot::Slot,
@@ -39,10 +41,13 @@ pub struct Node {
     cx: Context,
     config: Arc<NodeConfig>,
     addr: SocketAddr,
+    native_addr: Option<SocketAddr>,
     summary: Summary,
     db: Database,
     journal: Addr<journal::Msg>,
     listener: Addr<listener::Msg>,
+    json: Addr<json::Msg>,
+    ws: Option<SocketAddr>,
     stop: Shutdown,
     supervision: JoinHandle<Result<(), Escalation>>,
     slots: Slots,
@@ -60,6 +65,7 @@ impl fmt::Debug for Node {
 struct Slots {
     sequencer: Slot<Addr<sequencer::Msg>>,
     listener: Slot<Addr<listener::Msg>>,
+    json: Slot<Addr<json::Msg>>,
 }
 
 impl Node {
@@ -71,9 +77,16 @@ impl Node {
         let config = Arc::new(config);
         // Before recovery, so that a port in use is known at once. Nobody is let in until it is
         // done.
-        let listen = |e| StartError::of_listen(&config.resp, e);
-        let bound = cx.listen(&config.resp).await.map_err(listen)?;
-        let addr = bound.local_addr().map_err(listen)?;
+        let resp = bind(&cx, Protocol::Resp, &config.resp).await?;
+        let native = match &config.native {
+            Some(native) => Some(bind(&cx, Protocol::Native, native).await?),
+            None => None,
+        };
+        let (addr, native_addr) = (resp.addr, native.as_ref().map(|native| native.addr));
+        let (ws_bound, ws) = match &config.ws {
+            Some(ws) => listen(&cx, "ws", ws).await.map(|(bound, at)| (Some(bound), Some(at)))?,
+            None => (None, None),
+        };
 
         let (tables, summary) = start::open(&cx, &config).await?;
         let db = tables.db();
@@ -84,7 +97,8 @@ impl Node {
         board.set_port(addr.port());
 
         let hub = Arc::new(Hub::default());
-        let slots = Slots { sequencer: Slot::new(None), listener: Slot::new(None) };
+        let slots =
+            Slots { sequencer: Slot::new(None), listener: Slot::new(None), json: Slot::new(None) };
         let mut supervisor = Supervisor::new(cx, Strategy::RestForOne);
         let journal = {
             let (db, hub) = (db.clone(), hub.clone());
@@ -109,13 +123,21 @@ impl Node {
         };
         let listener = {
             let ports = Ports { cx, config: config.clone(), board, sequencer: sequencer.clone() };
-            let (own, bound) = (slots.listener.clone(), Slot::new(Some(bound)));
-            let at = Slot::new(Some(addr));
+            let (own, door) = (slots.listener.clone(), door.clone());
+            let entrances: Vec<Entrance> = [resp].into_iter().chain(native).collect();
             supervisor.child(Restart::Permanent, move || {
-                Listener::new(ports.clone(), own.clone(), bound.clone(), at.clone())
+                Listener::new(ports.clone(), door.clone(), own.clone(), entrances.clone())
+            })
+        };
+        let json = {
+            let (door, own) = (door.clone(), slots.json.clone());
+            let (bound, at) = (Slot::new(ws_bound), Slot::new(ws));
+            supervisor.child(Restart::Permanent, move || {
+                json::Listener::new(door.clone(), own.clone(), bound.clone(), at.clone())
             })
         };
         slots.sequencer.put(sequencer);
+        slots.json.put(json.clone());
         slots.listener.put(listener.clone());
         let stop = Shutdown::new();
         let switch = stop.clone();
@@ -125,10 +147,13 @@ impl Node {
             config,
             door,
             addr,
+            native_addr,
             summary,
             db,
             journal,
             listener,
+            json,
+            ws,
             stop,
             supervision,
             slots,
@@ -138,6 +163,28 @@ impl Node {
     /// Where RESP clients connect.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where clients of the native protocol connect, if anywhere.
+    pub fn native_addr(&self) -> Option<SocketAddr> {
+        self.native_addr
+    }
+
+    /// Where clients connect that speak JSON.
+    pub fn ws(&self) -> Option<SocketAddr> {
+        self.ws
+    }
+
+    /// Serves a client that speaks JSON a line each on a stream of one's own, to its end: the
+    /// stream's, or the node's.
+    pub fn attach(&self, stream: Stream) -> impl Future<Output = ()> + Send + 'static {
+        let (reply, ended) = Reply::new();
+        let json = self.json.clone();
+        async move {
+            if json.send(json::Msg::Attach(stream, reply)).await.is_ok() {
+                let _ = ended.await;
+            }
+        }
     }
 
     /// Commands from within the process. Whoever holds them does not keep the node alive.
@@ -206,10 +253,16 @@ impl Node {
     async fn drain(&self) {
         self.door.board.stop();
         let (reply, drained) = Reply::new();
-        if self.listener.send(listener::Msg::Drain(reply)).await.is_ok() {
-            // Those who have not left by then are cut off.
-            let _ = self.cx.timeout(self.config.drain_patience, drained).await;
-        }
+        let (json_reply, json_drained) = Reply::new();
+        let left = async {
+            if self.listener.send(listener::Msg::Drain(reply)).await.is_ok() {
+                let _ = drained.await;
+            }
+            let _ = json_drained.await;
+        };
+        let _ = self.json.send(json::Msg::Drain(json_reply)).await;
+        // Those who have not left by then are cut off.
+        let _ = self.cx.timeout(self.config.drain_patience, left).await;
         let (reply, flushed) = Reply::new();
         if self.journal.send(journal::Msg::Flush(reply)).await.is_ok() {
             let _ = flushed.await;
@@ -217,10 +270,30 @@ impl Node {
     }
 }
 
+async fn bind(cx: &Context, protocol: Protocol, addr: &str) -> Result<Entrance, StartError> {
+    let listen = |e| StartError::of_listen(protocol.name(), addr, e);
+    let bound = cx.listen(addr).await.map_err(listen)?;
+    let addr = bound.local_addr().map_err(listen)?;
+    Ok(Entrance { protocol, bound: Slot::new(Some(bound)), addr })
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         self.stop.begin();
         self.slots.sequencer.take();
         self.slots.listener.take();
+        self.slots.json.take();
     }
+}
+
+/// Binds what a flag asks for.
+async fn listen(
+    cx: &Context,
+    flag: &'static str,
+    addr: &str,
+) -> Result<(orloj_kernel::Listener, SocketAddr), StartError> {
+    let refused = |e| StartError::of_listen(flag, addr, e);
+    let bound = cx.listen(addr).await.map_err(refused)?;
+    let at = bound.local_addr().map_err(refused)?;
+    Ok((bound, at))
 }

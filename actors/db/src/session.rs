@@ -12,16 +12,14 @@
 
 mod bell;
 
-use std::{io, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{pin::Pin, sync::Arc, task::Poll};
 
-use bytes::BytesMut;
 use orloj_kernel::{Addr, Context, Reply, Sleep, Stream, always, buggify, mutant, sometimes};
 use orloj_net::{
     Answer, Refusal,
     resp::{Decoder, Limits, Progress, Request, encode_protocol_error},
     session::{Form, Session, Step},
 };
-use tokio::io::{AsyncReadExt, AsyncWrite};
 
 pub(crate) use bell::Bell;
 
@@ -29,36 +27,8 @@ use crate::{
     NodeConfig,
     board::Board,
     sequencer::{self, Waiting, Work},
+    socket::{Ended, KEPT, Socket},
 };
-
-/// Room made for a read while little comes in, in bytes.
-const READ_SMALL: usize = 4 << 10;
-/// Room made for a read while much comes in.
-const READ_LARGE: usize = 64 << 10;
-/// Most room made at once for a value that was announced and has not come.
-const READ_AHEAD: usize = 1 << 20;
-/// Buffers above this are given back when a connection falls idle.
-const KEPT: usize = 8 << 10;
-/// Bytes of a client's further words that are read and dropped after its connection's last answer,
-/// so that the close does not reset the connection and take the answer with it.
-const LINGER: usize = 64 << 10;
-
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// The client closed, or its network did.
-    Closed,
-    /// The client asked for it, or sent what cannot be understood.
-    LastAnswer,
-    /// The node is stopping, and everything received was answered.
-    Drained,
-    /// More answers waited for the client than may.
-    OutputLimit,
-    /// The client took no answer for too long.
-    Stalled,
-    /// What became of its commands is unknown.
-    Unknown,
-}
 
 /// What a session needs of the node.
 #[derive(Clone)]
@@ -78,21 +48,15 @@ struct Due {
 
 pub(crate) struct Connection {
     ports: Ports,
-    stream: Stream,
+    socket: Socket,
     bell: Arc<Bell>,
     session: Session,
     decoder: Decoder,
     limits: Limits,
-    input: BytesMut,
-    /// Room to make for the next read.
-    room: usize,
     requests: Vec<Result<Request, Refusal>>,
     due: Vec<Due>,
     work: Work,
-    output: Vec<u8>,
-    /// Bytes of `output` that were written.
-    sent: usize,
-    /// Nothing more is read: close when `output` is written.
+    /// Nothing more is read: close when everything is written.
     last: Option<Ended>,
 }
 
@@ -106,27 +70,21 @@ enum Event {
 
 impl Connection {
     pub(crate) fn new(ports: Ports, stream: Stream, id: u64, bell: Arc<Bell>) -> Connection {
-        let show = |addr: io::Result<std::net::SocketAddr>| {
-            addr.map_or_else(|_| "?:0".to_owned(), |addr| addr.to_string())
-        };
-        let (peer, local) = (show(stream.peer_addr()), show(stream.local_addr()));
+        let socket = Socket::new(stream);
+        let (peer, local) = socket.ends();
         let limits = ports.config.limits;
         let session = Session::new(id, peer, local, ports.config.password.clone());
         let decoder = Decoder::new(session.limits(limits));
         Connection {
             ports,
-            stream,
+            socket,
             bell,
             session,
             decoder,
             limits,
-            input: BytesMut::new(),
-            room: READ_SMALL,
             requests: Vec::new(),
             due: Vec::new(),
             work: Work { connection: id, ..Work::default() },
-            output: Vec::new(),
-            sent: 0,
             last: None,
         }
     }
@@ -152,7 +110,7 @@ impl Connection {
     async fn answer_input(&mut self) -> Result<(), Ended> {
         while self.last.is_none() {
             let mut requests = std::mem::take(&mut self.requests);
-            let progress = self.decoder.decode(&mut self.input, &mut requests);
+            let progress = self.decoder.decode(&mut self.socket.input, &mut requests);
             let answered = match requests.is_empty() {
                 true => Ok(()),
                 false => self.answer(&mut requests).await,
@@ -162,13 +120,13 @@ impl Connection {
             answered?;
             match progress {
                 _ if self.last.is_some() => {}
-                Ok(Progress::Full) => self.write_some().await?,
+                Ok(Progress::Full) => self.socket.write_some().await?,
                 Ok(Progress::Wait { missing }) => {
-                    self.make_room(missing);
+                    self.socket.make_room(missing);
                     break;
                 }
                 Err(error) => {
-                    encode_protocol_error(error, &mut self.output);
+                    encode_protocol_error(error, &mut self.socket.output);
                     self.last = Some(Ended::LastAnswer);
                 }
             }
@@ -257,7 +215,7 @@ impl Connection {
             let Some(answer) = answer.as_ref().or_else(|| answers.next()) else {
                 std::unreachable!("one answer for each command")
             };
-            let waits = self.output.len() - self.sent;
+            let waits = self.socket.waiting();
             if waits > config.output_max && !mutant!(cx, "session.unbounded_output") {
                 sometimes!(cx, true, "session: a client left too many answers unread");
                 return Err(Ended::OutputLimit);
@@ -269,7 +227,7 @@ impl Connection {
                 "{waits} bytes of {}",
                 config.output_max
             );
-            form.write(answer, &mut cursors, &mut self.output);
+            form.write(answer, &mut cursors, &mut self.socket.output);
         }
         self.due.clear();
         self.work.answers.clear();
@@ -280,17 +238,17 @@ impl Connection {
     async fn exchange(&mut self) -> Event {
         let mut stall: Option<Sleep> = None;
         std::future::poll_fn(|task| {
-            match self.poll_write(task) {
+            match self.socket.poll_write(task) {
                 Poll::Ready(Err(ended)) => return Poll::Ready(Event::End(ended)),
                 Poll::Ready(Ok(true)) => stall = None,
                 Poll::Ready(Ok(false)) | Poll::Pending => {}
             }
-            let waits = self.sent < self.output.len();
+            let waits = self.socket.waiting() > 0;
             if let (Some(ended), false) = (self.last, waits) {
                 return Poll::Ready(Event::End(ended));
             }
             if self.last.is_none() {
-                match self.poll_read(task) {
+                match self.socket.poll_read(task) {
                     Poll::Ready(Ok(0)) => self.last = Some(Ended::Closed),
                     Poll::Ready(Ok(_)) => return Poll::Ready(Event::Input),
                     Poll::Ready(Err(_)) => return Poll::Ready(Event::End(Ended::Closed)),
@@ -314,62 +272,9 @@ impl Connection {
         .await
     }
 
-    /// Reads whatever there is; 0 at the end of the stream.
-    fn poll_read(&mut self, task: &mut std::task::Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.reserve(self.room);
-        let before = self.input.capacity() - self.input.len();
-        let read = std::pin::pin!(self.stream.read_buf(&mut self.input)).poll(task);
-        if let Poll::Ready(Ok(n)) = read {
-            // Much at once announces more.
-            self.room = if n >= before.min(READ_SMALL) { READ_LARGE } else { READ_SMALL };
-        }
-        read
-    }
-
-    /// Writes what the client takes. `Ok` is whether it took anything; `Pending` when it takes
-    /// nothing.
-    fn poll_write(&mut self, task: &mut std::task::Context<'_>) -> Poll<Result<bool, Ended>> {
-        let mut progress = false;
-        while self.sent < self.output.len() {
-            match Pin::new(&mut self.stream).poll_write(task, &self.output[self.sent..]) {
-                Poll::Ready(Ok(n)) if n > 0 => self.sent += n,
-                Poll::Ready(_) => return Poll::Ready(Err(Ended::Closed)),
-                Poll::Pending if progress => break,
-                Poll::Pending => return Poll::Pending,
-            }
-            progress = true;
-        }
-        if self.sent == self.output.len() {
-            self.output.clear();
-            self.sent = 0;
-        } else if self.sent > self.output.len() / 2 {
-            self.output.drain(..self.sent);
-            self.sent = 0;
-        }
-        Poll::Ready(Ok(progress))
-    }
-
-    /// Writes what the client takes now, and waits for nothing.
-    async fn write_some(&mut self) -> Result<(), Ended> {
-        std::future::poll_fn(|task| match self.poll_write(task) {
-            Poll::Ready(Err(ended)) => Poll::Ready(Err(ended)),
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Ready(Ok(())),
-        })
-        .await
-    }
-
-    fn make_room(&mut self, missing: usize) {
-        self.room = self.room.max(missing.min(READ_AHEAD));
-    }
-
     /// Nothing is going on: gives large buffers back.
     fn rest(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > KEPT {
-            self.input = BytesMut::new();
-        }
-        if self.output.capacity() > KEPT {
-            self.output = Vec::new();
-        }
+        self.socket.rest();
         if self.due.capacity() > KEPT / size_of::<Due>() {
             self.due = Vec::new();
             self.requests = Vec::new();
@@ -381,23 +286,6 @@ impl Connection {
     async fn part(&mut self, ended: Ended) {
         let cx = self.ports.cx;
         cx.trace("session", format_args!("{} ended: {ended:?}", self.session.id()));
-        if !matches!(ended, Ended::LastAnswer | Ended::Drained) {
-            return;
-        }
-        let linger = async {
-            std::future::poll_fn(|task| Pin::new(&mut self.stream).poll_shutdown(task)).await?;
-            let mut left = LINGER;
-            while left > 0 {
-                self.input.clear();
-                self.input.reserve(READ_SMALL);
-                match self.stream.read_buf(&mut self.input).await? {
-                    0 => break,
-                    n => left = left.saturating_sub(n),
-                }
-            }
-            Ok::<(), io::Error>(())
-        };
-        // The client has had its answers; how the rest of the goodbye goes is its own affair.
-        let _ = cx.timeout(Duration::from_millis(200), linger).await;
+        self.socket.part(&cx, ended).await;
     }
 }

@@ -16,16 +16,20 @@ use crate::{Durability, NodeConfig, Summary, commands::Tables, store};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another process listens there.
-    #[error("{addr}: the port is in use; stop its other user, or choose another with --resp")]
+    #[error("{addr}: the port is in use; stop its other user, or choose another with --{flag}")]
     PortInUse {
         /// The address asked for.
         addr: String,
+        /// What it was asked with.
+        flag: &'static str,
     },
     /// It is no address of this machine, or may not be used.
-    #[error("{addr}: cannot listen there: {cause}; give --resp an address of this machine")]
+    #[error("{addr}: cannot listen there: {cause}; give --{flag} an address of this machine")]
     Address {
         /// The address asked for.
         addr: String,
+        /// What it was asked with.
+        flag: &'static str,
         /// What the system said.
         cause: io::Error,
     },
@@ -158,11 +162,11 @@ impl StartError {
         }
     }
 
-    pub(crate) fn of_listen(addr: &str, cause: io::Error) -> StartError {
+    pub(crate) fn of_listen(flag: &'static str, addr: &str, cause: io::Error) -> StartError {
         let addr = addr.to_owned();
         match cause.kind() {
-            io::ErrorKind::AddrInUse => StartError::PortInUse { addr },
-            _ => StartError::Address { addr, cause },
+            io::ErrorKind::AddrInUse => StartError::PortInUse { addr, flag },
+            _ => StartError::Address { addr, flag, cause },
         }
     }
 }

@@ -24,6 +24,10 @@ pub struct Settings {
     pub data: PathBuf,
     /// The address of the RESP listener.
     pub resp: String,
+    /// The address of the native listener, or `off`.
+    pub native: String,
+    /// The address of the listener for clients that speak JSON; none without one.
+    pub ws: Option<String>,
     /// When answers are given.
     pub durability: Durability,
     /// Connections served at once; further ones are refused.
@@ -41,6 +45,8 @@ impl Default for Settings {
         Settings {
             data: PathBuf::from("orloj-data"),
             resp: "127.0.0.1:6379".to_owned(),
+            native: "127.0.0.1:7380".to_owned(),
+            ws: None,
             durability: Durability::default(),
             max_clients: 10_000,
             cache_mib: 128,
@@ -58,6 +64,10 @@ pub struct Partial {
     pub data: Option<PathBuf>,
     /// See [`Settings::resp`].
     pub resp: Option<String>,
+    /// See [`Settings::native`].
+    pub native: Option<String>,
+    /// See [`Settings::ws`].
+    pub ws: Option<String>,
     /// See [`Settings::durability`].
     #[serde(default, deserialize_with = "durability")]
     pub durability: Option<Durability>,
@@ -76,8 +86,17 @@ fn durability<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Durability>, 
 }
 
 /// Every key a configuration file may have.
-const KEYS: &[&str] =
-    &["data", "resp", "durability", "max_clients", "cache_mib", "log_format", "log"];
+const KEYS: &[&str] = &[
+    "data",
+    "resp",
+    "native",
+    "ws",
+    "durability",
+    "max_clients",
+    "cache_mib",
+    "log_format",
+    "log",
+];
 
 /// A configuration file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +144,8 @@ impl Partial {
         Partial {
             data: self.data.or(other.data),
             resp: self.resp.or(other.resp),
+            native: self.native.or(other.native),
+            ws: self.ws.or(other.ws),
             durability: self.durability.or(other.durability),
             max_clients: self.max_clients.or(other.max_clients),
             cache_mib: self.cache_mib.or(other.cache_mib),
@@ -139,6 +160,8 @@ impl Partial {
         Settings {
             data: self.data.unwrap_or(default.data),
             resp: self.resp.unwrap_or(default.resp),
+            native: self.native.unwrap_or(default.native),
+            ws: self.ws,
             durability: self.durability.unwrap_or(default.durability),
             max_clients: self.max_clients.unwrap_or(default.max_clients),
             cache_mib: self.cache_mib.unwrap_or(default.cache_mib),

@@ -81,6 +81,7 @@ impl Server {
         let mut command = Command::new(program);
         command.arg("--data").arg(dir.join("data"));
         command.args(["--resp", &format!("127.0.0.1:{port}")]);
+        command.args(["--native", "off"]);
         command.args(["--durability", durability.name()]);
         Server::start("orlojd", command, port, dir)
     }

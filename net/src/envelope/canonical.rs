@@ -205,9 +205,9 @@ impl Writer {
 }
 
 /// Fixed words that answers are made of.
-const WORDS: [&str; 2] = ["string", "none"];
+pub(crate) const WORDS: [&str; 2] = ["string", "none"];
 /// How deep answers may stand in answers.
-const DEPTH: usize = 4;
+pub(crate) const DEPTH: usize = 4;
 
 impl Reader<'_> {
     fn envelope(&mut self) -> Result<Envelope, Malformed> {

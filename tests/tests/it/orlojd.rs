@@ -42,7 +42,7 @@ impl Orlojd {
         let mut process = Command::new(program())
             .arg("--data")
             .arg(data)
-            .args(["--resp", "127.0.0.1:0", "--log", "warn"])
+            .args(["--resp", "127.0.0.1:0", "--native", "127.0.0.1:0", "--log", "warn"])
             .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -140,7 +140,7 @@ pub(crate) fn refusal(data: &Path, flags: &[&str]) -> (Option<i32>, String) {
 
 /// As [`refusal`], of a daemon that `command` starts in a way of its own.
 pub(crate) fn refusal_of(command: &mut Command) -> (Option<i32>, String) {
-    let output = command.output().expect("orlojd runs");
+    let output = command.args(["--native", "off"]).output().expect("orlojd runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "not ready");
     assert_eq!(said.trim_end().lines().count(), 1, "one line: {said}");

@@ -51,25 +51,31 @@ impl Commands {
         let session_version = (lane.is_some() && session.is_alive).then_some(session.version);
         let outcome = Outcome { end, session_version, replayed: false };
         let number = self.next_row();
-        let sequence = if row > 0 {
-            let record = Record::Finished { accepted: row, outcome: outcome.clone() };
+        let (sequence, envelope, outcome) = if row > 0 {
+            let record = Record::Finished { accepted: row, outcome };
             self.writes.delete(Table::Inflight, &row.to_be_bytes());
             self.writes.end(row, number);
-            self.write_row(number, &lane, at, record, 1)
+            match self.write_row(number, &lane, at, record, 1) {
+                (sequence, Record::Finished { outcome, .. }) => (sequence, envelope, outcome),
+                _ => unreachable!("it is given back"),
+            }
         } else {
             row = number;
-            id = named(id, &envelope, row);
-            let record = Record::Whole {
-                id: id.clone(),
-                envelope: envelope.clone(),
-                outcome: outcome.clone(),
+            let record = Record::Whole { id: named(id, &envelope, row), envelope, outcome };
+            let (first, envelope, outcome) = match self.write_row(row, &lane, accepted, record, 3) {
+                (first, Record::Whole { id: given, envelope, outcome }) => {
+                    id = given;
+                    (first, envelope, outcome)
+                }
+                _ => unreachable!("it is given back"),
             };
-            let first = self.write_row(row, &lane, accepted, record, 3);
             self.lived(row, &id, &envelope, accepted, first, LifeStage::Accepted);
             self.lived(row, &id, &envelope, at, first + 1, LifeStage::Started);
-            first + 2
+            (first + 2, envelope, outcome)
         };
-        self.fresh.insert(number, (sequence, outcome.clone()));
+        if envelope.id.is_some() || envelope.idempotency_key.is_some() {
+            self.fresh.insert(number, (sequence, outcome.clone()));
+        }
         let until = at.after(self.limits.idempotency_keep);
         let known = Known { fingerprint, accepted: row, finished: number, until };
         if let Some(id) = &envelope.id {
@@ -129,7 +135,7 @@ impl Commands {
         }
         self.writes.inflight(row, false);
         let record = Record::Accepted { id: id.clone(), envelope: envelope.clone() };
-        let sequence = self.write_row(row, &envelope.session, at, record, 1);
+        let (sequence, _) = self.write_row(row, &envelope.session, at, record, 1);
         self.lived(row, &id, &envelope, at, sequence, LifeStage::Accepted);
     }
 
@@ -139,7 +145,7 @@ impl Commands {
         let number = self.next_row();
         self.writes.inflight(row, true);
         let record = Record::Started { accepted: row };
-        let sequence = self.write_row(number, &envelope.session, now.at, record, 1);
+        let (sequence, _) = self.write_row(number, &envelope.session, now.at, record, 1);
         self.lived(row, &id, &envelope, now.at, sequence, LifeStage::Started);
     }
 
@@ -149,7 +155,8 @@ impl Commands {
         row
     }
 
-    /// Writes a row behind its lane; the number on the lane of its first step.
+    /// Writes a row behind its lane, and gives the record back; the number on the lane of its first
+    /// step.
     fn write_row(
         &mut self,
         number: u64,
@@ -157,7 +164,7 @@ impl Commands {
         at: UnixMs,
         record: Record,
         steps: u64,
-    ) -> u64 {
+    ) -> (u64, Record) {
         let session = self.sessions.get_mut(lane).expect("loaded at admission");
         let lane_sequence = session.lane_sequence + 1;
         session.lane_sequence += steps;
@@ -165,7 +172,7 @@ impl Commands {
         let row = Row { session: lane.clone(), lane_sequence, before, at, record };
         self.totals.bytes += self.writes.row(number, &row);
         self.changed.insert(lane.clone());
-        lane_sequence
+        (lane_sequence, row.record)
     }
 
     /// Tells followers and the observer of a step.

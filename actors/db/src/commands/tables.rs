@@ -326,12 +326,7 @@ impl Writes {
     /// Writes a row, and says how many bytes it has.
     pub(super) fn row(&mut self, number: u64, row: &Row) -> u64 {
         let before = self.bytes.len();
-        self.put(Some(Table::History), &number.to_be_bytes(), |out| {
-            // The form is written behind what is there already.
-            let mut bytes = Vec::with_capacity(128);
-            encode_row(row, &mut bytes);
-            out.extend_from_slice(&bytes);
-        });
+        self.put(Some(Table::History), &number.to_be_bytes(), |out| encode_row(row, out));
         (self.bytes.len() - before) as u64
     }
 

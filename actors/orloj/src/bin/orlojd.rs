@@ -8,12 +8,12 @@ use std::{
 
 use clap::Parser;
 use orloj::settings::{ConfigError, LogFormat, Partial, Settings};
-use orloj_db::{Durability, Node, NodeConfig, StartError, Summary};
+use orloj_db::{Durability, Node, NodeConfig, StartError};
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
 use tracing_subscriber::EnvFilter;
 
-/// Serves one Orloj database over RESP.
+/// Serves one Orloj database over RESP, the native protocol and JSON.
 #[derive(Debug, Parser)]
 #[command(
     name = "orlojd",
@@ -22,9 +22,12 @@ use tracing_subscriber::EnvFilter;
 Examples:
   orlojd --data ./data                                  strict, at 127.0.0.1:6379
   orlojd --data /var/lib/orloj --resp 0.0.0.0:6379 --durability buffered
+  orlojd --ws 127.0.0.1:7070                            JSON, too: by WebSocket or a line each
+  orlojd --stdio < requests.jsonl > answers.jsonl       answers the lines, and ends with them
   orlojd --config /etc/orloj/node.toml                  keys as the flags, with _ for -
 
 A readiness line goes to standard output when clients can connect; log lines go to standard error.
+With --stdio, standard output has the answers alone, and the readiness line is a log line.
 SIGTERM or SIGINT stops accepting, answers what was received, and ends; a second one ends at once.
 
 Exit status: 0 stopped when told to; 1 the node could not go on; 2 a flag or the configuration is
@@ -37,6 +40,16 @@ struct Arguments {
     /// Where RESP clients connect, HOST:PORT; port 0 takes any free one [default: 127.0.0.1:6379]
     #[arg(long, value_name = "ADDR")]
     resp: Option<String>,
+    /// Where clients of the native protocol connect, HOST:PORT, or off [default: 127.0.0.1:7380]
+    #[arg(long, value_name = "ADDR")]
+    native: Option<String>,
+    /// Where clients connect that speak JSON, by WebSocket or one object a line, HOST:PORT
+    /// [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    ws: Option<String>,
+    /// Answer requests in JSON on standard input, one a line, and stop when it ends
+    #[arg(long)]
+    stdio: bool,
     /// When writes are answered: strict (durable), buffered (100 ms or 1,000 records at risk) or
     /// in_memory (nothing is written) [default: strict]
     #[arg(long, value_name = "MODE")]
@@ -59,6 +72,8 @@ struct Arguments {
     log: Option<String>,
 }
 
+/// Instead of an address: nobody listens.
+const OFF: &str = "off";
 /// A flag or the configuration file is wrong; clap says so too.
 const MISCONFIGURED: u8 = 2;
 /// It could not start.
@@ -66,6 +81,7 @@ const NOT_STARTED: u8 = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let has_stdio = arguments.stdio;
     let settings = match settings(arguments) {
         Ok(settings) => settings,
         Err(e) => return refuse(&e.to_string(), MISCONFIGURED),
@@ -79,7 +95,8 @@ fn main() -> ExitCode {
         return refuse(&what, MISCONFIGURED);
     }
     // Paths are the user's own, so they are meant from where the user stands.
-    match orloj_host::run(Options::new("."), move |cx, shutdown| serve(settings, cx, shutdown)) {
+    let serve = move |cx, shutdown| serve(settings, has_stdio, cx, shutdown);
+    match orloj_host::run(Options::new("."), serve) {
         Ok(status) => status,
         Err(e) => refuse(&e.to_string(), NOT_STARTED),
     }
@@ -93,6 +110,8 @@ fn settings(arguments: Arguments) -> Result<Settings, ConfigError> {
     let flags = Partial {
         data: arguments.data,
         resp: arguments.resp,
+        native: arguments.native,
+        ws: arguments.ws,
         durability: arguments.durability,
         max_clients: arguments.max_clients,
         cache_mib: arguments.cache_mib,
@@ -124,9 +143,11 @@ fn log(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
-async fn serve(settings: Settings, cx: Context, shutdown: Shutdown) -> ExitCode {
+async fn serve(settings: Settings, has_stdio: bool, cx: Context, shutdown: Shutdown) -> ExitCode {
     let data = settings.data.to_string_lossy().into_owned();
     let mut config = NodeConfig::new(data.clone(), settings.resp);
+    config.native = Some(settings.native).filter(|native| native != OFF);
+    config.ws = settings.ws;
     config.durability = settings.durability;
     config.max_clients = settings.max_clients;
     config.process_id = process_id();
@@ -137,7 +158,19 @@ async fn serve(settings: Settings, cx: Context, shutdown: Shutdown) -> ExitCode 
         Ok(node) => node,
         Err(e) => return not_started(&e),
     };
-    announce(node.summary(), &node.addr().to_string(), &data, settings.durability);
+    let ready = announce(&node, &data, settings.durability);
+    if has_stdio {
+        tracing::info!("{ready}");
+        let conversation = node.attach(orloj_host::stdio());
+        let shutdown = shutdown.clone();
+        cx.spawn("stdio", async move {
+            conversation.await;
+            shutdown.begin();
+        });
+    } else {
+        // Whoever started the daemon may not care to read it; that is no reason to end.
+        let _ = writeln!(std::io::stdout(), "{ready}");
+    }
     match node.run(&shutdown).await {
         Ok(()) => {
             tracing::info!("stopped");
@@ -155,7 +188,10 @@ fn process_id() -> u32 {
     std::process::id()
 }
 
-fn announce(summary: &Summary, resp: &str, data: &str, durability: Durability) {
+/// Says what recovery found; the line that says where clients connect.
+fn announce(node: &Node, data: &str, durability: Durability) -> String {
+    let summary = node.summary();
+    let native = node.native_addr().map_or_else(|| OFF.to_owned(), |native| native.to_string());
     let journal = &summary.journal;
     let cut = journal.cut.as_ref().map_or(0, |cut| cut.bytes);
     tracing::info!(
@@ -179,12 +215,12 @@ fn announce(summary: &Summary, resp: &str, data: &str, durability: Durability) {
             "cut a write that power or a crash had left unfinished; it was never acknowledged"
         );
     }
-    // Whoever started the daemon may not care to read it; that is no reason to end.
-    let records = journal.records;
-    let _ = writeln!(
-        std::io::stdout(),
-        "orlojd ready resp={resp} data={data} durability={durability} recovered={records} cut={cut}"
-    );
+    let (resp, records) = (node.addr(), journal.records);
+    let ws = node.ws().map_or(String::new(), |ws| format!(" ws={ws}"));
+    format!(
+        "orlojd ready resp={resp} native={native}{ws} data={data} durability={durability} \
+         recovered={records} cut={cut}"
+    )
 }
 
 fn not_started(e: &StartError) -> ExitCode {
