@@ -462,14 +462,8 @@ impl Actor for Sequencer {
         let clock = store.clock();
         self.store = Some(store);
         self.load_commands(cx).await?;
-        let last = loop {
-            match self.commands.as_ref().expect(OPEN).last_at().await {
-                Ok(last) => break last,
-                Err(error) => rest(cx, &error).await?,
-            }
-        };
         // Neither keys nor commands see time go back.
-        self.clock = Some(NodeClock::start(cx, clock.max(last)));
+        self.clock = Some(NodeClock::start(cx, clock));
         self.show();
         if let Some(own) = self.own.get() {
             // If it is full, there will be a turn anyway.

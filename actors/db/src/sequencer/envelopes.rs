@@ -48,6 +48,7 @@ impl Sequencer {
         let commands = self.commands.as_mut().expect(OPEN);
         commands.is_observed = self.observer.is_some();
         commands.is_heard = self.hub.is_heard();
+        commands.writes.at = at;
         if !self.is_recovered {
             let summary = commands.recover(now);
             self.is_recovered = true;
