@@ -44,7 +44,12 @@ enum Progress {
         since: UnixMs,
     },
     /// Its lane has, and a command it depends on decides that it fails.
-    Doomed(turn::Doom),
+    Doomed {
+        doom: turn::Doom,
+        /// From where on a command that has waited may look again: it does so when it goes on,
+        /// and others may have ended until then.
+        again: Option<usize>,
+    },
     /// Its lane has, and nothing stands in its way.
     Ready,
     /// It has its outcome.

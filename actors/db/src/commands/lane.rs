@@ -155,6 +155,9 @@ impl Commands {
     pub(crate) fn executed(&mut self, ticket: u64, answer: Answer, now: Now) {
         let end = match answer {
             Answer::Error(refusal) => End::Failed(Failure::from(&refusal)),
+            _ if mutant!(now.cx, "lanes.effect_without_ok") && ticket.is_multiple_of(8) => {
+                End::Failed(Failure::new(Code::Internal, "its effects are there all the same"))
+            }
             answer => End::Ok(answer),
         };
         self.finish(ticket, end, now);

@@ -23,6 +23,8 @@ use crate::{
 
 /// Longest sleep of an alarm; it looks again then.
 const LONGEST: Duration = Duration::from_secs(3_600);
+/// How soon there is another turn for lanes that could go on and did not: the disk took nothing.
+const SOON: Duration = Duration::from_millis(10);
 
 impl Sequencer {
     /// Sees to what was in flight at the start, and ends what has waited too long.
@@ -171,6 +173,9 @@ impl Sequencer {
         let now = Now { cx: *cx, at };
         loop {
             let commands = self.commands.as_mut().expect(OPEN);
+            if commands.has_ready() && buggify!(cx, "sequencer: lanes wait for another turn") {
+                break;
+            }
             let Some(ticket) = commands.next_ready() else { break };
             if let Decision::Execute(command, is_first) = commands.decide(ticket, now).await? {
                 if is_first && self.load_beside(cx, ticket, &command, now) {
@@ -228,7 +233,9 @@ impl Sequencer {
 
     /// Sees to it that there is a turn when something happens to a command by itself.
     pub(super) fn set_alarm(&mut self, cx: &Context, now: UnixMs) {
-        let Some(at) = self.commands.as_ref().and_then(Commands::next_deadline) else {
+        let commands = self.commands.as_ref().expect(OPEN);
+        let goes_on = commands.has_ready().then(|| now.after(SOON));
+        let Some(at) = goes_on.into_iter().chain(commands.next_deadline()).min() else {
             self.alarm = None;
             return;
         };

@@ -91,8 +91,13 @@ impl Model {
                     _ => Err(format!("it to wait for {}", command.envelope.depends_on[*on])),
                 }
             }
-            Progress::Doomed(doom) => match end.failure() {
-                Some(failure) if doom.is(failure) => Ok(()),
+            Progress::Doomed { doom, again } => match (end.failure(), again) {
+                (Some(failure), _) if doom.is(failure) => Ok(()),
+                (_, Some(from)) => {
+                    self.look(command.row, *from, now, None);
+                    let again = self.commands[&command.row].clone();
+                    self.ends(&again, end, now)
+                }
                 _ => Err(doom.show()),
             },
             Progress::Ready => {

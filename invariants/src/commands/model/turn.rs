@@ -47,18 +47,19 @@ impl Model {
             return Err(format!("{first} to be finished first, which is before it on its lane"));
         }
         self.count(&session, told)?;
-        self.look(row, 0, told.at);
+        self.look(row, 0, told.at, None);
         Ok(())
     }
 
     /// Looks at what a command depends on, from the place `from` of its list on.
-    fn look(&mut self, row: u64, from: usize, since: UnixMs) {
+    pub(super) fn look(&mut self, row: u64, from: usize, since: UnixMs, again: Option<usize>) {
         let command = &self.commands[&row];
         let mut progress = Progress::Ready;
         for (place, on) in command.envelope.depends_on.iter().enumerate().skip(from) {
             let named = vec![("on", on.to_string())];
             let Some(other) = self.ids.get(on).map(|row| &self.commands[row]) else {
-                progress = Progress::Doomed(Doom::new(Code::DependencyUnknown, named));
+                let doom = Doom::new(Code::DependencyUnknown, named);
+                progress = Progress::Doomed { doom, again };
                 break;
             };
             match &other.progress {
@@ -66,12 +67,12 @@ impl Model {
                 Progress::Done { outcome, .. } => {
                     let how = ("outcome", outcome.end.name().to_owned());
                     let doom = Doom::new(Code::DependencyFailed, [named, vec![how]].concat());
-                    progress = Progress::Doomed(doom);
+                    progress = Progress::Doomed { doom, again };
                 }
                 _ if other.envelope.session == command.envelope.session => {
                     let why = ("reason", "same_lane".to_owned());
                     let doom = Doom::new(Code::DependencyFailed, [named, vec![why]].concat());
-                    progress = Progress::Doomed(doom);
+                    progress = Progress::Doomed { doom, again };
                 }
                 _ => progress = Progress::Waiting { on: place, since },
             }
@@ -95,7 +96,7 @@ impl Model {
             }
         });
         for (row, on, since) in waiting.collect::<Vec<_>>() {
-            self.look(row, on, since);
+            self.look(row, on, since, Some(on));
         }
     }
 

@@ -210,6 +210,38 @@ fn a_wait_ends_with_what_is_waited_for_or_with_its_time() {
     h.breaks(LAW.name, "the model expected it to wait for a");
 }
 
+#[test]
+fn whoever_has_waited_may_look_again_when_it_goes_on() {
+    let story = |meanwhile: bool| {
+        let mut h = strict();
+        h.does(&create("s"), int(0));
+        h.turn();
+        let brief = Duration::from_millis(9);
+        let b = h.sends(&data(set("k", "b")).id("b").after("a").after("c"));
+        let a = h.sends(&data(set("k", "a")).id("a").session("s"));
+        let c = h.sends(&data(set("k", "c")).id("c").timeout(brief));
+        h.starts(b);
+        h.starts(a);
+        h.ends(a, End::Ok(ok()));
+        h.wait_ms(9);
+        h.turn();
+        if meanwhile {
+            h.ends(c, timed_out());
+        }
+        (h, b)
+    };
+    let same = failed(Code::DependencyFailed, &[("on", "c"), ("reason", "same_lane")]);
+    let late = failed(Code::DependencyFailed, &[("on", "c"), ("outcome", "timed_out")]);
+    for (meanwhile, end) in [(false, &same), (true, &same), (true, &late)] {
+        let (mut h, b) = story(meanwhile);
+        h.ends(b, end.clone());
+        h.holds();
+    }
+    let (mut h, b) = story(false);
+    h.ends(b, late);
+    h.breaks(LAW.name, "the model expected DependencyFailed, on=c, reason=same_lane");
+}
+
 /// `a` on the server's lane and `b` of a session wait for each other.
 fn circle() -> (Tale, u64, u64) {
     let mut h = strict();
