@@ -87,7 +87,8 @@ pub(super) async fn porter(
 ) {
     let forgotten = std::mem::take(&mut door.inner().calls);
     drop(forgotten);
-    let (followers, sessions) = plan.commands.as_ref().map_or((0, 1), |c| (c.followers, c.sessions));
+    let (followers, sessions) =
+        plan.commands.as_ref().map_or((0, 1), |c| (c.followers, c.sessions));
     for number in 0..followers {
         // The first follows everybody.
         let one = (number > 0).then(|| session_name(Control.between("follow", 0, sessions - 1)));

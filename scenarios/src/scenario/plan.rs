@@ -10,7 +10,8 @@ use orloj_sim::{
 };
 
 use super::{
-    CommandsPlan, Count, CrashKind, LinkKind, Mode, Nemesis, Part, Scenario, Share, Size, Span, Time, Workload,
+    CommandsPlan, Count, CrashKind, LinkKind, Mode, Nemesis, Part, Scenario, Share, Size, Span,
+    Time, Workload,
 };
 
 /// One seed's configuration.
