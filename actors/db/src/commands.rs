@@ -346,11 +346,16 @@ impl Commands {
         self.outcomes.clear();
         self.used_keys.clear();
         self.fresh.clear();
-        for ticket in self.new.drain(..) {
-            if let Some(flight) = self.flights.get_mut(&ticket) {
+        let flights = &mut self.flights;
+        self.new.retain(|ticket| match flights.get_mut(ticket) {
+            // A commit in the midst of a turn: nothing of it is written yet.
+            Some(flight) if flight.row == 0 => true,
+            Some(flight) => {
                 flight.is_new = false;
+                false
             }
-        }
+            None => false,
+        });
         if self.sessions.len() > SESSIONS {
             let lanes = &self.lanes;
             self.sessions.retain(|lane, _| lanes.contains_key(lane));

@@ -65,7 +65,7 @@ impl Commands {
             Before::None => {}
             Before::InFlight(ticket) => {
                 sometimes!(cx, true, "commands: a retry met its command in flight");
-                self.write_acceptance(ticket);
+                self.settle();
                 let row = self.flights[&ticket].row;
                 self.tell(|| Told {
                     at,
@@ -81,6 +81,7 @@ impl Commands {
                 return Ok(());
             }
             Before::Other(field) => {
+                self.settle();
                 let text = format!("that {field} was used for another command");
                 let failure = Failure::new(Code::Conflict, text)
                     .with("reason", "other_command")
@@ -103,6 +104,7 @@ impl Commands {
         if self.flights.len() >= room {
             sometimes!(cx, true, "commands: too many were in flight");
             self.rates.give_back(charge);
+            self.settle();
             let failure = Failure::new(Code::Busy, "too many commands are in flight")
                 .with("in_flight", self.flights.len().to_string());
             self.refuse(envelope, asker, failure, now);

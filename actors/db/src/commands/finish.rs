@@ -113,6 +113,8 @@ impl Commands {
             }
         }
         for waiter in self.waiters.remove(&ticket).into_iter().flatten() {
+            // Nobody may follow it to a flight that is no more.
+            self.stop_waiting(waiter);
             self.ready.push_back(waiter);
         }
     }

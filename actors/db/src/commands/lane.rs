@@ -43,7 +43,12 @@ impl Commands {
         }
         if flight.state == FlightState::Queued {
             flight.state = FlightState::Started;
-            if flight.row > 0 {
+            // What it may wait for, or fail for, is in the history before it.
+            if self.flights[&ticket].envelope.depends_on.iter().any(|on| self.ids.contains_key(on))
+            {
+                self.settle();
+            }
+            if self.flights[&ticket].row > 0 {
                 self.write_start(ticket, now);
             }
         }
@@ -130,12 +135,13 @@ impl Commands {
     /// A row for each step so far, as it will take more than a turn.
     fn write_both(&mut self, ticket: u64, now: Now) {
         if self.flights[&ticket].row == 0 {
-            self.write_acceptance(ticket);
+            self.settle();
             self.write_start(ticket, now);
         }
     }
 
-    /// Gives what was accepted and has no outcome its row.
+    /// Gives what was accepted and has no outcome its row, in the order of acceptance: before
+    /// anything is told that could not be but for those.
     pub(crate) fn settle(&mut self) {
         for at in 0..self.new.len() {
             let ticket = self.new[at];
@@ -317,6 +323,7 @@ impl Commands {
             return false;
         }
         sometimes!(now.cx, true, "commands: one was cancelled");
+        self.settle();
         let failure = Failure::new(Code::Cancelled, "it was cancelled before its turn");
         self.finish(ticket, End::Cancelled(failure), now);
         true

@@ -2,11 +2,14 @@
 
 use orloj_net::{
     Command as Words, UnixMs,
-    envelope::{ANONYMOUS, Call, Code, DEPENDS_MAX, Envelope, Failure, Id, NAME_MAX},
+    envelope::{ANONYMOUS, Call, Code, DEPENDS_MAX, Envelope, Failure, Id, NAME_MAX, Plane},
 };
 
 use super::{Command, Expected, Model, Progress};
 use crate::commands::{Told, show::show_failure};
+
+/// More commands of the control plane that may be in flight, so that a full house can be tidied up.
+const TIDYING: usize = 100;
 
 /// What a request is to be taken for.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,6 +109,14 @@ impl Model {
         fits
     }
 
+    fn is_full_for(&self, envelope: &Envelope) -> bool {
+        let more = match envelope.call.class().plane {
+            Plane::Data => 0,
+            Plane::Control => TIDYING,
+        };
+        self.in_flight.len() >= self.limits.in_flight + more
+    }
+
     fn say(&self, fits: &[Fit], envelope: &Envelope) -> Expected {
         let id = |row: &u64| format!("{}, row {row}", self.commands[row].id);
         match fits.first() {
@@ -113,7 +124,7 @@ impl Model {
             Some(Fit::Conflicts(row)) => format!("Conflict with {}", id(row)),
             _ => match fault(envelope) {
                 Some(field) => format!("Invalid, for its {field}"),
-                None if self.in_flight.len() >= self.limits.in_flight => "Busy".to_owned(),
+                None if self.is_full_for(envelope) => "Busy".to_owned(),
                 None => "its acceptance".to_owned(),
             },
         }
@@ -132,10 +143,7 @@ impl Model {
             Code::Unavailable | Code::ShuttingDown | Code::NotLeader => true,
             Code::Invalid => !is_valid,
             Code::Conflict => is_valid && fits.iter().any(|fit| matches!(fit, Fit::Conflicts(_))),
-            Code::Busy => {
-                let is_full = self.in_flight.len() >= self.limits.in_flight;
-                is_valid && is_full && fits.contains(&Fit::New)
-            }
+            Code::Busy => is_valid && self.is_full_for(envelope) && fits.contains(&Fit::New),
             // Replays are free, and need nothing of the disk.
             Code::RateLimited | Code::StorageFailure => is_valid && fits.contains(&Fit::New),
             // No workload carries what is too long.
@@ -168,7 +176,7 @@ impl Model {
         told: &Told,
     ) -> Result<(), Expected> {
         let fits = self.fits(envelope, told.at);
-        let is_full = self.in_flight.len() >= self.limits.in_flight;
+        let is_full = self.is_full_for(envelope);
         if fault(envelope).is_some() || !fits.contains(&Fit::New) || is_full {
             return Err(self.say(&fits, envelope));
         }
