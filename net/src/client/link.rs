@@ -196,8 +196,8 @@ fn wake(mut state: MutexGuard<'_, State>) {
 impl Waiter {
     fn fail(self, request: &Failure, other: &Failure) {
         match self {
-            Waiter::Answer(reply) => drop(reply.send(Err(request.clone()))),
-            Waiter::Finding(reply) => drop(reply.send(Err(request.clone()))),
+            Waiter::Answer(reply) => reply.send(Err(request.clone())),
+            Waiter::Finding(reply) => reply.send(Err(request.clone())),
             Waiter::Events(feed) => feed.end(End::Lost, other),
         }
     }
