@@ -265,14 +265,6 @@ impl Commands {
         self.new.len() >= TURN
     }
 
-    /// When the newest row of the history was written.
-    ///
-    /// # Errors
-    /// What the engine says.
-    pub(crate) async fn last_at(&self) -> Result<UnixMs, Error> {
-        self.tables.last_at().await
-    }
-
     /// Commands in flight.
     pub(crate) fn in_flight(&self) -> usize {
         self.flights.len()

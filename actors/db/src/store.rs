@@ -320,8 +320,9 @@ impl Store {
         if self.counts != self.counted {
             batch.put(&self.accounts, COUNTS, &counts, None);
         }
-        if self.passed.is_some() {
-            batch.tell(self.clock.0);
+        let told = self.passed.is_some().then_some(self.clock);
+        if let Some(told) = told.max((!also.is_empty()).then_some(also.at)) {
+            batch.tell(told.0);
         }
         batch.applied(self.turn + 1);
         self.last = self.db.commit(&batch).await?;

@@ -7,7 +7,7 @@ use orloj_net::{
     Command, UnixMs,
     envelope::{Failure, Id, Safety},
 };
-use orloj_storage::{Error, database::Assigned};
+use orloj_storage::Error;
 
 use super::{
     Alarm, Commands, Held, Kind, Msg, Note, Now, OPEN, Sequencer, Submission, Told, ToldStep, ended,
@@ -46,6 +46,7 @@ impl Sequencer {
         let commands = self.commands.as_mut().expect(OPEN);
         commands.is_observed = self.observer.is_some();
         commands.is_heard = self.hub.is_heard();
+        commands.writes.at = at;
         if !self.is_recovered {
             let summary = commands.recover(now);
             self.is_recovered = true;
@@ -205,25 +206,22 @@ impl Sequencer {
     }
 
     /// Hands down what is told of commands.
-    pub(super) async fn pass_notes_on(&mut self, rest_on: Assigned) -> Result<(), Stop> {
-        if self.notes.is_empty() {
-            return Ok(());
-        }
-        let notes = std::mem::take(&mut self.notes);
+    pub(super) async fn pass_notes_on(&mut self) -> Result<(), Stop> {
         let of = |note: &Note| match note.safety {
             None => self.durability,
             Some(Safety::InMemory) => Durability::InMemory,
             Some(Safety::Buffered) => Durability::Buffered,
             Some(Safety::Strict) => Durability::Strict,
         };
-        let mut rest = notes;
-        while let Some(first) = rest.first() {
-            let safety = of(first);
-            let (now, later): (Vec<_>, Vec<_>) =
-                rest.into_iter().partition(|note| of(note) == safety);
-            rest = later;
-            let held = Held { rest_on, is_whole: false, safety, waiting: Vec::new(), notes: now };
-            self.journal.send(journal::Msg::Hold(held)).await.map_err(|_| ended())?;
+        for (rest_on, mut rest) in std::mem::take(&mut self.notes) {
+            while let Some(first) = rest.first() {
+                let safety = of(first);
+                let (notes, later): (Vec<_>, Vec<_>) =
+                    rest.into_iter().partition(|note| of(note) == safety);
+                rest = later;
+                let held = Held { rest_on, is_whole: false, safety, waiting: Vec::new(), notes };
+                self.journal.send(journal::Msg::Hold(held)).await.map_err(|_| ended())?;
+            }
         }
         Ok(())
     }
