@@ -9,7 +9,7 @@ use orloj_net::envelope::{
 use orloj_storage::Error;
 
 use super::{
-    Commands, FLIES, Flight, FlightState, Note, Now, Tell, Told, ToldStep,
+    Commands, FLIES, Flight, FlightState, Kept, Note, Now, Tell, Told, ToldStep,
     tables::{Known, Table, scoped},
     unreadable,
 };
@@ -108,11 +108,24 @@ impl Commands {
             self.refuse(envelope, asker, failure, now);
             return Ok(());
         }
-        self.accept(envelope, print, asker, now);
+        match self.kept(&envelope, print) {
+            Ok(kept) => self.accept(envelope, print, kept, asker, now),
+            Err(failure) => {
+                self.rates.give_back(charge);
+                self.refuse(envelope, asker, failure, now);
+            }
+        }
         Ok(())
     }
 
-    fn accept(&mut self, envelope: Envelope, print: Fingerprint, asker: Asker, now: Now) {
+    fn accept(
+        &mut self,
+        envelope: Envelope,
+        print: Fingerprint,
+        kept: Option<Box<Kept>>,
+        asker: Asker,
+        now: Now,
+    ) {
         let ticket = self.ticket();
         // One without an id gets it with its row.
         let id = envelope.id.clone().unwrap_or_else(|| ANONYMOUS.into());
@@ -121,6 +134,7 @@ impl Commands {
             deadline: envelope.deadline(now.at),
             envelope: Box::new(envelope),
             fingerprint: print,
+            kept,
             accepted: now.at,
             state: FlightState::Queued,
             settled: 0,
