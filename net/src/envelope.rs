@@ -18,6 +18,7 @@ mod failure;
 mod history;
 mod outcome;
 mod question;
+pub mod redaction;
 
 use core::time::Duration;
 
@@ -29,6 +30,7 @@ pub use failure::{Code, Failure};
 pub use history::{Filter, HistoryPage, Record, Row, State};
 pub use outcome::{End, Outcome};
 pub use question::{Finding, Health, PAGE_MAX, Question, RecoverySummary, SessionState};
+pub use redaction::Withheld;
 
 use crate::{UnixMs, resp::Limits};
 

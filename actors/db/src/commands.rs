@@ -18,6 +18,7 @@ mod finish;
 mod lane;
 pub(crate) mod query;
 mod rates;
+mod retention;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,13 +28,16 @@ use orloj_net::{
     Command, UnixMs,
     envelope::{
         Code, End, Envelope, Event, Failure, Fingerprint, Id, Outcome, RecoverySummary, Safety,
-        SessionName, canonical::fingerprint,
+        SessionName, Withheld,
+        canonical::fingerprint,
+        redaction::{Purpose, Redaction},
     },
 };
 use orloj_storage::Error;
 
-use crate::{config::CommandLimits, outbox::Asker};
+use crate::{NodeConfig, config::CommandLimits, outbox::Asker};
 use rates::Rates;
+use retention::Retention;
 use tables::{Known, Session, Totals};
 pub(crate) use tables::{Tables, Writes};
 
@@ -55,6 +59,8 @@ struct Flight {
     id: Id,
     envelope: Box<Envelope>,
     fingerprint: Fingerprint,
+    /// What the history has of it, if something is withheld.
+    kept: Option<Box<Kept>>,
     /// The row of its acceptance; 0 while it has none.
     row: u64,
     accepted: UnixMs,
@@ -67,6 +73,13 @@ struct Flight {
     /// Whether it was accepted since the last commit.
     is_new: bool,
     askers: Askers,
+}
+
+/// A command as the history has it.
+#[derive(Clone, Debug)]
+struct Kept {
+    envelope: Box<Envelope>,
+    withheld: Box<Withheld>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,11 +148,15 @@ pub(crate) struct Commands {
     tables: Tables,
     limits: CommandLimits,
     totals: Totals,
+    retention: Retention,
+    redaction: Redaction,
+    /// The first row that is left, if some were dropped since the last commit.
+    trimmed: Option<u64>,
     rates: Rates,
     next_ticket: u64,
     /// By ticket, which grows in the order of acceptance.
     flights: BTreeMap<u64, Flight>,
-    /// Those of them that were accepted since the last commit, and others.
+    /// Those of them that were accepted and have no row yet, and others.
     new: Vec<u64>,
     ids: BTreeMap<Id, u64>,
     keys: BTreeMap<(Lane, Id), u64>,
@@ -177,16 +194,19 @@ impl Commands {
     /// What the engine says.
     pub(crate) async fn load(
         tables: Tables,
-        limits: &CommandLimits,
+        config: &NodeConfig,
         next_ticket: u64,
     ) -> Result<Commands, Error> {
         let totals = tables.totals().await?;
         let inflight = tables.inflight().await?;
         let mut commands = Commands {
             tables,
-            limits: limits.clone(),
+            limits: config.commands.clone(),
             totals,
-            rates: Rates::new(limits),
+            retention: Retention::new(&config.history),
+            redaction: config.redaction.clone(),
+            trimmed: None,
+            rates: Rates::new(&config.commands),
             next_ticket,
             flights: BTreeMap::new(),
             new: Vec::new(),
@@ -209,10 +229,17 @@ impl Commands {
             is_observed: false,
             is_heard: false,
         };
-        for (row, is_started) in inflight {
+        for (row, is_started, whole) in inflight {
             let Some(found) = commands.tables.row(row).await? else { continue };
             let at = found.at;
             let Some((id, envelope)) = tables::accepted(found.record) else { continue };
+            // What is withheld from the history is needed until it is done.
+            let (envelope, kept) = match (whole, found.withheld) {
+                (Some(whole), Some(withheld)) => {
+                    (whole, Some(Box::new(Kept { envelope: Box::new(envelope), withheld })))
+                }
+                _ => (envelope, None),
+            };
             commands.session(envelope.session.as_ref()).await?;
             let state = match is_started {
                 true => FlightState::Started,
@@ -223,6 +250,7 @@ impl Commands {
                 deadline: envelope.deadline(at),
                 id,
                 envelope: Box::new(envelope),
+                kept,
                 accepted: at,
                 state,
                 settled: 0,
@@ -250,6 +278,24 @@ impl Commands {
         self.next_ticket
     }
 
+    /// What the history is to have of a command, if not all of it.
+    fn kept(
+        &self,
+        envelope: &Envelope,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Box<Kept>>, Failure> {
+        let key = &self.tables.redaction_key;
+        match self.redaction.apply(envelope, Purpose::Persist, key) {
+            Ok(kept) => Ok(kept.map(|(envelope, fields)| {
+                let withheld = Box::new(Withheld { fingerprint, fields });
+                Box::new(Kept { envelope: Box::new(envelope), withheld })
+            })),
+            Err(tampered) => {
+                Err(Failure::new(Code::Internal, tampered.to_string()).with("reason", "redactor"))
+            }
+        }
+    }
+
     /// Whether nothing is to be written or told.
     pub(crate) fn is_idle(&self) -> bool {
         self.writes.is_empty() && self.notes.is_empty() && self.told.is_empty()
@@ -258,6 +304,16 @@ impl Commands {
     /// Whether heads of lanes are to be looked at.
     pub(crate) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Whether something was accepted that has no row yet.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        !self.new.is_empty()
+    }
+
+    /// The first row that is left, if some were dropped since this was asked.
+    pub(crate) fn take_trimmed(&mut self) -> Option<u64> {
+        self.trimmed.take()
     }
 
     /// Whether enough was accepted for those to have their turn.

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use orloj_net::resp::Limits;
+use orloj_net::{envelope::redaction::Redaction, resp::Limits};
 use orloj_storage::Options;
 
 use crate::Observer;
@@ -89,6 +89,33 @@ impl Default for CommandLimits {
     }
 }
 
+/// How much is kept of the history of commands. What commands in flight rest on is kept in any
+/// case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryRetention {
+    /// What ended longer ago goes.
+    pub age: Duration,
+    /// The oldest go while rows have more bytes than that.
+    pub bytes: u64,
+    /// So many outcomes that are known by an id are kept, whatever their age and size.
+    pub outcomes: u64,
+}
+
+impl HistoryRetention {
+    /// What a node promises its clients: the fewest outcomes that are kept.
+    pub const OUTCOMES_MIN: u64 = 2_000;
+}
+
+impl Default for HistoryRetention {
+    fn default() -> HistoryRetention {
+        HistoryRetention {
+            age: Duration::from_secs(7 * 24 * 3_600),
+            bytes: 1 << 30,
+            outcomes: HistoryRetention::OUTCOMES_MIN,
+        }
+    }
+}
+
 /// A word that names no durability.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("durability is strict, buffered or in_memory, not {0:?}")]
@@ -123,6 +150,10 @@ pub struct NodeConfig {
     pub limits: Limits,
     /// What commands in envelopes may ask.
     pub commands: CommandLimits,
+    /// How much is kept of the history of commands.
+    pub history: HistoryRetention,
+    /// What of commands is withheld from the history.
+    pub redaction: Redaction,
     /// Most connections at a time.
     pub max_clients: u32,
     /// Bytes of answers that may wait for one client to read them. One that leaves more is
@@ -158,6 +189,8 @@ impl NodeConfig {
             durability: Durability::Strict,
             limits: Limits::default(),
             commands: CommandLimits::default(),
+            history: HistoryRetention::default(),
+            redaction: Redaction::default(),
             max_clients: 10_000,
             output_max: 256 << 20,
             output_patience: Duration::from_secs(60),

@@ -33,7 +33,9 @@ mod socket;
 mod start;
 mod store;
 
-pub use config::{AppendFailure, CommandLimits, Durability, NodeConfig, UnknownDurability};
+pub use config::{
+    AppendFailure, CommandLimits, Durability, HistoryRetention, NodeConfig, UnknownDurability,
+};
 pub use embedded::{Embedded, Subscription};
 pub use node::{Node, Summary};
 pub use observer::{Lived, Observer, Seen, Step};

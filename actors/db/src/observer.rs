@@ -95,6 +95,9 @@ pub trait Observer: Send + Sync {
     /// Something happened to a command inside an envelope. What recovery makes of those that were
     /// in flight is told before anything else of a life.
     fn lived(&self, _lived: &Lived<'_>) {}
+    /// Rows of the history before `first` are no longer kept: ids of commands that were accepted
+    /// there are unknown from here on.
+    fn trimmed(&self, _first: u64) {}
     /// The disk took nothing from `turn` on: commands seen with that turn or a later one have not
     /// happened, and later ones take these numbers again.
     fn undone(&self, _turn: u64) {}

@@ -97,6 +97,8 @@ pub(crate) enum Msg {
     Execute(Waiting),
     /// Delete keys that are gone.
     Sweep,
+    /// Drop the oldest rows of the history of commands.
+    Trim,
 }
 
 /// What a commit holds: what is in an envelope can be computed again from the history, and so
@@ -307,7 +309,8 @@ impl Sequencer {
         Refusal::Unreadable.into()
     }
 
-    async fn sweep(&mut self, cx: &Context) -> Result<(), Error> {
+    async fn sweep(&mut self, cx: &Context, at: UnixMs) -> Result<(), Error> {
+        self.separate(cx, Kind::Plain, at).await?;
         match self.store.as_mut().expect(OPEN).sweep(SWEEP).await {
             Err(error @ Error::RolledBack { .. }) => Err(error),
             // What cannot be read now is dead all the same.
@@ -327,7 +330,7 @@ impl Sequencer {
         let store = self.store.as_mut().expect(OPEN);
         let commands = self.commands.as_mut().expect(OPEN);
         commands.prepare();
-        let has_changed = store.commit(&commands.writes, &self.tables).await?;
+        let has_changed = store.commit(Some((&commands.writes, &self.tables))).await?;
         let turn = store.turn();
         if !commands.notes.is_empty() {
             self.notes.push((store.last(), std::mem::take(&mut commands.notes)));
@@ -335,6 +338,9 @@ impl Sequencer {
         if let Some(observer) = &self.observer {
             if has_changed {
                 observer.committed(turn);
+            }
+            if let Some(first) = commands.take_trimmed() {
+                observer.trimmed(first);
             }
             envelopes::tell(observer.as_ref(), turn, &mut commands.told);
             for executed in self.executed.drain(..) {
@@ -392,7 +398,7 @@ impl Sequencer {
         self.loads.clear();
         let last = self.commands.take().map_or(0, |commands| commands.last_ticket());
         let commands = loop {
-            match Commands::load(self.tables.clone(), &self.config.commands, last).await {
+            match Commands::load(self.tables.clone(), &self.config, last).await {
                 Ok(commands) => break commands,
                 Err(error) => rest(cx, &error).await?,
             }
@@ -506,8 +512,9 @@ impl Actor for Sequencer {
                     }
                     done
                 }
-                Msg::Sweep if takes_writes => self.sweep(cx).await,
-                Msg::Sweep => Ok(()),
+                Msg::Sweep if takes_writes => self.sweep(cx, now).await,
+                Msg::Trim if takes_writes => self.trim(cx, now).await,
+                Msg::Sweep | Msg::Trim => Ok(()),
             };
             if let Err(error) = done {
                 self.give_up(cx, &error).await?;
@@ -517,7 +524,7 @@ impl Actor for Sequencer {
             }
         }
         let ran = match takes_writes && self.is_recovered {
-            true => self.run(cx, now).await,
+            true => self.run_alone(cx, now).await,
             false => Ok(()),
         };
         if let Err(error) = ran {
@@ -534,6 +541,14 @@ impl Actor for Sequencer {
         {
             // If it is full, there will be a next turn anyway.
             let _ = own.try_send(Msg::Sweep);
+        }
+        if takes_writes
+            && self.is_recovered
+            && self.commands.as_ref().expect(OPEN).is_trimming(now)
+            && let Some(own) = self.own.get()
+        {
+            // The same.
+            let _ = own.try_send(Msg::Trim);
         }
         self.set_alarm(cx, now);
         self.show();
@@ -553,6 +568,7 @@ impl Actor for Sequencer {
             Msg::Tick => "tick",
             Msg::Execute(_) => "execute",
             Msg::Sweep => "sweep",
+            Msg::Trim => "trim",
         }
     }
 }

@@ -181,13 +181,13 @@ pub(crate) async fn open(
     if config.durability == Durability::InMemory {
         leave_alone(cx, config).await?;
         let db = Database::in_memory(*cx, config.engine()).map_err(failed)?;
-        let tables = Tables::open(&db).await.map_err(failed)?;
+        let tables = Tables::open(cx, &db).await.map_err(failed)?;
         return Ok((tables, Summary::default()));
     }
     let (db, report) = Database::open(*cx, config.engine()).await.map_err(failed)?;
     // So that the store finds what it needs, whatever the disk does from then on.
     let counts = store::prepare(&db).await.map_err(failed)?;
-    let tables = Tables::open(&db).await.map_err(failed)?;
+    let tables = Tables::open(cx, &db).await.map_err(failed)?;
     let (turn, keys, journal) = (db.applied(), counts.keys, report.journal);
     Ok((tables, Summary { turn, keys, generation: report.generation, journal }))
 }

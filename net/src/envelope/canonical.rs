@@ -17,6 +17,8 @@ use crate::Answer;
 
 /// The version of the form, in the first byte of whatever is stored.
 pub const VERSION: u8 = 1;
+/// That of a row of which something is withheld: what that is stands behind it.
+pub const WITHHELD: u8 = 2;
 
 /// Whether two commands ask for the same: BLAKE3 of the canonical form without id and idempotency
 /// key.
@@ -31,7 +33,13 @@ pub fn fingerprint(envelope: &Envelope) -> Fingerprint {
 
 /// Appends a row of the history to `out`.
 pub fn encode_row(row: &Row, out: &mut Vec<u8>) {
-    with(out, |out| out.row(row));
+    let version = if row.withheld.is_some() { WITHHELD } else { VERSION };
+    with(out, version, |out| {
+        out.row(row);
+        if let Some(withheld) = &row.withheld {
+            out.withheld(withheld);
+        }
+    });
 }
 
 /// The row that `bytes` are.
@@ -39,12 +47,17 @@ pub fn encode_row(row: &Row, out: &mut Vec<u8>) {
 /// # Errors
 /// [`Malformed`]; nothing else comes of any bytes.
 pub fn decode_row(bytes: &[u8]) -> Result<Row, Malformed> {
-    whole(bytes, |from| from.row())
+    let is_withheld = bytes.first() == Some(&WITHHELD);
+    whole(bytes, if is_withheld { WITHHELD } else { VERSION }, |from| {
+        let row = from.row()?;
+        let withheld = if is_withheld { Some(Box::new(from.withheld()?)) } else { None };
+        Ok(Row { withheld, ..row })
+    })
 }
 
 /// Appends an envelope to `out`.
 pub fn encode_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
-    with(out, |out| out.envelope(envelope, true));
+    with(out, VERSION, |out| out.envelope(envelope, true));
 }
 
 /// The envelope that `bytes` are.
@@ -52,12 +65,12 @@ pub fn encode_envelope(envelope: &Envelope, out: &mut Vec<u8>) {
 /// # Errors
 /// [`Malformed`].
 pub fn decode_envelope(bytes: &[u8]) -> Result<Envelope, Malformed> {
-    whole(bytes, |from| from.envelope())
+    whole(bytes, VERSION, |from| from.envelope())
 }
 
 /// Appends an outcome to `out`.
 pub fn encode_outcome(outcome: &Outcome, out: &mut Vec<u8>) {
-    with(out, |out| out.outcome(outcome));
+    with(out, VERSION, |out| out.outcome(outcome));
 }
 
 /// The outcome that `bytes` are.
@@ -65,23 +78,24 @@ pub fn encode_outcome(outcome: &Outcome, out: &mut Vec<u8>) {
 /// # Errors
 /// [`Malformed`].
 pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, Malformed> {
-    whole(bytes, |from| from.outcome())
+    whole(bytes, VERSION, |from| from.outcome())
 }
 
-fn with(out: &mut Vec<u8>, write: impl FnOnce(&mut Writer)) {
+fn with(out: &mut Vec<u8>, version: u8, write: impl FnOnce(&mut Writer)) {
     let mut writer = Writer(std::mem::take(out));
-    writer.0.push(VERSION);
+    writer.0.push(version);
     write(&mut writer);
     *out = writer.0;
 }
 
 fn whole<T>(
     bytes: &[u8],
+    wanted: u8,
     read: impl FnOnce(&mut Reader<'_>) -> Result<T, Malformed>,
 ) -> Result<T, Malformed> {
     let mut reader = Reader(bytes);
     match reader.byte()? {
-        VERSION => {}
+        version if version == wanted => {}
         version => return Err(Malformed::Version { version }),
     }
     let read = read(&mut reader)?;

@@ -1,6 +1,6 @@
 //! What is kept of commands that have been: the rows of the history, and how they are asked for.
 
-use super::{Causes, Envelope, Id, Outcome, SessionName};
+use super::{Causes, Envelope, Id, Outcome, SessionName, Withheld};
 use crate::UnixMs;
 
 /// One row of the history. A command that is accepted, started and finished within one turn has one
@@ -17,6 +17,8 @@ pub struct Row {
     pub at: UnixMs,
     /// What it tells.
     pub record: Record,
+    /// What of the command's payload stands there as a hash.
+    pub withheld: Option<Box<Withheld>>,
 }
 
 /// What a row tells.

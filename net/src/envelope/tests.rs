@@ -89,6 +89,7 @@ fn row() -> Row {
                 replayed: false,
             },
         },
+        withheld: None,
     }
 }
 
@@ -122,6 +123,26 @@ fn golden_bytes_of_a_row() {
     );
     assert_eq!(hex, golden);
     assert_eq!(decode_row(&bytes), Ok(row()));
+}
+
+#[test]
+fn golden_bytes_of_what_is_withheld() {
+    let fields = redaction::Field::ALL.to_vec();
+    let withheld = Withheld { fingerprint: [0xab; 32], fields };
+    let row = Row { withheld: Some(Box::new(withheld)), ..row() };
+    let (mut bytes, mut plain) = (Vec::new(), Vec::new());
+    encode_row(&row, &mut bytes);
+    encode_row(&Row { withheld: None, ..row.clone() }, &mut plain);
+    plain[0] = 2;
+    plain.extend([0xab; 32]);
+    plain.extend([2, 1, 2]);
+    assert_eq!(bytes, plain);
+    assert_eq!(decode_row(&bytes), Ok(row));
+    for senseless in [[2, 2, 1], [2, 1, 1], [2, 1, 3]] {
+        let end = bytes.len() - 3;
+        bytes[end..].copy_from_slice(&senseless);
+        assert_eq!(decode_row(&bytes), Err(Malformed::Kind));
+    }
 }
 
 #[test]

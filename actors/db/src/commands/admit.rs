@@ -11,7 +11,7 @@ use orloj_net::envelope::{
 use orloj_storage::Error;
 
 use super::{
-    Commands, FLIES, Flight, FlightState, Note, Now, Tell, Told, ToldStep,
+    Commands, FLIES, Flight, FlightState, Kept, Note, Now, Tell, Told, ToldStep,
     tables::{Known, Table, scoped},
     unreadable,
 };
@@ -112,11 +112,24 @@ impl Commands {
             self.refuse(envelope, asker, failure, now);
             return Ok(());
         }
-        self.accept(envelope, print, asker, now);
+        match self.kept(&envelope, print) {
+            Ok(kept) => self.accept(envelope, print, kept, asker, now),
+            Err(failure) => {
+                self.rates.give_back(charge);
+                self.refuse(envelope, asker, failure, now);
+            }
+        }
         Ok(())
     }
 
-    fn accept(&mut self, envelope: Envelope, print: Fingerprint, asker: Asker, now: Now) {
+    fn accept(
+        &mut self,
+        envelope: Envelope,
+        print: Fingerprint,
+        kept: Option<Box<Kept>>,
+        asker: Asker,
+        now: Now,
+    ) {
         let (ticket, lane) = (self.ticket(), envelope.session.clone());
         // One without an id gets it with its row.
         let id = envelope.id.clone().unwrap_or_else(|| ANONYMOUS.into());
@@ -125,6 +138,7 @@ impl Commands {
             deadline: envelope.deadline(now.at),
             envelope: Box::new(envelope),
             fingerprint: print,
+            kept,
             accepted: now.at,
             state: FlightState::Queued,
             settled: 0,

@@ -9,7 +9,7 @@ use orloj_net::{
 };
 
 use super::{
-    Commands, FLIES, Flight, Lane, Now, Tell, Told, ToldStep,
+    Commands, FLIES, Flight, Kept, Lane, Now, Tell, Told, ToldStep,
     tables::{Known, Table, scoped},
 };
 
@@ -25,6 +25,15 @@ fn named(id: Id, envelope: &Envelope, row: u64) -> Id {
     if envelope.id.is_some() { id } else { format!("{ANONYMOUS}{row}").into() }
 }
 
+/// Exchanges a command with what is kept of it.
+fn exchange(record: &mut Record, kept: Option<&mut Kept>) {
+    if let (Record::Accepted { envelope, .. } | Record::Whole { envelope, .. }, Some(kept)) =
+        (record, kept)
+    {
+        std::mem::swap(envelope, &mut kept.envelope);
+    }
+}
+
 impl Commands {
     /// Gives a command its outcome, and has its lane and those who wait for it go on.
     pub(super) fn finish(&mut self, ticket: u64, end: End, now: Now) {
@@ -34,8 +43,9 @@ impl Commands {
         if let Some(deadline) = flight.deadline {
             self.deadlines.remove(&(deadline, ticket));
         }
-        let Flight { mut id, envelope, fingerprint, mut row, is_new, askers, accepted, .. } =
+        let Flight { mut id, envelope, mut kept, fingerprint, mut row, is_new, askers, .. } =
             flight;
+        let accepted = flight.accepted;
         let lane = envelope.session.clone();
         let session = self.sessions.get_mut(&lane).expect("loaded at admission");
         if end.is_ok() && !envelope.call.class().is_read_only {
@@ -57,14 +67,16 @@ impl Commands {
             let record = Record::Finished { accepted: row, outcome };
             self.writes.delete(Table::Inflight, &row.to_be_bytes());
             self.writes.end(row, number);
-            match self.write_row(number, &lane, at, record, 1) {
+            match self.write_row(number, &lane, at, record, None) {
                 (sequence, Record::Finished { outcome, .. }) => (sequence, envelope, outcome),
                 _ => unreachable!("it is given back"),
             }
         } else {
             row = number;
             let record = Record::Whole { id: named(id, &envelope, row), envelope, outcome };
-            let (first, envelope, outcome) = match self.write_row(row, &lane, accepted, record, 3) {
+            let kept = kept.as_deref_mut();
+            let written = self.write_row(row, &lane, accepted, record, kept);
+            let (first, envelope, outcome) = match written {
                 (first, Record::Whole { id: given, envelope, outcome }) => {
                     id = given;
                     (first, envelope, outcome)
@@ -140,19 +152,22 @@ impl Commands {
         if let Some(id) = &envelope.id {
             self.writes.known(Table::Outcomes, id.as_bytes(), &known);
         }
-        self.writes.inflight(row, false);
+        let mut kept = flight.kept.clone();
+        self.writes.inflight(row, false, kept.as_deref().map(|_| &*envelope));
         let record = Record::Accepted { id: id.clone(), envelope: envelope.clone() };
-        let (sequence, _) = self.write_row(row, &envelope.session, at, record, 1);
+        let kept = kept.as_deref_mut();
+        let (sequence, _) = self.write_row(row, &envelope.session, at, record, kept);
         self.lived(row, &id, &envelope, at, sequence, LifeStage::Accepted);
     }
 
     pub(super) fn write_start(&mut self, ticket: u64, now: Now) {
         let flight = &self.flights[&ticket];
         let (row, id, envelope) = (flight.row, flight.id.clone(), flight.envelope.clone());
+        let whole = flight.kept.as_deref().map(|_| &*envelope);
+        self.writes.inflight(row, true, whole);
         let number = self.next_row();
-        self.writes.inflight(row, true);
         let record = Record::Started { accepted: row };
-        let (sequence, _) = self.write_row(number, &envelope.session, now.at, record, 1);
+        let (sequence, _) = self.write_row(number, &envelope.session, now.at, record, None);
         self.lived(row, &id, &envelope, now.at, sequence, LifeStage::Started);
     }
 
@@ -162,23 +177,29 @@ impl Commands {
         row
     }
 
-    /// Writes a row behind its lane, and gives the record back; the number on the lane of its first
-    /// step.
+    /// Writes a row behind its lane, with what is kept of the command, and gives the record back;
+    /// the number on the lane of its first step.
     fn write_row(
         &mut self,
         number: u64,
         lane: &Lane,
         at: UnixMs,
-        record: Record,
-        steps: u64,
+        mut record: Record,
+        mut kept: Option<&mut Kept>,
     ) -> (u64, Record) {
         let session = self.sessions.get_mut(lane).expect("loaded at admission");
         let lane_sequence = session.lane_sequence + 1;
-        session.lane_sequence += steps;
+        session.lane_sequence += record.steps();
         let before = std::mem::replace(&mut session.last_row, number);
-        let row = Row { session: lane.clone(), lane_sequence, before, at, record };
+        let withheld = kept.as_ref().map(|kept| kept.withheld.clone());
+        exchange(&mut record, kept.as_deref_mut());
+        let mut row = Row { session: lane.clone(), lane_sequence, before, at, record, withheld };
+        if self.totals.first_row == number {
+            self.retention.first_row(at);
+        }
         self.totals.bytes += self.writes.row(number, &row);
         self.changed.insert(lane.clone());
+        exchange(&mut row.record, kept);
         (lane_sequence, row.record)
     }
 

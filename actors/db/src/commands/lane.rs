@@ -288,7 +288,7 @@ impl Commands {
     /// When something happens next without a message.
     pub(crate) fn next_deadline(&self) -> Option<UnixMs> {
         let first = self.deadlines.first().map(|(deadline, _)| *deadline);
-        first.into_iter().chain(self.next_expiry).min()
+        first.into_iter().chain(self.next_expiry).chain(self.next_trim()).min()
     }
 
     /// Whether idempotency keys are to be forgotten.

@@ -6,7 +6,7 @@
 //! | `outcomes` | id | fingerprint, row accepted, row finished |
 //! | `idempotency` | scope and key | the same, and until when |
 //! | `expiries` | until when, row accepted | key in `idempotency` |
-//! | `inflight` | row accepted | whether started |
+//! | `inflight` | row accepted | whether started; the command, if its row has not all of it |
 //! | `ends` | row accepted, of commands with several rows | row finished |
 //! | `sessions` | `s` and name; `-` is the server | [`Session`] |
 //!
@@ -14,11 +14,12 @@
 
 use std::ops::Range;
 
+use orloj_kernel::Context;
 use orloj_net::{
     UnixMs,
     envelope::{
-        Fingerprint, Id, Record, Row, SessionName,
-        canonical::{decode_row, encode_row},
+        Envelope, Fingerprint, Id, Record, Row, SessionName,
+        canonical::{decode_envelope, decode_row, encode_envelope, encode_row},
     },
 };
 use orloj_storage::{
@@ -93,6 +94,8 @@ impl Default for Totals {
 
 /// The key of [`Totals`] among the node's accounts.
 pub(crate) const TOTALS: &[u8] = b"commands";
+/// That of the key of the hashes that stand for what is withheld, drawn once for a database.
+const REDACTION: &[u8] = b"redaction";
 
 /// The keyspaces.
 #[derive(Clone, Debug)]
@@ -100,6 +103,8 @@ pub(crate) struct Tables {
     pub(super) db: Database,
     accounts: Keyspace,
     keyspaces: [Keyspace; NAMES.len()],
+    /// What stands for what is withheld is hashed with it.
+    pub(super) redaction_key: [u8; 32],
 }
 
 impl Tables {
@@ -107,14 +112,15 @@ impl Tables {
     ///
     /// # Errors
     /// What the engine says.
-    pub(crate) async fn open(db: &Database) -> Result<Tables, Error> {
+    pub(crate) async fn open(cx: &Context, db: &Database) -> Result<Tables, Error> {
         let accounts = keyspace(db, crate::store::ACCOUNTS).await?;
         let mut keyspaces = Vec::with_capacity(NAMES.len());
         for name in NAMES {
             keyspaces.push(keyspace(db, name).await?);
         }
         let keyspaces = keyspaces.try_into().expect("as many as there are names");
-        Ok(Tables { db: db.clone(), accounts, keyspaces })
+        let redaction_key = redaction_key(cx, db, &accounts).await?;
+        Ok(Tables { db: db.clone(), accounts, keyspaces, redaction_key })
     }
 
     /// The database they are in.
@@ -130,7 +136,7 @@ impl Tables {
         &self.keyspaces[table as usize]
     }
 
-    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    pub(super) async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let mut value = Vec::new();
         let found = self.db.get_newest(self.of(table), key, &mut value).await?;
         Ok(found.map(|_| value))
@@ -162,14 +168,22 @@ impl Tables {
         Ok(value.and_then(|value| decode_row(&value).ok()))
     }
 
+    /// The row with the outcome of a command that has several rows, if it has one.
+    pub(super) async fn end(&self, accepted: u64) -> Result<Option<u64>, Error> {
+        let value = self.get(Table::Ends, &accepted.to_be_bytes()).await?;
+        Ok(value.and_then(|value| numbers(&value)).map(|[finished]| finished))
+    }
+
     /// Commands without an outcome: where they were accepted, and whether they were started.
-    pub(super) async fn inflight(&self) -> Result<Vec<(u64, bool)>, Error> {
+    pub(super) async fn inflight(&self) -> Result<Vec<(u64, bool, Option<Envelope>)>, Error> {
         let at = self.db.newest_snapshot()?;
         let mut rest = self.db.cursor(self.of(Table::Inflight), (..).into(), &at)?;
         let mut found = Vec::new();
         while let Some(item) = rest.next().await? {
             if let Ok(row) = item.key.try_into().map(u64::from_be_bytes) {
-                found.push((row, item.value == [1]));
+                let is_started = item.value.first() == Some(&1);
+                let whole = item.value.get(1..).and_then(|bytes| decode_envelope(bytes).ok());
+                found.push((row, is_started, whole));
             }
         }
         Ok(found)
@@ -202,6 +216,26 @@ pub(super) struct Expired {
     pub(super) accepted: u64,
     pub(super) expiry: Vec<u8>,
     pub(super) key: Vec<u8>,
+}
+
+/// The key of the hashes, which is drawn if there is none.
+async fn redaction_key(
+    cx: &Context,
+    db: &Database,
+    accounts: &Keyspace,
+) -> Result<[u8; 32], Error> {
+    let mut value = Vec::new();
+    db.get_newest(accounts, REDACTION, &mut value).await?;
+    if let Ok(key) = value.try_into() {
+        return Ok(key);
+    }
+    let mut key = [0; 32];
+    key.as_chunks_mut().0.iter_mut().for_each(|some| *some = cx.entropy().to_le_bytes());
+    let mut batch = db.batch(db.last_assigned());
+    batch.put(accounts, REDACTION, &key, None);
+    let assigned = db.commit(&batch).await?;
+    db.durable(assigned).await?;
+    Ok(key)
 }
 
 async fn keyspace(db: &Database, name: &str) -> Result<Keyspace, Error> {
@@ -338,9 +372,16 @@ impl Writes {
         self.put(Some(Table::Expiries), &name, |out| out.extend_from_slice(key));
     }
 
-    pub(super) fn inflight(&mut self, accepted: u64, is_started: bool) {
+    pub(super) fn inflight(&mut self, accepted: u64, is_started: bool, whole: Option<&Envelope>) {
         let key = accepted.to_be_bytes();
-        self.put(Some(Table::Inflight), &key, |out| out.push(u8::from(is_started)));
+        self.put(Some(Table::Inflight), &key, |out| {
+            out.push(u8::from(is_started));
+            if let Some(envelope) = whole {
+                let mut bytes = Vec::new();
+                encode_envelope(envelope, &mut bytes);
+                out.extend_from_slice(&bytes);
+            }
+        });
     }
 
     pub(super) fn end(&mut self, accepted: u64, finished: u64) {
@@ -369,7 +410,7 @@ impl Writes {
 }
 
 /// Which command a row with an acceptance tells of.
-pub(super) fn accepted(record: Record) -> Option<(Id, orloj_net::envelope::Envelope)> {
+pub(super) fn accepted(record: Record) -> Option<(Id, Envelope)> {
     match record {
         Record::Accepted { id, envelope } | Record::Whole { id, envelope, .. } => {
             Some((id, *envelope))

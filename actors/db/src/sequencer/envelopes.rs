@@ -10,7 +10,7 @@ use orloj_net::{
 use orloj_storage::Error;
 
 use super::{
-    Alarm, Commands, Held, Kind, Msg, Note, Now, OPEN, Sequencer, Submission, Told, ToldStep, ended,
+    Alarm, Held, Kind, Msg, Note, Now, OPEN, Sequencer, Submission, Told, ToldStep, ended,
 };
 use crate::{
     Durability, Lived, Observer, Step,
@@ -82,7 +82,9 @@ impl Sequencer {
             Kind::Plain => enveloped,
             Kind::Enveloped => plain && !enveloped,
         };
-        let has_ready = self.commands.as_ref().expect(OPEN).has_ready();
+        let commands = self.commands.as_ref().expect(OPEN);
+        // Also what stands behind others gets its row before anything else happens.
+        let has_ready = commands.has_ready() || commands.is_unsettled();
         if kind == Kind::Plain && has_ready {
             self.run(cx, at).await?;
         }
@@ -191,6 +193,32 @@ impl Sequencer {
             }
         }
         self.commands.as_mut().expect(OPEN).settle();
+        Ok(())
+    }
+
+    /// As [`Sequencer::run`], in a commit without anything that was not in an envelope.
+    pub(super) async fn run_alone(&mut self, cx: &Context, at: UnixMs) -> Result<(), Error> {
+        if self.commands.as_ref().expect(OPEN).has_ready() {
+            self.separate(cx, Kind::Enveloped, at).await?;
+        }
+        self.run(cx, at).await
+    }
+
+    /// Drops old rows of the history, in a commit of their own.
+    pub(super) async fn trim(&mut self, cx: &Context, at: UnixMs) -> Result<(), Error> {
+        if !self.is_recovered {
+            return Ok(());
+        }
+        self.run_alone(cx, at).await?;
+        self.is_whole &= !self.commit(cx).await?;
+        let now = Now { cx: *cx, at };
+        match self.commands.as_mut().expect(OPEN).trim(now).await {
+            Err(error @ Error::RolledBack { .. }) => return Err(error),
+            // What cannot be read now goes later.
+            Err(error) => cx.trace("sequencer", format_args!("cannot drop history: {error}")),
+            Ok(()) => {}
+        }
+        let _no_effect = self.commit(cx).await?;
         Ok(())
     }
 

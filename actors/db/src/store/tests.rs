@@ -71,11 +71,6 @@ impl Chance {
     }
 }
 
-async fn commit(store: &mut Store) {
-    let tables = Tables::open(&store.db).await.expect("the disk is well");
-    store.commit(&Writes::default(), &tables).await.expect("the disk is well");
-}
-
 async fn carry_out(store: &mut Store, commands: &[Command], now: UnixMs) -> Vec<Answer> {
     let mut answers = Vec::new();
     store.pass(now).await.expect("the disk is well");
@@ -85,14 +80,14 @@ async fn carry_out(store: &mut Store, commands: &[Command], now: UnixMs) -> Vec<
                 Ok(answer) => break answer,
                 Err(Wait::Rows) => store.load(&commands[at..]).await.expect("the disk is well"),
                 Err(Wait::Walk) => {
-                    commit(store).await;
+                    store.commit(None).await.expect("the disk is well");
                     break store.walk(command).await.expect("the disk is well");
                 }
             }
         };
         answers.push(answer);
     }
-    commit(store).await;
+    store.commit(None).await.expect("the disk is well");
     answers
 }
 
@@ -147,7 +142,7 @@ async fn the_index_of_deadlines_has_what_keys_have(cx: Context) {
         carry_out(&mut store, &commands, now).await;
         if cx.below(4) == 0 {
             store.sweep(3).await.expect("the disk is well");
-            commit(&mut store).await;
+            store.commit(None).await.expect("the disk is well");
         }
         let index = store.db.due(None, u64::MAX, 1_000).await.expect("the disk is well");
         assert_eq!(index.len() as u64, store.counts().expiring);
