@@ -59,6 +59,27 @@ impl AppendFailure {
     }
 }
 
+impl fmt::Display for AppendFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A word that names no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the policy is fail_closed or best_effort, not {0:?}")]
+pub struct UnknownAppendFailure(pub String);
+
+impl FromStr for AppendFailure {
+    type Err = UnknownAppendFailure;
+    fn from_str(name: &str) -> Result<AppendFailure, UnknownAppendFailure> {
+        [AppendFailure::FailClosed, AppendFailure::BestEffort]
+            .into_iter()
+            .find(|policy| policy.name() == name)
+            .ok_or_else(|| UnknownAppendFailure(name.to_owned()))
+    }
+}
+
 /// How much clients may ask in envelopes, and how long is remembered what they did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLimits {

@@ -34,7 +34,8 @@ mod start;
 mod store;
 
 pub use config::{
-    AppendFailure, CommandLimits, Durability, HistoryRetention, NodeConfig, UnknownDurability,
+    AppendFailure, CommandLimits, Durability, HistoryRetention, NodeConfig, UnknownAppendFailure,
+    UnknownDurability,
 };
 pub use embedded::{Embedded, Subscription};
 pub use node::{Node, Summary};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use orloj_db::Durability;
+use orloj_db::{AppendFailure, CommandLimits, Durability};
 use serde::{Deserialize, Deserializer, de};
 
 /// How log lines look.
@@ -32,6 +32,14 @@ pub struct Settings {
     pub durability: Durability,
     /// Connections served at once; further ones are refused.
     pub max_clients: u32,
+    /// Commands in envelopes that one session may send in a second; 0 is no limit.
+    pub session_rate: u64,
+    /// Commands in envelopes that all may send in a second; 0 is no limit.
+    pub global_rate: u64,
+    /// Commands in envelopes that may be in flight.
+    pub in_flight: usize,
+    /// What becomes of them while the disk takes nothing.
+    pub append_failure: AppendFailure,
     /// Memory for what was used lately, in MiB: half for rows, half for pages and values.
     pub cache_mib: u32,
     /// How log lines look.
@@ -42,6 +50,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
+        let commands = CommandLimits::default();
         Settings {
             data: PathBuf::from("orloj-data"),
             resp: "127.0.0.1:6379".to_owned(),
@@ -49,6 +58,10 @@ impl Default for Settings {
             ws: None,
             durability: Durability::default(),
             max_clients: 10_000,
+            session_rate: commands.session_rate,
+            global_rate: commands.global_rate,
+            in_flight: commands.in_flight,
+            append_failure: commands.append_failure,
             cache_mib: 128,
             log_format: LogFormat::default(),
             log: "info".to_owned(),
@@ -73,6 +86,15 @@ pub struct Partial {
     pub durability: Option<Durability>,
     /// See [`Settings::max_clients`].
     pub max_clients: Option<u32>,
+    /// See [`Settings::session_rate`].
+    pub session_rate: Option<u64>,
+    /// See [`Settings::global_rate`].
+    pub global_rate: Option<u64>,
+    /// See [`Settings::in_flight`].
+    pub in_flight: Option<usize>,
+    /// See [`Settings::append_failure`].
+    #[serde(default, deserialize_with = "append_failure")]
+    pub append_failure: Option<AppendFailure>,
     /// See [`Settings::cache_mib`].
     pub cache_mib: Option<u32>,
     /// See [`Settings::log_format`].
@@ -85,6 +107,10 @@ fn durability<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Durability>, 
     String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
 }
 
+fn append_failure<'de, D: Deserializer<'de>>(from: D) -> Result<Option<AppendFailure>, D::Error> {
+    String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
+}
+
 /// Every key a configuration file may have.
 const KEYS: &[&str] = &[
     "data",
@@ -93,6 +119,10 @@ const KEYS: &[&str] = &[
     "ws",
     "durability",
     "max_clients",
+    "session_rate",
+    "global_rate",
+    "in_flight",
+    "append_failure",
     "cache_mib",
     "log_format",
     "log",
@@ -148,6 +178,10 @@ impl Partial {
             ws: self.ws.or(other.ws),
             durability: self.durability.or(other.durability),
             max_clients: self.max_clients.or(other.max_clients),
+            session_rate: self.session_rate.or(other.session_rate),
+            global_rate: self.global_rate.or(other.global_rate),
+            in_flight: self.in_flight.or(other.in_flight),
+            append_failure: self.append_failure.or(other.append_failure),
             cache_mib: self.cache_mib.or(other.cache_mib),
             log_format: self.log_format.or(other.log_format),
             log: self.log.or(other.log),
@@ -164,6 +198,10 @@ impl Partial {
             ws: self.ws,
             durability: self.durability.unwrap_or(default.durability),
             max_clients: self.max_clients.unwrap_or(default.max_clients),
+            session_rate: self.session_rate.unwrap_or(default.session_rate),
+            global_rate: self.global_rate.unwrap_or(default.global_rate),
+            in_flight: self.in_flight.unwrap_or(default.in_flight),
+            append_failure: self.append_failure.unwrap_or(default.append_failure),
             cache_mib: self.cache_mib.unwrap_or(default.cache_mib),
             log_format: self.log_format.unwrap_or(default.log_format),
             log: self.log.unwrap_or(default.log),

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Parser;
 use orloj::settings::{ConfigError, LogFormat, Partial, Settings};
-use orloj_db::{Durability, Node, NodeConfig, StartError};
+use orloj_db::{AppendFailure, Durability, Node, NodeConfig, StartError};
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
 use tracing_subscriber::EnvFilter;
@@ -57,6 +57,19 @@ struct Arguments {
     /// Connections served at once [default: 10000]
     #[arg(long, value_name = "N")]
     max_clients: Option<u32>,
+    /// Commands in envelopes that one session may send in a second; 0 is no limit [default: 100]
+    #[arg(long, value_name = "N")]
+    session_rate: Option<u64>,
+    /// Commands in envelopes that all may send in a second; 0 is no limit [default: 1000]
+    #[arg(long, value_name = "N")]
+    global_rate: Option<u64>,
+    /// Commands in envelopes that may be in flight [default: 10000]
+    #[arg(long, value_name = "N")]
+    in_flight: Option<usize>,
+    /// What becomes of commands in envelopes while the disk takes nothing: fail_closed (refused) or
+    /// best_effort (reads that rest on nothing are answered) [default: fail_closed]
+    #[arg(long, value_name = "POLICY")]
+    append_failure: Option<AppendFailure>,
     /// Memory for what was used lately, in MiB: half for rows, half for pages and values; 8 at
     /// least [default: 128]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
@@ -114,6 +127,10 @@ fn settings(arguments: Arguments) -> Result<Settings, ConfigError> {
         ws: arguments.ws,
         durability: arguments.durability,
         max_clients: arguments.max_clients,
+        session_rate: arguments.session_rate,
+        global_rate: arguments.global_rate,
+        in_flight: arguments.in_flight,
+        append_failure: arguments.append_failure,
         cache_mib: arguments.cache_mib,
         log_format: arguments.log_format,
         log: arguments.log,
@@ -150,6 +167,10 @@ async fn serve(settings: Settings, has_stdio: bool, cx: Context, shutdown: Shutd
     config.ws = settings.ws;
     config.durability = settings.durability;
     config.max_clients = settings.max_clients;
+    config.commands.session_rate = settings.session_rate;
+    config.commands.global_rate = settings.global_rate;
+    config.commands.in_flight = settings.in_flight;
+    config.commands.append_failure = settings.append_failure;
     config.process_id = process_id();
     let half = u64::from(settings.cache_mib) << 19;
     config.storage.cache_bytes = half;
