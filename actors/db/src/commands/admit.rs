@@ -159,15 +159,6 @@ impl Commands {
         {
             std::mem::swap(before, last);
         }
-        if mutant!(now.cx, "history.sequence_gap") && ticket.is_multiple_of(16) {
-            self.sessions.get_mut(&lane).expect(FLIES).lane_sequence += 1;
-        }
-        if mutant!(now.cx, "lanes.overtakes")
-            && let Some([.., before, last]) =
-                self.lanes.get_mut(&lane).map(VecDeque::make_contiguous).filter(|q| q.len() > 2)
-        {
-            std::mem::swap(before, last);
-        }
         self.new.push(ticket);
     }
 

@@ -41,14 +41,16 @@ impl Commands {
             self.time_out(ticket, now);
             return Ok(Decision::Settled);
         }
-        if flight.state == FlightState::Queued {
+        let was_queued = flight.state == FlightState::Queued;
+        // What it may wait for, or fail for, is in the history before it.
+        let depends = &flight.envelope.depends_on[flight.settled..];
+        if depends.iter().any(|on| self.ids.contains_key(on)) {
+            self.settle();
+        }
+        if was_queued {
+            let flight = self.flights.get_mut(&ticket).expect(FLIES);
             flight.state = FlightState::Started;
-            // What it may wait for, or fail for, is in the history before it.
-            if self.flights[&ticket].envelope.depends_on.iter().any(|on| self.ids.contains_key(on))
-            {
-                self.settle();
-            }
-            if self.flights[&ticket].row > 0 {
+            if flight.row > 0 {
                 self.write_start(ticket, now);
             }
         }
