@@ -345,6 +345,17 @@ impl Commands {
         }
     }
 
+    /// The rows of what was started before it was read. If a full disk took back what came behind a
+    /// start, the command goes on; so those that no life but this one knows are left out when the
+    /// rows of those that an earlier life started are given.
+    pub(crate) fn interrupted(&mut self, earlier: Option<&BTreeSet<u64>>) -> BTreeSet<u64> {
+        let flights = &self.flights;
+        if let Some(earlier) = earlier {
+            self.interrupted.retain(|ticket| earlier.contains(&flights[ticket].row));
+        }
+        self.interrupted.iter().map(|ticket| flights[ticket].row).collect()
+    }
+
     /// Ends what an earlier life started, and has the rest run. What was done is the same whenever
     /// it is done again.
     pub(crate) fn recover(&mut self, now: Now) -> RecoverySummary {
