@@ -305,7 +305,7 @@ impl Commands {
     }
 
     pub(super) fn event(&mut self, envelope: &Envelope, event: Event) {
-        self.note(envelope, true, Tell::Event(Box::new(event)));
+        self.note(envelope, true, Tell::Event(Box::new(event), self.joins));
     }
 
     pub(super) fn tell(&mut self, told: impl FnOnce() -> Told) {

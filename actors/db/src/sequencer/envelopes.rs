@@ -47,7 +47,7 @@ impl Sequencer {
         let now = Now { cx: *cx, at };
         let commands = self.commands.as_mut().expect(OPEN);
         commands.is_observed = self.observer.is_some();
-        commands.is_heard = self.hub.is_heard();
+        (commands.is_heard, commands.joins) = self.hub.heard();
         commands.writes.at = at;
         if !self.is_recovered {
             let summary = commands.recover(now);
