@@ -559,7 +559,7 @@ impl Actor for Sequencer {
             // The same.
             let _ = own.try_send(Msg::Trim);
         }
-        self.set_alarm(cx, now);
+        self.set_alarm(cx, now, takes_writes);
         self.show();
         Ok(())
     }
