@@ -107,7 +107,7 @@ pub(crate) struct Note {
 #[derive(Debug)]
 pub(crate) enum Tell {
     Answer(Asker, Result<Outcome, Failure>),
-    Event(Box<Event>),
+    Event(Box<Event>, u64),
     Cancelled(orloj_kernel::Reply<bool>, bool),
 }
 
@@ -189,6 +189,8 @@ pub(crate) struct Commands {
     /// Whether steps are to be kept for an observer, and events for followers.
     pub(crate) is_observed: bool,
     pub(crate) is_heard: bool,
+    /// How many had ever joined those when the turn began.
+    pub(crate) joins: u64,
 }
 
 impl Commands {
@@ -234,6 +236,7 @@ impl Commands {
             told: Vec::new(),
             is_observed: false,
             is_heard: false,
+            joins: 0,
         };
         for (row, is_started, whole) in inflight {
             let Some(found) = commands.tables.row(row).await? else { continue };

@@ -57,7 +57,7 @@ impl Held {
         for note in self.notes {
             match note.what {
                 Tell::Answer(asker, answer) => asker.answer(answer),
-                Tell::Event(event) => hub.publish(*event),
+                Tell::Event(event, joins) => hub.publish(*event, joins),
                 Tell::Cancelled(reply, cancelled) => reply.send(cancelled),
             }
         }
@@ -80,7 +80,7 @@ pub(crate) fn refuse_notes(notes: Vec<Note>) {
             Tell::Answer(asker, _) if note.is_whole => asker.answer(Err(not_done())),
             // It was accepted before, and will have an outcome.
             Tell::Answer(asker, _) => asker.answer(Err(unknown())),
-            Tell::Event(_) | Tell::Cancelled(..) => {}
+            Tell::Event(..) | Tell::Cancelled(..) => {}
         }
     }
 }

@@ -133,7 +133,11 @@ impl Envelopes {
         self.remember(shared, envelope)
     }
 
-    fn remember(&mut self, shared: &Shared, envelope: Envelope) -> Envelope {
+    fn remember(&mut self, shared: &Shared, mut envelope: Envelope) -> Envelope {
+        // The client of the native protocol would draw one.
+        if self.plan.network && envelope.id.is_none() {
+            envelope.id = Some(self.id());
+        }
         let mut known = shared.known();
         known.ids.extend(envelope.id.clone());
         let surplus = known.ids.len().saturating_sub(REMEMBERED);

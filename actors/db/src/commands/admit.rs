@@ -343,7 +343,8 @@ impl Commands {
 
     /// Events of a lane are told in their order, whatever its commands ask for themselves.
     pub(super) fn event(&mut self, event: Event) {
-        self.notes.push(Note { safety: None, is_whole: true, what: Tell::Event(Box::new(event)) });
+        let what = Tell::Event(Box::new(event), self.joins);
+        self.notes.push(Note { safety: None, is_whole: true, what });
     }
 
     pub(super) fn tell(&mut self, told: impl FnOnce() -> Told) {

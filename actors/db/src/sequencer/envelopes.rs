@@ -38,7 +38,7 @@ impl Sequencer {
     ) -> Result<(), Stop> {
         let commands = self.commands.as_mut().expect(OPEN);
         commands.is_observed = self.observer.is_some();
-        commands.is_heard = self.hub.is_heard();
+        (commands.is_heard, commands.joins) = self.hub.heard();
         commands.writes.at = at;
         if !takes_writes {
             return Ok(());
