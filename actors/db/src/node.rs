@@ -95,6 +95,7 @@ impl Node {
         }
         let board = Arc::new(Board::new(&cx, &config));
         board.set_port(addr.port());
+        board.show_journal(summary.journal.clone());
 
         let hub = Arc::new(Hub::default());
         let slots =
@@ -279,6 +280,7 @@ async fn bind(cx: &Context, protocol: Protocol, addr: &str) -> Result<Entrance, 
 
 impl Drop for Node {
     fn drop(&mut self) {
+        self.door.hub.end();
         self.stop.begin();
         self.slots.sequencer.take();
         self.slots.listener.take();
