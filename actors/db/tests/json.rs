@@ -330,6 +330,13 @@ async fn a_password_is_asked_for(cx: Context) {
     let right = json!({"type": "authenticate", "password": "secret", "request": 1});
     assert_eq!(client.ask(right).await, json!({"request": 1, "result": "OK"}));
     assert_eq!(client.ask(get()).await["outcome"], "ok");
+    for client in [&mut client, &mut Client::socket(cx).await, &mut Client::lines(cx).await] {
+        let long = json!({"type": "get", "key": "k".repeat(20_000)});
+        let is_let_in = client.ask(json!({"type": "health"})).await.get("result").is_some();
+        let answer = client.ask(long).await;
+        assert_eq!(answer.get("outcome").is_some(), is_let_in, "{answer}");
+        assert_eq!(answer["error"]["code"] == "TooLarge", !is_let_in);
+    }
     node.stop().await.expect("in order");
 }
 
