@@ -14,6 +14,7 @@ mod link;
 mod subscription;
 
 use core::time::Duration;
+use std::fmt;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering},
@@ -30,7 +31,7 @@ use link::Link;
 pub use subscription::Subscription;
 
 /// What a client is told. [`ClientConfig::new`] has the defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientConfig {
     /// Where the server's native listener is: `host:port`.
     pub addr: String,
@@ -38,7 +39,8 @@ pub struct ClientConfig {
     pub name: String,
     /// If the server asks for one.
     pub password: Option<Bytes>,
-    /// Connections; at least 1. Requests of one session share one, and keep their order.
+    /// Connections; at least 1. Requests of one session share one, and keep their order but for
+    /// those that are tried again.
     pub connections: usize,
     /// How long one request may take, with all its tries.
     pub deadline: Duration,
@@ -74,6 +76,17 @@ impl ClientConfig {
     }
 }
 
+/// A password stays out of every log.
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("addr", &self.addr)
+            .field("name", &self.name)
+            .field("password", &self.password.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Commands, questions and subscriptions over a network. Cheap to clone; connections are made when
 /// they are needed, and end when the last clone and the last subscription are gone.
 #[derive(Clone, Debug)]
@@ -83,14 +96,14 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     cx: Context,
     config: ClientConfig,
-    links: Mutex<Vec<Arc<Link>>>,
+    links: Mutex<Vec<Option<Arc<Link>>>>,
     next: AtomicUsize,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         let links = self.links.get_mut().unwrap_or_else(PoisonError::into_inner);
-        links.iter().for_each(|link| link.leave());
+        links.iter().flatten().for_each(|link| link.leave());
     }
 }
 
@@ -98,10 +111,11 @@ impl Client {
     /// A client that has not connected yet.
     pub fn new(cx: Context, mut config: ClientConfig) -> Client {
         config.connections = config.connections.max(1);
-        Client(Arc::new(Shared { cx, config, links: Mutex::default(), next: AtomicUsize::new(0) }))
+        let links = Mutex::new(vec![None; config.connections]);
+        Client(Arc::new(Shared { cx, config, links, next: AtomicUsize::new(0) }))
     }
 
-    fn links(&self) -> MutexGuard<'_, Vec<Arc<Link>>> {
+    fn links(&self) -> MutexGuard<'_, Vec<Option<Arc<Link>>>> {
         self.0.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,13 +127,10 @@ impl Client {
             None => next.fetch_add(1, Ordering::Relaxed),
         } % config.connections;
         let mut links = self.links();
-        while links.len() <= at {
-            links.push(Link::open(*cx, config));
+        match &links[at] {
+            Some(link) if !link.is_closed() => link.clone(),
+            _ => links[at].insert(Link::open(*cx, config)).clone(),
         }
-        if links[at].is_closed() {
-            links[at] = Link::open(*cx, config);
-        }
-        links[at].clone()
     }
 
     /// Asks, and asks again while it may help and there is time.

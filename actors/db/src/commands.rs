@@ -15,7 +15,7 @@
 
 mod admit;
 mod finish;
-mod lane;
+pub(crate) mod lane;
 pub(crate) mod query;
 mod rates;
 mod retention;
@@ -156,8 +156,12 @@ pub(crate) struct Commands {
     next_ticket: u64,
     /// By ticket, which grows in the order of acceptance.
     flights: BTreeMap<u64, Flight>,
+    /// Bytes that they carry.
+    bytes: usize,
     /// Those of them that were accepted and have no row yet, and others.
     new: Vec<u64>,
+    /// So many of them have a row or their outcome.
+    new_settled: usize,
     ids: BTreeMap<Id, u64>,
     keys: BTreeMap<(Lane, Id), u64>,
     lanes: BTreeMap<Lane, VecDeque<u64>>,
@@ -209,7 +213,9 @@ impl Commands {
             rates: Rates::new(&config.commands),
             next_ticket,
             flights: BTreeMap::new(),
+            bytes: 0,
             new: Vec::new(),
+            new_settled: 0,
             ids: BTreeMap::new(),
             keys: BTreeMap::new(),
             lanes: BTreeMap::new(),
@@ -308,7 +314,7 @@ impl Commands {
 
     /// Whether something was accepted that has no row yet.
     pub(crate) fn is_unsettled(&self) -> bool {
-        !self.new.is_empty()
+        self.new_settled < self.new.len()
     }
 
     /// The first row that is left, if some were dropped since this was asked.
@@ -318,7 +324,7 @@ impl Commands {
 
     /// Whether enough was accepted for those to have their turn.
     pub(crate) fn is_full_turn(&self) -> bool {
-        self.new.len() >= TURN
+        self.new.len() - self.new_settled >= TURN
     }
 
     /// Commands in flight.
@@ -343,6 +349,17 @@ impl Commands {
                 }
             }
         }
+    }
+
+    /// The rows of what was started before it was read. If a full disk took back what came behind a
+    /// start, the command goes on; so those that no life but this one knows are left out when the
+    /// rows of those that an earlier life started are given.
+    pub(crate) fn interrupted(&mut self, earlier: Option<&BTreeSet<u64>>) -> BTreeSet<u64> {
+        let flights = &self.flights;
+        if let Some(earlier) = earlier {
+            self.interrupted.retain(|ticket| earlier.contains(&flights[ticket].row));
+        }
+        self.interrupted.iter().map(|ticket| flights[ticket].row).collect()
     }
 
     /// Ends what an earlier life started, and has the rest run. What was done is the same whenever
@@ -404,6 +421,7 @@ impl Commands {
             }
             None => false,
         });
+        self.new_settled = 0;
         if self.sessions.len() > SESSIONS {
             let lanes = &self.lanes;
             self.sessions.retain(|lane, _| lanes.contains_key(lane));

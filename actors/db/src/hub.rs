@@ -54,6 +54,14 @@ impl Hub {
         self.count.store(followers.len(), Ordering::Relaxed);
     }
 
+    /// Nothing more will be told: ends every subscription.
+    pub(crate) fn end(&self) {
+        for follower in std::mem::take(&mut *self.followers()) {
+            follower.outbox.end(follower.tag);
+        }
+        self.count.store(0, Ordering::Relaxed);
+    }
+
     /// Tells everybody who follows that session, or all.
     pub(crate) fn publish(&self, event: Event) {
         let event = Arc::new(event);

@@ -106,6 +106,15 @@ impl Journal {
         }
     }
 
+    /// Whether it is by now, and was not taken back.
+    fn is_settled(&self, assigned: Assigned, safety: Durability) -> bool {
+        match safety {
+            Durability::Strict => self.db.is_durable(assigned),
+            Durability::Buffered => self.db.is_written(assigned),
+            Durability::InMemory => true,
+        }
+    }
+
     /// Lets answers go when their time has come, those that need least first.
     async fn release(&mut self, cx: &Context, held: &mut Vec<Held>) -> Result<(), Stop> {
         for safety in [Durability::InMemory, Durability::Buffered, Durability::Strict] {
@@ -141,8 +150,8 @@ impl Journal {
         for held in held.drain(..) {
             // Of several turns the first may be safe, and the others taken back.
             let one = match &all {
-                Ok(()) => Ok(()),
-                Err(_) => self.settle(held.rest_on, safety).await,
+                Ok(()) if self.is_settled(held.rest_on, safety) => Ok(()),
+                _ => self.settle(held.rest_on, safety).await,
             };
             match one {
                 Ok(()) => {

@@ -93,6 +93,7 @@ impl Node {
         }
         let board = Arc::new(Board::new(&cx, &config));
         board.set_port(addr.port());
+        board.show_journal(summary.journal.clone());
 
         let hub = Arc::new(Hub::default());
         let slots = Slots { sequencer: Slot::new(None), listener: Slot::new(None) };
@@ -261,6 +262,7 @@ async fn bind(cx: &Context, protocol: Protocol, addr: &str) -> Result<Entrance, 
 
 impl Drop for Node {
     fn drop(&mut self) {
+        self.door.hub.end();
         self.stop.begin();
         self.slots.sequencer.take();
         self.slots.listener.take();

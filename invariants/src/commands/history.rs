@@ -62,6 +62,8 @@ pub struct Operation {
     pub id: OpId,
     /// When the client let go of it.
     pub invoked: Moment,
+    /// What it went out with, if that keeps the order: a connection, or one call of the library.
+    pub line: Option<u64>,
     /// What was asked, to the letter.
     pub envelope: Envelope,
     /// What came of it.

@@ -110,6 +110,11 @@ impl<'h> Case<'h> {
         })
     }
 
+    /// The commands that were accepted with this very envelope, in whatever fork.
+    fn accepted(&self, envelope: &Envelope) -> impl Iterator<Item = &Known<'h>> {
+        self.answering(envelope).filter(move |known| known.envelope == envelope)
+    }
+
     /// The requests with this very envelope.
     fn asking(&self, envelope: &Envelope) -> impl Iterator<Item = &'h Operation> {
         let asked = self.asked.get(&envelope.id).into_iter().flatten().copied();

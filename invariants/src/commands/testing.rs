@@ -154,7 +154,7 @@ impl Tale {
     pub(super) fn asks(&mut self, envelope: &Envelope) -> OpId {
         let id = OpId { client: 0, number: self.history.ops.len() as u32 };
         let (invoked, envelope) = (self.tick(), envelope.clone());
-        self.history.ops.push(Operation { id, invoked, envelope, end: End::Open });
+        self.history.ops.push(Operation { id, invoked, line: None, envelope, end: End::Open });
         id
     }
 

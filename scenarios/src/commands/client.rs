@@ -12,7 +12,7 @@ use orloj_sim::{Control, choice::Stream};
 use super::{
     door::Door,
     envelopes::{Ask, Envelopes, Shared},
-    recorder::Recorder,
+    recorder::{Asked, Recorder},
 };
 use crate::scenario::{ClientPlan, Plan};
 
@@ -79,7 +79,19 @@ impl Client {
                 asks.extend(self.envelopes.next(&self.shared, wall));
             }
             left = left.saturating_sub(asks.len() as u64);
-            let tasks: Vec<_> = asks.into_iter().map(|ask| self.begin(ask)).collect();
+            let together = self.chance("together", 500_000);
+            let mut tasks = Vec::new();
+            let mut sent = Vec::new();
+            for ask in asks {
+                match ask {
+                    Ask::Send(envelope) if together => sent.push(envelope),
+                    Ask::Send(envelope) => tasks.push(self.begin(Ask::Send(envelope))),
+                    beside => tasks.push(self.begin(beside)),
+                }
+            }
+            if !sent.is_empty() {
+                tasks.push(self.cx.spawn("asker", self.asker().send(sent)));
+            }
             if self.chance("walk-away", self.plan.walk_away_ppm) {
                 // What was sent may be carried out; nobody will hear of it.
                 let rest = self.between("walk-after", 0, 2_000_000);
@@ -106,16 +118,19 @@ impl Client {
         self.cx.sleep(Duration::from_nanos(rest)).await;
     }
 
-    fn begin(&self, ask: Ask) -> orloj_kernel::JoinHandle<bool> {
-        let asker = Asker {
+    fn asker(&self) -> Asker {
+        Asker {
             cx: self.cx,
             number: self.number,
             patience: self.plan.patience,
             shared: self.shared.clone(),
             recorder: self.recorder.clone(),
             door: self.door.clone(),
-        };
-        self.cx.spawn("asker", asker.ask(ask))
+        }
+    }
+
+    fn begin(&self, ask: Ask) -> orloj_kernel::JoinHandle<bool> {
+        self.cx.spawn("asker", self.asker().ask(ask))
     }
 
     /// Asks some more, one at a time, when everything must work.
@@ -144,20 +159,26 @@ impl Asker {
     /// Whether the node could be asked.
     async fn ask(self, ask: Ask) -> bool {
         match ask {
-            Ask::Send(envelope) => self.send(envelope).await,
+            Ask::Send(envelope) => self.send(vec![envelope]).await,
             Ask::Ask(question) => self.inquire(question).await.is_some(),
             Ask::Recovery => self.recovery().await,
         }
     }
 
-    async fn send(self, envelope: Envelope) -> bool {
-        let asked = self.recorder.asks(self.number, envelope.clone());
-        let sent = self.door.send(envelope.clone());
-        let Ok(Some(answer)) = self.cx.timeout(self.patience, sent).await else { return false };
-        self.meet(&answer);
-        self.shared.learn(&envelope, &answer);
-        let is_well = !answer.as_ref().is_err_and(|failure| failure.code == Code::Unavailable);
-        asked.hears(answer);
+    /// Sends commands together and in order.
+    async fn send(self, envelopes: Vec<Envelope>) -> bool {
+        let line = (envelopes.len() > 1).then(|| self.recorder.line());
+        let asks = |envelope: &Envelope| self.recorder.asks(self.number, line, envelope.clone());
+        let asked: Vec<Asked> = envelopes.iter().map(asks).collect();
+        let sent = self.door.send(envelopes.clone());
+        let Ok(Some(answers)) = self.cx.timeout(self.patience, sent).await else { return false };
+        let mut is_well = true;
+        for ((asked, envelope), answer) in asked.into_iter().zip(&envelopes).zip(answers) {
+            self.meet(&answer);
+            self.shared.learn(envelope, &answer);
+            is_well &= !answer.as_ref().is_err_and(|failure| failure.code == Code::Unavailable);
+            asked.hears(answer);
+        }
         is_well
     }
 

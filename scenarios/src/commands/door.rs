@@ -18,9 +18,12 @@ use orloj_sim::Control;
 use super::{envelopes::session_name, recorder::Recorder};
 use crate::scenario::Plan;
 
+/// What becomes of several commands.
+type Answers = Vec<Result<Outcome, Failure>>;
+
 /// Something to ask the node.
 enum Call {
-    Send(Envelope, Reply<Result<Outcome, Failure>>),
+    Send(Vec<Envelope>, Reply<Answers>),
     Ask(Question, Reply<Result<Finding, Failure>>),
 }
 
@@ -47,10 +50,10 @@ impl Door {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Has a command carried out. `None`: the node died.
-    pub(super) async fn send(&self, envelope: Envelope) -> Option<Result<Outcome, Failure>> {
+    /// Has commands carried out, sent together and in order. `None`: the node died.
+    pub(super) async fn send(&self, envelopes: Vec<Envelope>) -> Option<Answers> {
         let (reply, answer) = Reply::new();
-        self.push(Call::Send(envelope, reply));
+        self.push(Call::Send(envelopes, reply));
         answer.await.ok()
     }
 
@@ -99,7 +102,7 @@ pub(super) async fn porter(
         let handle = handle.clone();
         cx.spawn("porter", async move {
             match call {
-                Call::Send(envelope, reply) => reply.send(handle.send(envelope).await),
+                Call::Send(envelopes, reply) => reply.send(handle.send_all(envelopes).await),
                 Call::Ask(question, reply) => reply.send(handle.ask(question).await),
             }
         });

@@ -38,6 +38,7 @@ pub(super) struct Recorder {
 struct Inner {
     ops: Vec<Operation>,
     numbers: BTreeMap<u32, u32>,
+    lines: u64,
     inquiries: Vec<Inquiry>,
     subscriptions: Vec<Subscription>,
     /// What each life said, and what of its recovery.
@@ -63,15 +64,27 @@ impl Recorder {
 
     // What clients say.
 
-    /// A client sends a request.
-    pub(super) fn asks(self: &Arc<Self>, client: u32, envelope: Envelope) -> Asked {
+    /// A number for requests that keep their order.
+    pub(super) fn line(&self) -> u64 {
+        let mut inner = self.inner();
+        inner.lines += 1;
+        inner.lines
+    }
+
+    /// A client sends a request, behind those that went out on the same line.
+    pub(super) fn asks(
+        self: &Arc<Self>,
+        client: u32,
+        line: Option<u64>,
+        envelope: Envelope,
+    ) -> Asked {
         let mut inner = self.inner();
         let number = inner.numbers.entry(client).or_default();
         let id = OpId { client, number: *number };
         *number += 1;
         self.tell("client", || format!("{id}: {}", show_envelope(&envelope)));
         let place = inner.ops.len();
-        inner.ops.push(Operation { id, invoked: now(), envelope, end: End::Open });
+        inner.ops.push(Operation { id, invoked: now(), line, envelope, end: End::Open });
         drop(inner);
         Asked { recorder: self.clone(), place, id }
     }

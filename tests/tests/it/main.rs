@@ -7,6 +7,7 @@ mod copies;
 mod full_disk;
 mod migrate;
 mod mounted;
+mod native;
 mod orlojd;
 mod ports;
 mod process;

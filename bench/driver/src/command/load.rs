@@ -187,7 +187,7 @@ impl Connection {
         fill(&mut self.stream, &mut self.input)?;
         match &mut self.tongue {
             Tongue::Plain => {
-                let is_bulk = self.input.first() == Some(&b'$');
+                let is_bulk = self.input.starts_with(b"$") && !self.input.starts_with(b"$-1");
                 let lines = self.input.iter().filter(|byte| **byte == b'\n').count();
                 ensure!(self.input.first() != Some(&b'-'), "an error");
                 let is_whole = lines == if is_bulk { 2 } else { 1 };

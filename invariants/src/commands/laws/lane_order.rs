@@ -1,4 +1,5 @@
-//! Law: a lane has one command at work, and comes to its commands in the order of their acceptance.
+//! Law: a lane has one command at work, and comes to its commands in the order of their acceptance;
+//! what a client sent in order is accepted in that order.
 //!
 //! Source: specification of causal commands, section 1 and P3.
 //!
@@ -9,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use orloj_net::envelope::SessionName;
 
 use super::{Broken, Case, CommandLaw};
-use crate::commands::What;
+use crate::{
+    OpId,
+    commands::{Place, What},
+};
 
 pub(super) const LAW: CommandLaw = CommandLaw {
     name: "lane-order",
@@ -25,6 +29,35 @@ struct Lanes {
 }
 
 fn check(case: &Case<'_>) -> Result<(), Broken> {
+    one_after_the_other(case)?;
+    as_sent(case)
+}
+
+/// Requests of one line that name one lane are accepted in the order in which they were sent.
+fn as_sent(case: &Case<'_>) -> Result<(), Broken> {
+    let mut last: BTreeMap<(u64, &Option<SessionName>), (Place, OpId)> = BTreeMap::new();
+    for op in &case.history.ops {
+        let Some(line) = op.line else { continue };
+        let mut same = case.asking(&op.envelope);
+        let mut accepted = case.accepted(&op.envelope);
+        // Of several requests in the same words nobody can tell which was accepted.
+        let (Some(_), None, Some(known), None) =
+            (same.next(), same.next(), accepted.next(), accepted.next())
+        else {
+            continue;
+        };
+        let lane = (line, &op.envelope.session);
+        if let Some((before, earlier)) = last.insert(lane, (known.accepted, op.id))
+            && before > known.accepted
+        {
+            let broken = case.wrong(known.accepted, format!("{earlier} had been sent before it"));
+            return Err(broken.ops([earlier, op.id]));
+        }
+    }
+    Ok(())
+}
+
+fn one_after_the_other(case: &Case<'_>) -> Result<(), Broken> {
     case.each_step(|lanes: &mut Lanes, told| {
         let (row, takes_effect) = match &told.what {
             What::Accepted { row, envelope, .. } => {
@@ -103,5 +136,31 @@ mod tests {
         h.starts(first);
         h.starts(second);
         h.breaks(LAW.name, "row 1 is before it on its lane");
+    }
+
+    #[test]
+    fn what_was_sent_in_order_is_accepted_in_order() {
+        let story = |swapped: bool| {
+            let mut h = strict();
+            let (first, second) = (data(set("k", "a")), data(get("k")));
+            h.asks(&first);
+            h.asks(&second);
+            h.history.ops.iter_mut().for_each(|op| op.line = Some(7));
+            h.turn();
+            for envelope in if swapped { [&second, &first] } else { [&first, &second] } {
+                let row = h.accepts(envelope);
+                h.starts(row);
+                let is_read = envelope == &second;
+                let seen = if swapped { nil() } else { bulk("a") };
+                h.ends(row, End::Ok(if is_read { seen } else { ok() }));
+            }
+            h
+        };
+        story(false).holds();
+        story(true).breaks(LAW.name, "client 0, request 0 had been sent before it");
+        // Of requests that go different ways nobody knows.
+        let mut apart = story(true);
+        apart.history.ops[0].line = None;
+        apart.holds();
     }
 }

@@ -105,8 +105,7 @@ fn not_more_than_there_were(case: &Case<'_>) -> Result<(), Broken> {
     };
     for op in case.history.ops.iter().filter(is_new) {
         let mut answers = case.asking(&op.envelope).filter(is_new);
-        let commands = case.answering(&op.envelope);
-        let commands = commands.filter(|known| *known.envelope == op.envelope).count();
+        let commands = case.accepted(&op.envelope).count();
         if let Some(surplus) = answers.nth(commands) {
             let evidence = format!(
                 "{} was answered as a new command more than the {commands} times that it was one",

@@ -8,7 +8,7 @@
 use orloj_net::envelope::Code;
 
 use super::{Broken, Case, CommandLaw};
-use crate::commands::{End, Fate, Operation, show_envelope};
+use crate::commands::{End, Fate, Known, Operation, show_envelope};
 
 pub(super) const LAW: CommandLaw = CommandLaw {
     name: "refusal-without-trace",
@@ -26,10 +26,8 @@ fn check(case: &Case<'_>) -> Result<(), Broken> {
     for op in case.history.ops.iter().filter(is_refused) {
         // One of several requests in the same words may have been accepted; as many as that.
         let may = case.asking(&op.envelope).filter(|op| !is_refused(op)).count();
-        let known = case.answering(&op.envelope).filter(|known| {
-            *known.envelope == op.envelope && case.account.fate(known.accepted) == Fate::Survives
-        });
-        let known: Vec<_> = known.collect();
+        let survives = |known: &&Known<'_>| case.account.fate(known.accepted) == Fate::Survives;
+        let known: Vec<_> = case.accepted(&op.envelope).filter(survives).collect();
         if let Some(last) = known.last().filter(|_| known.len() > may) {
             let evidence = format!(
                 "{} asked for {} and was refused; it was accepted as {}, row {}",
