@@ -1,6 +1,7 @@
-//! Goal: no bytes of a client make the stream of JSON texts panic, hold more than its limit, or mean
-//! something else when they are cut differently: lines, the handshake of WebSocket, and its frames.
-//! Method: the first two bytes choose the cuts and whether a right handshake stands before the rest.
+//! Goal: no bytes of a client make the stream of JSON texts panic, hold more than its limit, or
+//! mean something else when they are cut differently: lines, WebSocket's handshake, its frames.
+//! Method: the first two bytes choose the cuts and whether a right handshake stands before the
+//! rest.
 
 #![no_main]
 
