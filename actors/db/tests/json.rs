@@ -286,7 +286,7 @@ async fn a_client_that_says_no_more_gets_its_answers(cx: Context) {
     node.stop().await.expect("in order");
 }
 
-#[orloj_sim::test(seeds = 8)]
+#[orloj_sim::test(seeds = 2)]
 async fn a_slow_subscriber_is_disconnected_with_a_reason(cx: Context) {
     let node = start(cx, |config| {
         config.commands.global_rate = 0;

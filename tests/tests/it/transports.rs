@@ -504,7 +504,14 @@ fn a_message_too_long_ends_its_connection_alone() {
     let value = "v".repeat((10 << 20) - 100);
     let kept = other.ask(json!({"type": "set", "key": "k", "value": value}));
     assert_eq!(kept["outcome"], "ok");
-    assert_eq!(other.ask(json!({"type": "get", "key": "k"}))["result"], value);
+    assert_eq!(other.ask(json!({"type": "strlen", "key": "k"}))["result"], value.len());
+    // An answer is a message, too.
+    let long = other.ask(json!({"type": "get", "key": "k"}));
+    assert_eq!(long["error"]["code"], "TooLarge", "{}", long["error"]);
+    let value = "v".repeat(10_000_000);
+    other.ask(json!({"type": "set", "key": "k", "value": value}));
+    let got = other.ask(json!({"type": "get", "key": "k"}));
+    assert!(got["result"] == value, "{}", got["error"]);
 }
 
 #[test]
