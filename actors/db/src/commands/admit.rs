@@ -19,7 +19,7 @@ use crate::outbox::{Asker, not_done};
 const TIDYING: usize = 100;
 
 /// What is known of a command that comes in.
-enum Before {
+pub(super) enum Before {
     /// Nothing.
     None,
     /// It is in flight.
@@ -168,7 +168,7 @@ impl Commands {
     }
 
     /// What is known of a command by its key or its id.
-    async fn before(
+    pub(super) async fn before(
         &mut self,
         envelope: &Envelope,
         print: &Fingerprint,
