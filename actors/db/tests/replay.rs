@@ -244,7 +244,10 @@ fn a_bundle_shows_no_value_and_is_replayed() {
             same(&found);
             assert!(found.withheld > 0 && found.commands > 10, "{span:?} {found:?}");
             assert_eq!(found.lsn, all.lsn);
-            assert_eq!(found.content.keys == all.content.keys, span.session.is_none());
+            if span.session.is_none() {
+                // The key of the hashes stays behind.
+                assert_eq!(found.content.keys + 1, all.content.keys);
+            }
         }
     });
 }

@@ -7,6 +7,7 @@ pub mod compact;
 pub mod export;
 pub mod finding;
 pub mod hash;
+pub mod history;
 pub mod import;
 pub mod keys;
 pub mod migrate;
@@ -16,7 +17,7 @@ pub mod restore;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use orloj_db::MigrateError;
+use orloj_db::{BundleError, MigrateError, ReplayError};
 use orloj_kernel::Context;
 use orloj_storage::{
     Database, Durability, Error, JournalError, Lsn, Options,
@@ -64,6 +65,12 @@ pub enum Failure {
     /// A migration.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// A replay, or an exported history.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A file that is no exported history.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// What was given makes no sense, and what would.
     #[error("{0}")]
     Usage(String),
@@ -79,7 +86,11 @@ impl Failure {
     /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Failure::Engine(error) | Failure::Backup(BackupError::Engine(error)) => of(error),
+            Failure::Engine(error)
+            | Failure::Backup(BackupError::Engine(error))
+            | Failure::Replay(ReplayError::Engine(error)) => of(error),
+            Failure::Bundle(BundleError::Newer { .. }) => "; replay it with that release",
+            Failure::Bundle(_) => "; give a whole file of `orloj export-history`",
             Failure::Export(ExportError::Engine(error)) => of(error),
             Failure::Migrate(MigrateError::Engine(error)) => of(error),
             Failure::Migrate(error) => of_migration(error),
@@ -96,7 +107,7 @@ impl Failure {
             }
             Failure::Export(ExportError::Exists { .. }) => "; give another name or remove it",
             Failure::Export(ExportError::File { .. }) => "; give a whole export of this release",
-            Failure::Backup(_) | Failure::Export(_) | Failure::Usage(_) => "",
+            Failure::Backup(_) | Failure::Export(_) | Failure::Replay(_) | Failure::Usage(_) => "",
         }
     }
 }

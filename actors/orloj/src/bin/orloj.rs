@@ -5,8 +5,8 @@ use std::{future::poll_fn, io::Write, path::PathBuf, pin::pin, process::ExitCode
 
 use clap::{Args, Parser, Subcommand};
 use orloj::tool::{
-    self, Answer, Failure, backup, bar, checkpoint, compact, export, finding, hash, import, keys,
-    migrate, repair, restore, show, table,
+    self, Answer, Failure, backup, bar, checkpoint, compact, export, finding, hash, history,
+    import, keys, migrate, repair, restore, show, table,
 };
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
@@ -35,16 +35,19 @@ Examples:
                                       what would be reached; without --dry-run it is made
   orloj export ./data data.export     the newest values in one portable file
   orloj scan ./data --prefix user     keys and values
+  orloj replay ./data                 carry out the commands of the journal again, and compare
+  orloj export-history ./data incident.orlojhist
+                                      the history without values, for `orloj replay`
   orloj migrate ./old ./data          bring over a directory of release 0.0
 
-`verify`, `stats`, `dump-manifest`, `restore --dry-run` and `repair --dry-run` change nothing, and
+`verify`, `stats`, `dump-manifest`, `replay`, `export-history`, `restore --dry-run` and `repair --dry-run` change nothing, and
 `migrate` nothing of what it reads. The others open the database as a node does, which recovers it
 if it was not closed in order.
 
 Results go to standard output, errors and progress to standard error.
 
-Exit status: 0 done, nothing is wrong; 1 verify found something, a repair lost something, or there
-is no such key; 2 it could
+Exit status: 0 done, nothing is wrong; 1 verify found something, a replay differed, a repair lost
+something, or there is no such key; 2 it could
 not be done."
 )]
 struct Arguments {
@@ -78,6 +81,10 @@ enum Command {
     Checkpoint(checkpoint::Checkpoint),
     /// Hash what it holds: the same for a restored and an imported one
     Hash(hash::Hash),
+    /// Carry out the commands of a journal again, and say where something else comes of it
+    Replay(history::Replay),
+    /// Write the history of commands to one file, without values
+    ExportHistory(history::ExportHistory),
     /// Print the value of a key
     Get(keys::Get),
     /// Give a key a value
@@ -104,6 +111,8 @@ impl Command {
             Command::Migrate(of) => of.json,
             Command::Checkpoint(of) => of.json,
             Command::Hash(of) => of.json,
+            Command::Replay(of) => of.json,
+            Command::ExportHistory(of) => of.json,
             Command::Get(keys::Get { of, .. })
             | Command::Set(keys::Set { of, .. })
             | Command::Del(keys::Del { of, .. }) => of.json,
@@ -194,6 +203,8 @@ async fn answer(cx: Context, command: &Command) -> Result<Answer, Failure> {
         Command::Migrate(of) => of.run(cx).await,
         Command::Checkpoint(of) => of.run(cx).await,
         Command::Hash(of) => of.run(cx).await,
+        Command::Replay(of) => of.run(cx).await,
+        Command::ExportHistory(of) => of.run(cx).await,
         Command::Get(of) => of.run(cx).await,
         Command::Set(of) => of.run(cx).await,
         Command::Del(of) => of.run(cx).await,
