@@ -4,11 +4,12 @@
 //! executed, life by life. [`judge`] replays it through the [`Model`] and holds it to every law of
 //! [`LAWS`]. A law that does not hold yields a [`Violation`]: the promise, and what contradicts it.
 //!
-//! [`engine`] does the same for the storage engine by itself.
+//! [`engine`] does the same for the storage engine by itself, [`commands`] for causal commands.
 //!
 //! Invariant: of the other crates this one knows the protocol's words alone. It shares no code with
 //! the database, so that the two cannot be wrong in the same way for the same reason.
 
+pub mod commands;
 pub mod engine;
 mod history;
 mod laws;

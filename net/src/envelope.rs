@@ -29,7 +29,7 @@ pub use event::{Event, Stage};
 pub use failure::{Code, Failure};
 pub use history::{Filter, HistoryPage, Record, Row, State};
 pub use outcome::{End, Outcome};
-pub use question::{Finding, Health, Question, RecoverySummary, SessionState};
+pub use question::{Finding, Health, PAGE_MAX, Question, RecoverySummary, SessionState};
 pub use redaction::Withheld;
 
 use crate::{UnixMs, resp::Limits};

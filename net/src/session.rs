@@ -324,8 +324,8 @@ fn own(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
-/// Compares in a time that depends on the length of what was sent alone.
-pub(crate) fn same(expected: &[u8], sent: &[u8]) -> bool {
+/// Whether two secrets are the same, in a time that depends on the length of what was sent alone.
+pub fn same(expected: &[u8], sent: &[u8]) -> bool {
     let mut difference = expected.len() ^ sent.len();
     for (i, byte) in sent.iter().enumerate() {
         let expected = expected.get(i % expected.len().max(1)).copied().unwrap_or(0);

@@ -6,6 +6,7 @@
 
 pub mod cli;
 mod client;
+mod commands;
 mod engine;
 pub mod leaks;
 mod nemesis;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use orloj_db::{Durability, Node, NodeConfig, StartError};
+use orloj_db::{CommandLimits, Durability, Node, NodeConfig, Observer, StartError};
 use orloj_invariants::{Ending, Halt, Moment};
 use orloj_kernel::{Context, Shutdown};
 use orloj_sim::{Control, fault::FaultClass};
@@ -22,7 +22,7 @@ pub(crate) const ADDRESS: &str = "node:6379";
 pub(crate) const JOURNAL: &str = "data/wal/*";
 
 /// The node's configuration in this run.
-pub(crate) fn config(plan: &Plan, recorder: &Arc<Recorder>) -> NodeConfig {
+pub(crate) fn config(plan: &Plan, observer: Arc<dyn Observer>) -> NodeConfig {
     NodeConfig {
         durability: match plan.durability {
             orloj_invariants::Durability::Strict => Durability::Strict,
@@ -43,27 +43,48 @@ pub(crate) fn config(plan: &Plan, recorder: &Arc<Recorder>) -> NodeConfig {
         max_clients: plan.connections,
         output_patience: Duration::from_secs(5),
         drain_patience: Duration::from_secs(1),
-        observer: Some(recorder.clone()),
+        observer: Some(observer),
+        commands: limits(plan),
         ..NodeConfig::new("data", "0.0.0.0:6379")
     }
 }
 
-/// One life of the process, from its start to its own end.
+/// How much it takes in envelopes.
+fn limits(plan: &Plan) -> CommandLimits {
+    let usual = CommandLimits::default();
+    match &plan.commands {
+        None => usual,
+        Some(commands) => CommandLimits {
+            session_rate: commands.rate,
+            global_rate: 0,
+            in_flight: commands.in_flight,
+            dependency_patience: commands.dependency_wait,
+            idempotency_keep: commands.key_life,
+            ..usual
+        },
+    }
+}
+
+/// One life of the process, from its start to its own end. `meet` is shown the node when it serves.
 pub(crate) async fn process(
     cx: Context,
     config: NodeConfig,
     recorder: Arc<Recorder>,
     stop: Stop,
     may_refuse: bool,
+    meet: impl FnOnce(&Node),
 ) {
     let _life = LifeLine(recorder.clone());
     let shutdown = stop.for_this_life();
     let started = Node::start(config, cx).await;
     let (why, refuses) = match started {
-        Ok(node) => match node.run(&shutdown).await {
-            Ok(()) => ("it was told to stop".to_owned(), None),
-            Err(escalation) => (escalation.to_string(), None),
-        },
+        Ok(node) => {
+            meet(&node);
+            match node.run(&shutdown).await {
+                Ok(()) => ("it was told to stop".to_owned(), None),
+                Err(escalation) => (escalation.to_string(), None),
+            }
+        }
         Err(error) => {
             let refuses = refusal(&error).map(|allowed| {
                 let damaged = Control.faults().injected(FaultClass::DiskBitRot) > 0;

@@ -4,6 +4,7 @@
 //! the format does not know is an error that names the line and the words there are.
 
 mod book;
+mod commands;
 mod engine;
 mod plan;
 mod span;
@@ -11,6 +12,7 @@ mod span;
 use serde::Deserialize;
 
 pub use book::{Listing, find, list};
+pub use commands::{Commands, CommandsPlan};
 pub use engine::{Engine, EnginePlan};
 pub use plan::{ClientPlan, Plan, Strike, StrikeKind, WorkloadPlan};
 pub use span::{Count, Share, Size, Span, Time, Unit};
@@ -37,6 +39,8 @@ pub struct Scenario {
     pub laws: Option<Vec<String>>,
     /// A database by itself, in the place of a node and its clients.
     pub engine: Option<Engine>,
+    /// Clients that ask in envelopes, in the place of those that speak RESP.
+    pub commands: Option<Commands>,
     /// The node.
     #[serde(default)]
     pub node: Node,
@@ -434,9 +438,17 @@ impl Scenario {
         if scenario.title != name {
             return Err(sense(format!("its title is \"{}\"", scenario.title)));
         }
-        let known: Vec<&str> = match scenario.engine {
-            Some(_) => orloj_invariants::engine::ENGINE_LAWS.iter().map(|law| law.name).collect(),
-            None => orloj_invariants::LAWS.iter().map(|law| law.name).collect(),
+        let known: Vec<&str> = match (&scenario.engine, &scenario.commands) {
+            (Some(_), Some(_)) => {
+                return Err(sense("a database by itself has no commands".to_owned()));
+            }
+            (Some(_), None) => {
+                orloj_invariants::engine::ENGINE_LAWS.iter().map(|law| law.name).collect()
+            }
+            (None, Some(_)) => {
+                orloj_invariants::commands::COMMAND_LAWS.iter().map(|law| law.name).collect()
+            }
+            (None, None) => orloj_invariants::LAWS.iter().map(|law| law.name).collect(),
         };
         for law in scenario.laws.iter().flatten() {
             if !known.contains(&law.as_str()) {

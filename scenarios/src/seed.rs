@@ -22,7 +22,7 @@ use orloj_sim::{
 use crate::{
     Breach, Outcome, Run, Scenario, Setup,
     client::{self, Client, read_all},
-    engine,
+    commands, engine,
     nemesis::{self, Victim},
     node::{self, NODE},
     recorder::{Recorder, now},
@@ -33,14 +33,17 @@ use crate::{
 /// The host from which faults strike and the store is read whole. Nothing strikes it.
 pub(crate) const JUDGE: &str = "judge";
 /// Requests of each client when everything must work.
-const CLOSING: u64 = 5;
+pub(crate) const CLOSING: u64 = 5;
 /// Longer than any sync of a quiet disk takes, and than the longest wait for one.
-const AT_REST: Duration = Duration::from_millis(500);
+pub(crate) const AT_REST: Duration = Duration::from_millis(500);
 
 /// Runs one seed of a scenario.
 pub fn run(scenario: &Scenario, setup: Setup) -> Run {
     if scenario.engine.is_some() {
         return engine::run(scenario, setup);
+    }
+    if scenario.commands.is_some() {
+        return commands::run(scenario, setup);
     }
     let seed = setup.seed;
     let plan = Arc::new(scenario.plan(&mut Choices::from_seed(seed), setup.faults));
@@ -59,7 +62,13 @@ pub fn run(scenario: &Scenario, setup: Setup) -> Run {
         ..config
     });
     let stop = node::Stop::default();
-    let judge_cx = build(&mut sim, &plan, &recorder, &stop);
+    let judge_cx = {
+        let (plan, recorder, stop) = (plan.clone(), recorder.clone(), stop.clone());
+        build(&mut sim, &plan.clone(), move |cx| {
+            let config = node::config(&plan, recorder.clone());
+            node::process(cx, config, recorder.clone(), stop.clone(), plan.may_refuse, |_| ())
+        })
+    };
     let ended = sim.run(judge_cx, drive(judge_cx, plan.clone(), recorder.clone(), stop));
     let report = sim.finish();
     let (tally, history) = (recorder.tally(), recorder.history());
@@ -79,20 +88,13 @@ pub fn run(scenario: &Scenario, setup: Setup) -> Run {
 /// Laws about how a run ends.
 const ENDS: &[&str] = &["progress", "unknown-resolved", "recovery-idempotent"];
 
-/// Makes the world, and returns the context of the judge.
-fn build(
+/// Makes the world around the node's process, and returns the context of the judge.
+pub(crate) fn build<F: Future<Output = ()> + Send + 'static>(
     sim: &mut Simulation,
-    plan: &Arc<Plan>,
-    recorder: &Arc<Recorder>,
-    stop: &node::Stop,
+    plan: &Plan,
+    process: impl Fn(Context) -> F + Send + 'static,
 ) -> Context {
-    {
-        let (plan, recorder, stop) = (plan.clone(), recorder.clone(), stop.clone());
-        sim.host(NODE, move |cx| {
-            let config = node::config(&plan, &recorder);
-            node::process(cx, config, recorder.clone(), stop.clone(), plan.may_refuse)
-        });
-    }
+    sim.host(NODE, process);
     for number in 0..plan.clients.len() as u32 {
         sim.idle_host(&client::host(number));
     }
@@ -166,7 +168,7 @@ async fn drive(cx: Context, plan: Arc<Plan>, recorder: Arc<Recorder>, stop: node
 }
 
 /// Lifts every fault and sees to it that the node is up.
-fn quiet(plan: &Plan, recorder: &Recorder, victim: &dyn Victim) {
+pub(crate) fn quiet(plan: &Plan, recorder: &Recorder, victim: &dyn Victim) {
     Control.quiet();
     Control.limit_disk(NODE, None);
     // What an honest disk does to unsynced data it may go on doing.

@@ -328,14 +328,6 @@ impl Commands {
         self.new.len() >= TURN
     }
 
-    /// When the newest row of the history was written.
-    ///
-    /// # Errors
-    /// What the engine says.
-    pub(crate) async fn last_at(&self) -> Result<UnixMs, Error> {
-        self.tables.last_at().await
-    }
-
     /// Commands in flight.
     pub(crate) fn in_flight(&self) -> usize {
         self.flights.len()
@@ -409,14 +401,15 @@ impl Commands {
         self.outcomes.clear();
         self.used_keys.clear();
         self.fresh.clear();
-        // A commit may come before all that was accepted has had its turn, or its row.
         let flights = &mut self.flights;
-        self.new.retain(|ticket| {
-            let flight = flights.get_mut(ticket);
-            flight.is_some_and(|flight| {
+        self.new.retain(|ticket| match flights.get_mut(ticket) {
+            // A commit in the midst of a turn: nothing of it is written yet.
+            Some(flight) if flight.row == 0 => true,
+            Some(flight) => {
                 flight.is_new = false;
-                flight.row == 0
-            })
+                false
+            }
+            None => false,
         });
         if self.sessions.len() > SESSIONS {
             let lanes = &self.lanes;

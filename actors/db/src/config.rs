@@ -59,6 +59,27 @@ impl AppendFailure {
     }
 }
 
+impl fmt::Display for AppendFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A word that names no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the policy is fail_closed or best_effort, not {0:?}")]
+pub struct UnknownAppendFailure(pub String);
+
+impl FromStr for AppendFailure {
+    type Err = UnknownAppendFailure;
+    fn from_str(name: &str) -> Result<AppendFailure, UnknownAppendFailure> {
+        [AppendFailure::FailClosed, AppendFailure::BestEffort]
+            .into_iter()
+            .find(|policy| policy.name() == name)
+            .ok_or_else(|| UnknownAppendFailure(name.to_owned()))
+    }
+}
+
 /// How much clients may ask in envelopes, and how long is remembered what they did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLimits {
@@ -142,6 +163,8 @@ pub struct NodeConfig {
     pub native: Option<String>,
     /// Requests that one of their connections may have in flight.
     pub native_credits: u32,
+    /// Where clients connect that speak JSON, by WebSocket or a line each; `None` is nowhere.
+    pub ws: Option<String>,
     /// When a write is acknowledged.
     pub durability: Durability,
     /// What one client may send.
@@ -183,6 +206,7 @@ impl NodeConfig {
             resp: resp.into(),
             native: None,
             native_credits: 256,
+            ws: None,
             durability: Durability::Strict,
             limits: Limits::default(),
             commands: CommandLimits::default(),

@@ -18,6 +18,7 @@ mod door;
 mod embedded;
 mod hub;
 mod journal;
+mod json;
 mod leased;
 mod listener;
 mod native;
@@ -36,7 +37,8 @@ mod store;
 
 pub use bundle::{Bundle, BundleError, BundleReader, Exported, Span, Survey, export};
 pub use config::{
-    AppendFailure, CommandLimits, Durability, HistoryRetention, NodeConfig, UnknownDurability,
+    AppendFailure, CommandLimits, Durability, HistoryRetention, NodeConfig, UnknownAppendFailure,
+    UnknownDurability,
 };
 pub use embedded::{Embedded, Subscription};
 pub use node::{Node, Summary};

@@ -21,7 +21,7 @@ use std::{
 
 use orloj_kernel::{Context, Sleep, Stream, always, buggify, sometimes};
 use orloj_net::{
-    envelope::{Code, Envelope, Failure, MESSAGE_MAX, Safety},
+    envelope::{Code, Envelope, Failure, MESSAGE_MAX, NAME_MAX, Safety},
     native::{Decoder, Encoder, Frame, Hello, Kind, Message, VERSION, Welcome},
 };
 
@@ -173,6 +173,9 @@ impl Connection {
             Ok(Message::Subscribe { session, credits }) => {
                 if self.subscriptions.has(tag) {
                     self.refuse("the tag names another subscription", "tag");
+                } else if session.as_ref().is_some_and(|name| name.len() > NAME_MAX) {
+                    let failure = Failure::invalid("session", "is longer than 256 bytes");
+                    self.say(tag, &Message::SubscriptionEnded(Some(failure)));
                 } else if self.subscriptions.is_full() {
                     let busy = Failure::new(Code::Busy, "too many subscriptions are open");
                     let busy = busy.with("reason", "subscriptions");
@@ -211,8 +214,12 @@ impl Connection {
                 let refusal = match Kind::from_number(kind) {
                     Some(Kind::Question) => Message::Finding(Err(failure)),
                     Some(Kind::Subscribe) => Message::SubscriptionEnded(Some(failure)),
-                    // Whoever asked for what is not known here asked for something.
-                    _ => Message::Answer { answer: Err(failure), credits: 1 },
+                    // Whoever asked for what is not known here asked for something, but only a
+                    // request took a credit.
+                    kind => {
+                        let credits = u32::from(kind == Some(Kind::Request));
+                        Message::Answer { answer: Err(failure), credits }
+                    }
                 };
                 self.say(tag, &refusal);
             }

@@ -3,7 +3,8 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use orloj_kernel::{
-    Addr, Context, Escalation, JoinHandle, Reply, Restart, Shutdown, Stop, Strategy, Supervisor,
+    Addr, Context, Escalation, JoinHandle, Reply, Restart, Shutdown, Stop, Strategy, Stream,
+    Supervisor,
 };
 use orloj_storage::{Database, Lsn, journal::Recovery};
 
@@ -14,6 +15,7 @@ use crate::{
     embedded::Embedded,
     hub::Hub,
     journal::{self, Journal},
+    json,
     listener::{self, Entrance, Listener, Protocol},
     replay::replay,
     sequencer::{self, Sequencer},
@@ -45,6 +47,8 @@ pub struct Node {
     db: Database,
     journal: Addr<journal::Msg>,
     listener: Addr<listener::Msg>,
+    json: Addr<json::Msg>,
+    ws: Option<SocketAddr>,
     stop: Shutdown,
     supervision: JoinHandle<Result<(), Escalation>>,
     slots: Slots,
@@ -62,6 +66,7 @@ impl fmt::Debug for Node {
 struct Slots {
     sequencer: Slot<Addr<sequencer::Msg>>,
     listener: Slot<Addr<listener::Msg>>,
+    json: Slot<Addr<json::Msg>>,
 }
 
 impl Node {
@@ -79,6 +84,10 @@ impl Node {
             None => None,
         };
         let (addr, native_addr) = (resp.addr, native.as_ref().map(|native| native.addr));
+        let (ws_bound, ws) = match &config.ws {
+            Some(ws) => listen(&cx, "ws", ws).await.map(|(bound, at)| (Some(bound), Some(at)))?,
+            None => (None, None),
+        };
 
         let (tables, summary) = start::open(&cx, &config).await?;
         let db = tables.db();
@@ -89,7 +98,8 @@ impl Node {
         board.set_port(addr.port());
 
         let hub = Arc::new(Hub::default());
-        let slots = Slots { sequencer: Slot::new(None), listener: Slot::new(None) };
+        let slots =
+            Slots { sequencer: Slot::new(None), listener: Slot::new(None), json: Slot::new(None) };
         let mut supervisor = Supervisor::new(cx, Strategy::RestForOne);
         let journal = {
             let (db, hub) = (db.clone(), hub.clone());
@@ -120,7 +130,15 @@ impl Node {
                 Listener::new(ports.clone(), door.clone(), own.clone(), entrances.clone())
             })
         };
+        let json = {
+            let (door, own) = (door.clone(), slots.json.clone());
+            let (bound, at) = (Slot::new(ws_bound), Slot::new(ws));
+            supervisor.child(Restart::Permanent, move || {
+                json::Listener::new(door.clone(), own.clone(), bound.clone(), at.clone())
+            })
+        };
         slots.sequencer.put(sequencer);
+        slots.json.put(json.clone());
         slots.listener.put(listener.clone());
         let stop = Shutdown::new();
         let switch = stop.clone();
@@ -135,6 +153,8 @@ impl Node {
             db,
             journal,
             listener,
+            json,
+            ws,
             stop,
             supervision,
             slots,
@@ -149,6 +169,23 @@ impl Node {
     /// Where clients of the native protocol connect, if anywhere.
     pub fn native_addr(&self) -> Option<SocketAddr> {
         self.native_addr
+    }
+
+    /// Where clients connect that speak JSON.
+    pub fn ws(&self) -> Option<SocketAddr> {
+        self.ws
+    }
+
+    /// Serves a client that speaks JSON a line each on a stream of one's own, to its end: the
+    /// stream's, or the node's.
+    pub fn attach(&self, stream: Stream) -> impl Future<Output = ()> + Send + 'static {
+        let (reply, ended) = Reply::new();
+        let json = self.json.clone();
+        async move {
+            if json.send(json::Msg::Attach(stream, reply)).await.is_ok() {
+                let _ = ended.await;
+            }
+        }
     }
 
     /// Commands from within the process. Whoever holds them does not keep the node alive.
@@ -232,10 +269,16 @@ impl Node {
     async fn drain(&self) {
         self.door.board.stop();
         let (reply, drained) = Reply::new();
-        if self.listener.send(listener::Msg::Drain(reply)).await.is_ok() {
-            // Those who have not left by then are cut off.
-            let _ = self.cx.timeout(self.config.drain_patience, drained).await;
-        }
+        let (json_reply, json_drained) = Reply::new();
+        let left = async {
+            if self.listener.send(listener::Msg::Drain(reply)).await.is_ok() {
+                let _ = drained.await;
+            }
+            let _ = json_drained.await;
+        };
+        let _ = self.json.send(json::Msg::Drain(json_reply)).await;
+        // Those who have not left by then are cut off.
+        let _ = self.cx.timeout(self.config.drain_patience, left).await;
         let (reply, flushed) = Reply::new();
         if self.journal.send(journal::Msg::Flush(reply)).await.is_ok() {
             let _ = flushed.await;
@@ -255,5 +298,18 @@ impl Drop for Node {
         self.stop.begin();
         self.slots.sequencer.take();
         self.slots.listener.take();
+        self.slots.json.take();
     }
+}
+
+/// Binds what a flag asks for.
+async fn listen(
+    cx: &Context,
+    flag: &'static str,
+    addr: &str,
+) -> Result<(orloj_kernel::Listener, SocketAddr), StartError> {
+    let refused = |e| StartError::of_listen(flag, addr, e);
+    let bound = cx.listen(addr).await.map_err(refused)?;
+    let at = bound.local_addr().map_err(refused)?;
+    Ok((bound, at))
 }

@@ -136,8 +136,8 @@ pub(crate) struct Sequencer {
     hub: Arc<Hub>,
     tables: Tables,
     commands: Option<Commands>,
-    /// What was made before the last commit, and is told when that is safe.
-    notes: Vec<Note>,
+    /// What the commits of this turn made, and is told when they are safe.
+    notes: Vec<(Assigned, Vec<Note>)>,
     /// Whether what an earlier life left in flight was seen to.
     is_recovered: bool,
     /// A call at the time when something happens to a command by itself.
@@ -330,9 +330,11 @@ impl Sequencer {
         let store = self.store.as_mut().expect(OPEN);
         let commands = self.commands.as_mut().expect(OPEN);
         commands.prepare();
-        let has_changed = store.commit(&commands.writes, &self.tables).await?;
+        let has_changed = store.commit(Some((&commands.writes, &self.tables))).await?;
         let turn = store.turn();
-        self.notes.append(&mut commands.notes);
+        if !commands.notes.is_empty() {
+            self.notes.push((store.last(), std::mem::take(&mut commands.notes)));
+        }
         if let Some(observer) = &self.observer {
             if has_changed {
                 observer.committed(turn);
@@ -371,6 +373,8 @@ impl Sequencer {
         // Otherwise some of it has happened, and nobody shall be told that nothing has.
         self.waiting.clear();
         refuse_notes(std::mem::take(&mut self.commands.as_mut().expect(OPEN).notes));
+        // What earlier commits of the turn made may be safe.
+        self.pass_notes_on().await?;
         self.reset(cx).await
     }
 
@@ -406,7 +410,7 @@ impl Sequencer {
     /// Hands the turn's answers down.
     async fn pass_on(&mut self, cx: &Context, has_changed: bool) -> Result<(), Stop> {
         let rest_on = self.store.as_ref().expect(OPEN).last();
-        self.pass_notes_on(rest_on).await?;
+        self.pass_notes_on().await?;
         let is_read = self.is_whole && !has_changed;
         if self.is_safe(rest_on) || mutant!(cx, "sequencer.unsynced_read") && is_read {
             self.waiting.drain(..).for_each(Waiting::release);
@@ -468,14 +472,8 @@ impl Actor for Sequencer {
         let clock = store.clock();
         self.store = Some(store);
         self.load_commands(cx).await?;
-        let last = loop {
-            match self.commands.as_ref().expect(OPEN).last_at().await {
-                Ok(last) => break last,
-                Err(error) => rest(cx, &error).await?,
-            }
-        };
         // Neither keys nor commands see time go back.
-        self.clock = Some(NodeClock::start(cx, clock.max(last)));
+        self.clock = Some(NodeClock::start(cx, clock));
         self.show();
         if let Some(own) = self.own.get() {
             // If it is full, there will be a turn anyway.

@@ -296,8 +296,9 @@ impl Store {
     ///
     /// # Errors
     /// What the engine says. Nothing happened; [`Store::reset`] is due.
-    pub(crate) async fn commit(&mut self, also: &Writes, tables: &Tables) -> Result<bool, Error> {
-        let is_nothing = self.is_unchanged() && self.swept.is_empty() && also.is_empty();
+    pub(crate) async fn commit(&mut self, also: Option<(&Writes, &Tables)>) -> Result<bool, Error> {
+        let also = also.filter(|(writes, _)| !writes.is_empty());
+        let is_nothing = self.is_unchanged() && self.swept.is_empty() && also.is_none();
         if is_nothing && self.passed.is_none() {
             self.rows.end_turn();
             return Ok(false);
@@ -321,12 +322,15 @@ impl Store {
             }
         }
         self.swept.iter().for_each(|due| batch.forget(due));
-        also.add_to(&mut batch, tables);
+        if let Some((writes, tables)) = also {
+            writes.add_to(&mut batch, tables);
+        }
         if self.counts != self.counted {
             batch.put(&self.accounts, COUNTS, &counts, None);
         }
-        if self.passed.is_some() {
-            batch.tell(self.clock.0);
+        let told = self.passed.is_some().then_some(self.clock);
+        if let Some(told) = told.max(also.map(|(writes, _)| writes.at)) {
+            batch.tell(told.0);
         }
         batch.applied(self.turn + 1);
         self.last = match &mut self.recorded {

@@ -280,9 +280,14 @@ async fn who_breaks_the_rules_is_told_so_and_parted_from(cx: Context) {
     known.output = vec![12, 0, 0, 0, 99, 1, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
     known.flush().await;
     match known.read().await {
-        Some((7, Message::Answer { answer: Err(failure), .. })) => {
+        Some((7, Message::Answer { answer: Err(failure), credits: 0 })) => {
             assert_eq!(failure.code, Code::UnknownCommand);
         }
+        other => panic!("{other:?}"),
+    }
+    let long = Message::Subscribe { session: Some("s".repeat(257).into()), credits: 1 };
+    match known.ask(8, long).await {
+        (8, Message::SubscriptionEnded(Some(failure))) => assert_eq!(failure.code, Code::Invalid),
         other => panic!("{other:?}"),
     }
     assert_eq!(known.request(get("k")).await, ok(Answer::Nil, None));

@@ -12,7 +12,9 @@ mod machine;
 mod network;
 mod random;
 mod run;
+mod stdio;
 mod tasks;
 
 pub use machine::{Host, Options, StartError, Workers};
 pub use run::run;
+pub use stdio::stdio;

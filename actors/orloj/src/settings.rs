@@ -6,8 +6,12 @@ use std::{
     time::Duration,
 };
 
+<<<<<<< HEAD
 use orloj_db::{Durability, HistoryRetention};
 use orloj_net::envelope::redaction::Classes;
+=======
+use orloj_db::{AppendFailure, CommandLimits, Durability};
+>>>>>>> cmd
 use serde::{Deserialize, Deserializer, de};
 
 /// How log lines look.
@@ -31,10 +35,20 @@ pub struct Settings {
     pub resp: String,
     /// The address of the native listener, or `off`.
     pub native: String,
+    /// The address of the listener for clients that speak JSON; none without one.
+    pub ws: Option<String>,
     /// When answers are given.
     pub durability: Durability,
     /// Connections served at once; further ones are refused.
     pub max_clients: u32,
+    /// Commands in envelopes that one session may send in a second; 0 is no limit.
+    pub session_rate: u64,
+    /// Commands in envelopes that all may send in a second; 0 is no limit.
+    pub global_rate: u64,
+    /// Commands in envelopes that may be in flight.
+    pub in_flight: usize,
+    /// What becomes of them while the disk takes nothing.
+    pub append_failure: AppendFailure,
     /// Memory for what was used lately, in MiB: half for rows, half for pages and values.
     pub cache_mib: u32,
     /// How much is kept of the history of commands.
@@ -49,12 +63,18 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
+        let commands = CommandLimits::default();
         Settings {
             data: PathBuf::from("orloj-data"),
             resp: "127.0.0.1:6379".to_owned(),
             native: "127.0.0.1:7380".to_owned(),
+            ws: None,
             durability: Durability::default(),
             max_clients: 10_000,
+            session_rate: commands.session_rate,
+            global_rate: commands.global_rate,
+            in_flight: commands.in_flight,
+            append_failure: commands.append_failure,
             cache_mib: 128,
             history: HistoryRetention::default(),
             redaction: Classes::default(),
@@ -74,11 +94,22 @@ pub struct Partial {
     pub resp: Option<String>,
     /// See [`Settings::native`].
     pub native: Option<String>,
+    /// See [`Settings::ws`].
+    pub ws: Option<String>,
     /// See [`Settings::durability`].
     #[serde(default, deserialize_with = "durability")]
     pub durability: Option<Durability>,
     /// See [`Settings::max_clients`].
     pub max_clients: Option<u32>,
+    /// See [`Settings::session_rate`].
+    pub session_rate: Option<u64>,
+    /// See [`Settings::global_rate`].
+    pub global_rate: Option<u64>,
+    /// See [`Settings::in_flight`].
+    pub in_flight: Option<usize>,
+    /// See [`Settings::append_failure`].
+    #[serde(default, deserialize_with = "append_failure")]
+    pub append_failure: Option<AppendFailure>,
     /// See [`Settings::cache_mib`].
     pub cache_mib: Option<u32>,
     /// See [`HistoryRetention::age`].
@@ -101,6 +132,7 @@ fn durability<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Durability>, 
     String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
 }
 
+<<<<<<< HEAD
 fn classes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Classes>, D::Error> {
     let mut classes = Classes::default();
     for (field, class) in std::collections::BTreeMap::<String, String>::deserialize(from)? {
@@ -144,6 +176,10 @@ impl<'de> Deserialize<'de> for Age {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Age, D::Error> {
         String::deserialize(from)?.parse().map_err(de::Error::custom)
     }
+=======
+fn append_failure<'de, D: Deserializer<'de>>(from: D) -> Result<Option<AppendFailure>, D::Error> {
+    String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
+>>>>>>> cmd
 }
 
 /// Every key a configuration file may have.
@@ -151,6 +187,7 @@ const KEYS: &[&str] = &[
     "data",
     "resp",
     "native",
+<<<<<<< HEAD
     "durability",
     "max_clients",
     "cache_mib",
@@ -158,6 +195,16 @@ const KEYS: &[&str] = &[
     "history_mib",
     "history_outcomes",
     "redaction",
+=======
+    "ws",
+    "durability",
+    "max_clients",
+    "session_rate",
+    "global_rate",
+    "in_flight",
+    "append_failure",
+    "cache_mib",
+>>>>>>> cmd
     "log_format",
     "log",
 ];
@@ -209,8 +256,13 @@ impl Partial {
             data: self.data.or(other.data),
             resp: self.resp.or(other.resp),
             native: self.native.or(other.native),
+            ws: self.ws.or(other.ws),
             durability: self.durability.or(other.durability),
             max_clients: self.max_clients.or(other.max_clients),
+            session_rate: self.session_rate.or(other.session_rate),
+            global_rate: self.global_rate.or(other.global_rate),
+            in_flight: self.in_flight.or(other.in_flight),
+            append_failure: self.append_failure.or(other.append_failure),
             cache_mib: self.cache_mib.or(other.cache_mib),
             history_age: self.history_age.or(other.history_age),
             history_mib: self.history_mib.or(other.history_mib),
@@ -228,8 +280,13 @@ impl Partial {
             data: self.data.unwrap_or(default.data),
             resp: self.resp.unwrap_or(default.resp),
             native: self.native.unwrap_or(default.native),
+            ws: self.ws,
             durability: self.durability.unwrap_or(default.durability),
             max_clients: self.max_clients.unwrap_or(default.max_clients),
+            session_rate: self.session_rate.unwrap_or(default.session_rate),
+            global_rate: self.global_rate.unwrap_or(default.global_rate),
+            in_flight: self.in_flight.unwrap_or(default.in_flight),
+            append_failure: self.append_failure.unwrap_or(default.append_failure),
             cache_mib: self.cache_mib.unwrap_or(default.cache_mib),
             history: HistoryRetention {
                 age: self.history_age.map_or(default.history.age, |age| age.0),

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod command;
 mod disk;
 mod packages;
 mod program;
@@ -35,6 +36,9 @@ enum What {
     /// The storage engine beside embedded stores, in CPU time an operation, synced latency and
     /// throughput, time to reopen, and space.
     Storage(storage::Options),
+    /// Commands in envelopes beside the plain RESP path: rate, server CPU, memory of sessions and
+    /// time of history queries.
+    Command(command::Options),
     /// The latency of making an append durable on this disk.
     Disk(disk::Options),
 }
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         What::Sim(options) => sim::run(&options),
         What::Resp(options) => resp::run(&options),
         What::Storage(options) => storage::run(&options),
+        What::Command(options) => command::run(&options),
         What::Disk(options) => disk::run(&options),
     };
     match result {

@@ -43,6 +43,8 @@ pub(crate) struct Server {
     child: Child,
     name: &'static str,
     port: u16,
+    /// Of the native protocol; 0 is none.
+    native: u16,
     dir: PathBuf,
 }
 
@@ -86,6 +88,28 @@ impl Server {
         Server::start("orlojd", command, port, dir)
     }
 
+    /// Starts the daemon for commands in envelopes as well, without limits of their rate.
+    ///
+    /// # Errors
+    ///
+    /// It does not start, or says nothing of being ready.
+    pub(crate) fn start_for_commands(
+        program: &Path,
+        durability: Durability,
+        dir: PathBuf,
+    ) -> Result<Server> {
+        let (port, native) = (free_port()?, free_port()?);
+        let mut command = Command::new(program);
+        command.arg("--data").arg(dir.join("data"));
+        command.args(["--resp", &format!("127.0.0.1:{port}")]);
+        command.args(["--native", &format!("127.0.0.1:{native}")]);
+        command.args(["--durability", durability.name(), "--cache-mib", "1024"]);
+        command.args(["--session-rate", "0", "--global-rate", "0"]);
+        let mut server = Server::start("orlojd", command, port, dir)?;
+        server.native = native;
+        Ok(server)
+    }
+
     fn start(name: &'static str, mut command: Command, port: u16, dir: PathBuf) -> Result<Server> {
         if dir.exists() {
             std::fs::remove_dir_all(&dir)?;
@@ -96,7 +120,7 @@ impl Server {
         let log = File::create(&path)?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        let mut server = Server { child, name, port, dir };
+        let mut server = Server { child, name, port, native: 0, dir };
         let deadline = Instant::now() + PATIENCE;
         loop {
             let said = std::fs::read_to_string(&path)?;
@@ -116,6 +140,23 @@ impl Server {
     /// The loopback port it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The loopback port of the native protocol.
+    pub(crate) fn native_port(&self) -> u16 {
+        self.native
+    }
+
+    /// Memory that it has in use, in MiB.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub(crate) fn resident_mib(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+        Ok(kib.context("no VmRSS")? / 1024.0)
     }
 
     /// CPU time of all its threads so far, those that ended included, in user and kernel mode.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::Failure;
-use crate::{Command, resp::Limits};
+use crate::{Command, Deadline, Expiry, UnixMs, resp::Limits};
 
 /// What a command is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +136,31 @@ impl Call {
                 Err(Failure::invalid("pairs", "is empty"))
             }
             Command::Scan { count: 0, .. } => Err(Failure::invalid("count", "is zero")),
+            Command::Set { expiry: Expiry::By(deadline), .. } => {
+                check_deadline("expiry", *deadline)?;
+                match deadline {
+                    Deadline::In(Duration::ZERO) | Deadline::At(UnixMs(0)) => {
+                        Err(Failure::invalid("expiry", "is zero"))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Command::Expire { deadline, .. } => check_deadline("deadline", *deadline),
             _ => Ok(()),
         }
+    }
+}
+
+/// Most milliseconds of a deadline: what is left of it, and when it is, fit 64 bits with a sign.
+const DEADLINE_MAX: u64 = i64::MAX.unsigned_abs() / 2;
+
+fn check_deadline(field: &'static str, deadline: Deadline) -> Result<(), Failure> {
+    let ms = match deadline {
+        Deadline::In(duration) => duration.as_millis(),
+        Deadline::At(at) => at.0.into(),
+    };
+    match ms > DEADLINE_MAX.into() {
+        true => Err(Failure::invalid(field, "is beyond the clock's range")),
+        false => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! What can be asked beside the lanes: questions leave no trace, and need no turn.
 
-use super::{Filter, HistoryPage, Id, Outcome, SessionName};
+use super::{Failure, Filter, HistoryPage, Id, Outcome, SessionName};
 use crate::UnixMs;
 
 /// A question about the node or about commands.
@@ -24,6 +24,37 @@ pub enum Question {
     /// Cancels a command that has not had its turn. Finds whether it did: a command that cannot be
     /// cancelled, or that is not in flight, goes its way.
     Cancel(Id),
+}
+
+/// Most commands, or sessions, of one page.
+pub const PAGE_MAX: u32 = 500;
+
+impl Question {
+    /// Whether it keeps its rules.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`](super::Code::Invalid), naming the field.
+    pub fn validate(&self) -> Result<(), Failure> {
+        match self {
+            Question::History(Filter { limit, .. }) if *limit > PAGE_MAX => {
+                Err(Failure::invalid("limit", "is more than 500"))
+            }
+            Question::History(Filter { outcome: Some(outcome), .. })
+                if !["ok", "failed", "timed_out", "cancelled", "in_flight"]
+                    .contains(&outcome.as_str()) =>
+            {
+                let rule = "is not one of ok, failed, timed_out, cancelled, in_flight";
+                Err(Failure::invalid("outcome", rule))
+            }
+            Question::History(Filter { session: Some(_), server_only: true, .. }) => {
+                Err(Failure::invalid("server_only", "excludes a session"))
+            }
+            Question::Sessions { limit, .. } if !(1..=PAGE_MAX).contains(limit) => {
+                Err(Failure::invalid("limit", "is not from 1 to 500"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The answer to a question.

@@ -72,6 +72,32 @@ fn golden_frames() {
     assert_eq!(golden.len(), samples::messages().len(), "and nothing else is in it");
 }
 
+/// The page of the protocol shows a request; it is the third of the golden frames.
+#[test]
+fn the_page_shows_these_bytes() {
+    let page = include_str!("../../../docs/src/protocol.md");
+    let dump = page.split("```").nth(1).expect("it has an example");
+    let shown: String = dump.trim_start_matches("text").split_whitespace().collect();
+    let golden = GOLDEN.lines().find_map(|line| line.strip_prefix("request-get "));
+    assert_eq!(Some(&*shown), golden);
+    for kind in Kind::ALL {
+        let row = format!("| {} | `{kind:?}` |", kind as u8);
+        assert!(page.contains(&row), "{row}");
+    }
+    for code in Code::ALL {
+        let row = format!("| {} | `{}` |", code as u8, code.name());
+        assert!(page.contains(&row), "{row}");
+    }
+    let calls = samples::messages().into_iter().filter_map(|(_, message)| match message {
+        Message::Request(envelope) => Some(envelope.call.name().replace('_', "")),
+        _ => None,
+    });
+    let lower = page.to_lowercase();
+    for call in calls {
+        assert!(lower.contains(&format!(" `{call}` |")), "{call}");
+    }
+}
+
 #[test]
 fn every_kind_is_among_the_samples() {
     let kinds: Vec<Kind> = samples::messages().iter().map(|(_, it)| it.kind()).collect();

@@ -10,7 +10,8 @@ use orloj_sim::{
 };
 
 use super::{
-    Count, CrashKind, LinkKind, Mode, Nemesis, Part, Scenario, Share, Size, Span, Time, Workload,
+    CommandsPlan, Count, CrashKind, LinkKind, Mode, Nemesis, Part, Scenario, Share, Size, Span,
+    Time, Workload,
 };
 
 /// One seed's configuration.
@@ -36,6 +37,8 @@ pub struct Plan {
     pub clients: Vec<ClientPlan>,
     /// What they ask.
     pub workload: WorkloadPlan,
+    /// How they put it into envelopes, if they do.
+    pub commands: Option<CommandsPlan>,
     /// Delay of deliveries.
     pub latency: Latency,
     /// What goes wrong per transfer.
@@ -343,6 +346,7 @@ impl Scenario {
             may_refuse: self.may_refuse,
             clients,
             workload: draw.workload(&self.workload),
+            commands: self.commands.as_ref().map(|commands| commands.plan(draw.choices)),
             latency,
             network: draw.network(self),
             disk: draw.disk(self),

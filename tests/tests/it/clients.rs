@@ -1,5 +1,6 @@
 //! Goal: the clients that people use work with the daemon, unchanged: redis-py and ioredis in both
-//! protocols, redis-cli and redis-benchmark.
+//! protocols, redis-cli and redis-benchmark; and one of the native protocol that knows its page and
+//! its schema alone.
 //! Method: the real programs against the real daemon. `cargo xtask test` installs them; a client
 //! that is not there fails its test and says what to do.
 
@@ -69,6 +70,17 @@ fn redis_py_works_in_both_protocols() {
     let mut command = Command::new(installed("python").join("bin/python"));
     let said = text(&run(command.arg(script("redis_py.py")).arg(port(&node)), b"").stdout);
     assert!(said.contains("RESP2 works") && said.contains("RESP3 works"), "{said}");
+}
+
+#[test]
+fn a_client_made_from_the_schema_works() {
+    let (_dir, node) = strict();
+    let port = node.native().rsplit(':').next().expect("an address has a port");
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../net/schemas/native.fbs");
+    let mut command = Command::new(installed("python").join("bin/python"));
+    command.arg(script("native.py")).arg(port).arg(schema);
+    let said = text(&run(&mut command, b"").stdout);
+    assert!(said.contains("the native protocol works"), "{said}");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! One binary of integration tests: what needs two runtimes, a real machine or a real process.
 
 mod clients;
+mod commands;
 mod copies;
 mod full_disk;
 mod migrate;
 mod mounted;
+mod native;
 mod orlojd;
 mod ports;
 mod process;

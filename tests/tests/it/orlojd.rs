@@ -39,10 +39,13 @@ pub(crate) struct Orlojd {
 impl Orlojd {
     /// Starts it over `data` at a free port and waits until it is ready.
     pub(crate) fn start(data: &Path, flags: &[&str]) -> Orlojd {
+        let is_said = flags.contains(&"--native");
+        let native: &[&str] = if is_said { &[] } else { &["--native", "127.0.0.1:0"] };
         let mut process = Command::new(program())
             .arg("--data")
             .arg(data)
-            .args(["--resp", "127.0.0.1:0", "--native", "127.0.0.1:0", "--log", "warn"])
+            .args(["--resp", "127.0.0.1:0", "--log", "warn"])
+            .args(native)
             .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -58,6 +61,12 @@ impl Orlojd {
             panic!("not ready: {ready:?} {said}");
         };
         Orlojd { process, addr, ready }
+    }
+
+    /// Where clients of the native protocol connect.
+    pub(crate) fn native(&self) -> &str {
+        let native = self.ready.split_whitespace().find_map(|word| word.strip_prefix("native="));
+        native.expect("it says where")
     }
 
     pub(crate) fn connect(&self) -> Client {

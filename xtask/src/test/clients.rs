@@ -15,7 +15,7 @@ pub(super) fn install() {
     let target = process::root().join("target/clients");
     let files = process::root().join("tests/clients");
     for (what, outcome) in [
-        ("redis-py", python(&files, &target)),
+        ("redis-py and FlatBuffers", python(&files, &target)),
         ("ioredis", node(&files, &target)),
         ("redis-cli and redis-benchmark", tools()),
     ] {

@@ -1,9 +1,11 @@
 //! Admission: whether a command is a new one, whether there is room for it, and what those are told
 //! who are not let in.
 
+use std::collections::VecDeque;
+
 use orloj_kernel::{mutant, sometimes};
 use orloj_net::envelope::{
-    ANONYMOUS, Causes, Code, Envelope, Event, Failure, Fingerprint, Outcome, Plane, Record,
+    ANONYMOUS, Causes, Code, End, Envelope, Event, Failure, Fingerprint, Outcome, Plane, Record,
     SessionName, Stage, canonical::fingerprint,
 };
 use orloj_storage::Error;
@@ -65,7 +67,7 @@ impl Commands {
             Before::None => {}
             Before::InFlight(ticket) => {
                 sometimes!(cx, true, "commands: a retry met its command in flight");
-                self.write_acceptance(ticket);
+                self.settle();
                 let row = self.flights[&ticket].row;
                 self.tell(|| Told {
                     at,
@@ -81,6 +83,7 @@ impl Commands {
                 return Ok(());
             }
             Before::Other(field) => {
+                self.settle();
                 let text = format!("that {field} was used for another command");
                 let failure = Failure::new(Code::Conflict, text)
                     .with("reason", "other_command")
@@ -103,6 +106,7 @@ impl Commands {
         if self.flights.len() >= room {
             sometimes!(cx, true, "commands: too many were in flight");
             self.rates.give_back(charge);
+            self.settle();
             let failure = Failure::new(Code::Busy, "too many commands are in flight")
                 .with("in_flight", self.flights.len().to_string());
             self.refuse(envelope, asker, failure, now);
@@ -126,7 +130,7 @@ impl Commands {
         asker: Asker,
         now: Now,
     ) {
-        let ticket = self.ticket();
+        let (ticket, lane) = (self.ticket(), envelope.session.clone());
         // One without an id gets it with its row.
         let id = envelope.id.clone().unwrap_or_else(|| ANONYMOUS.into());
         let flight = Flight {
@@ -145,6 +149,15 @@ impl Commands {
         };
         if self.insert(ticket, flight) {
             self.ready.push_back(ticket);
+        }
+        if mutant!(now.cx, "history.sequence_gap") && ticket.is_multiple_of(16) {
+            self.sessions.get_mut(&lane).expect("loaded at admission").lane_sequence += 1;
+        }
+        if mutant!(now.cx, "lanes.overtakes")
+            && let Some([_, .., before, last]) =
+                self.lanes.get_mut(&lane).map(VecDeque::make_contiguous)
+        {
+            std::mem::swap(before, last);
         }
         self.new.push(ticket);
     }
@@ -184,7 +197,9 @@ impl Commands {
                     self.tables.known(Table::Idempotency, &name).await?
                 }
             };
-            if let Some(known) = found.filter(|known| known.until > now.at && known.finished > 0) {
+            let counts =
+                |known: &Known| known.until > now.at || mutant!(now.cx, "outcomes.keys_for_ever");
+            if let Some(known) = found.filter(|known| counts(known) && known.finished > 0) {
                 return self.has_been(known, print, "idempotency_key").await;
             }
         }
@@ -247,7 +262,10 @@ impl Commands {
         now: Now,
     ) {
         let at = now.at;
-        let outcome = Outcome { replayed: true, ..outcome };
+        let mut outcome = Outcome { replayed: true, ..outcome };
+        if mutant!(now.cx, "outcomes.second_outcome") && row.is_multiple_of(4) {
+            outcome.end = End::TimedOut(Failure::new(Code::Timeout, "it had another outcome"));
+        }
         if self.is_heard {
             let id = envelope.id.clone().unwrap_or_else(|| "".into());
             let causes = Causes::of(id, &envelope);

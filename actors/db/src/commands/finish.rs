@@ -3,7 +3,9 @@
 use orloj_kernel::mutant;
 use orloj_net::{
     UnixMs,
-    envelope::{ANONYMOUS, Call, Causes, End, Envelope, Event, Id, Outcome, Record, Row, Stage},
+    envelope::{
+        ANONYMOUS, Call, Causes, End, Envelope, Event, Id, Outcome, Record, Row, Safety, Stage,
+    },
 };
 
 use super::{
@@ -108,6 +110,11 @@ impl Commands {
         for (asker, replayed) in askers {
             let outcome = Outcome { replayed, ..outcome.clone() };
             self.note(&envelope, is_new, Tell::Answer(asker, Ok(outcome)));
+            if mutant!(now.cx, "outcomes.answer_before_sync")
+                && let Some(note) = self.notes.last_mut()
+            {
+                note.safety = Some(Safety::InMemory);
+            }
         }
         self.lived(row, &id, &envelope, at, sequence, LifeStage::Finished(outcome));
         // The lane goes on, and so does who waited.
@@ -125,6 +132,8 @@ impl Commands {
             }
         }
         for waiter in self.waiters.remove(&ticket).into_iter().flatten() {
+            // Nobody may follow it to a flight that is no more.
+            self.stop_waiting(waiter);
             self.ready.push_back(waiter);
         }
     }

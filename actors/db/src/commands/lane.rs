@@ -41,7 +41,14 @@ impl Commands {
             self.time_out(ticket, now);
             return Ok(Decision::Settled);
         }
-        if flight.state == FlightState::Queued {
+        let was_queued = flight.state == FlightState::Queued;
+        // What it may wait for, or fail for, is in the history before it.
+        let depends = &flight.envelope.depends_on[flight.settled..];
+        if depends.iter().any(|on| self.ids.contains_key(on)) {
+            self.settle();
+        }
+        if was_queued {
+            let flight = self.flights.get_mut(&ticket).expect(FLIES);
             flight.state = FlightState::Started;
             if flight.row > 0 {
                 self.write_start(ticket, now);
@@ -130,12 +137,13 @@ impl Commands {
     /// A row for each step so far, as it will take more than a turn.
     fn write_both(&mut self, ticket: u64, now: Now) {
         if self.flights[&ticket].row == 0 {
-            self.write_acceptance(ticket);
+            self.settle();
             self.write_start(ticket, now);
         }
     }
 
-    /// Gives what was accepted and has no outcome its row.
+    /// Gives what was accepted and has no outcome its row, in the order of acceptance: before
+    /// anything is told that could not be but for those.
     pub(crate) fn settle(&mut self) {
         for at in 0..self.new.len() {
             let ticket = self.new[at];
@@ -149,6 +157,9 @@ impl Commands {
     pub(crate) fn executed(&mut self, ticket: u64, answer: Answer, now: Now) {
         let end = match answer {
             Answer::Error(refusal) => End::Failed(Failure::from(&refusal)),
+            _ if mutant!(now.cx, "lanes.effect_without_ok") && ticket.is_multiple_of(8) => {
+                End::Failed(Failure::new(Code::Internal, "its effects are there all the same"))
+            }
             answer => End::Ok(answer),
         };
         self.finish(ticket, end, now);
@@ -317,6 +328,7 @@ impl Commands {
             return false;
         }
         sometimes!(now.cx, true, "commands: one was cancelled");
+        self.settle();
         let failure = Failure::new(Code::Cancelled, "it was cancelled before its turn");
         self.finish(ticket, End::Cancelled(failure), now);
         true

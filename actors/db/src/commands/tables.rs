@@ -214,14 +214,6 @@ impl Tables {
         Ok(value.and_then(|value| numbers(&value)).map(|[finished]| finished))
     }
 
-    /// When the newest row was written.
-    pub(super) async fn last_at(&self) -> Result<UnixMs, Error> {
-        let at = self.db.newest_snapshot()?;
-        let mut rows = self.db.cursor(self.of(Table::History), (..).into(), &at)?;
-        let last = rows.back().await?.and_then(|item| decode_row(item.value).ok());
-        Ok(last.map_or(UnixMs(0), |row| row.at))
-    }
-
     /// Commands without an outcome: where they were accepted, and whether they were started.
     pub(super) async fn inflight(&self) -> Result<Vec<(u64, bool, Option<Envelope>)>, Error> {
         let at = self.db.newest_snapshot()?;
@@ -342,6 +334,8 @@ pub(crate) struct Writes {
     /// Keys and values, one behind the other.
     bytes: Vec<u8>,
     ops: Vec<Op>,
+    /// The time of it: what was forgotten because of it stays so after a restart.
+    pub(crate) at: UnixMs,
 }
 
 #[derive(Debug)]

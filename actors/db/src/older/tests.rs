@@ -150,7 +150,8 @@ fn expected(records: &[Vec<u8>]) -> (Held, u64) {
 
 /// Asserts that the new directory is what a node would serve: keys, counts, deadlines and time.
 async fn check(cx: Context, (wanted, clock): &(Held, u64)) {
-    let (db, summary) = start::open(&cx, &config("new")).await.expect("it is a database");
+    let (tables, summary) = start::open(&cx, &config("new")).await.expect("it is a database");
+    let db = tables.db();
     let expiring = wanted.iter().filter(|(_, _, deadline)| deadline.is_some()).count();
     assert_eq!(summary.keys, wanted.len() as u64);
     let counts = store::prepare(&db).await.expect("the disk works");

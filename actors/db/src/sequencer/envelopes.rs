@@ -7,10 +7,10 @@ use orloj_net::{
     Command, UnixMs,
     envelope::{Failure, Id, Safety},
 };
-use orloj_storage::{Error, database::Assigned};
+use orloj_storage::Error;
 
 use super::{
-    Alarm, Commands, Held, Kind, Msg, Note, Now, OPEN, Sequencer, Submission, Told, ToldStep, ended,
+    Alarm, Held, Kind, Msg, Note, Now, OPEN, Sequencer, Submission, Told, ToldStep, ended,
 };
 use crate::{
     Durability, Lived, Observer, Step,
@@ -23,6 +23,8 @@ use crate::{
 
 /// Longest sleep of an alarm; it looks again then.
 const LONGEST: Duration = Duration::from_secs(3_600);
+/// How soon there is another turn for lanes that could go on and did not: the disk took nothing.
+const SOON: Duration = Duration::from_millis(10);
 
 impl Sequencer {
     /// Sees to what was in flight at the start, and ends what has waited too long.
@@ -46,6 +48,7 @@ impl Sequencer {
         let commands = self.commands.as_mut().expect(OPEN);
         commands.is_observed = self.observer.is_some();
         commands.is_heard = self.hub.is_heard();
+        commands.writes.at = at;
         if !self.is_recovered {
             let summary = commands.recover(now);
             self.is_recovered = true;
@@ -172,6 +175,9 @@ impl Sequencer {
         let now = Now { cx: *cx, at };
         loop {
             let commands = self.commands.as_mut().expect(OPEN);
+            if commands.has_ready() && buggify!(cx, "sequencer: lanes wait for another turn") {
+                break;
+            }
             let Some(ticket) = commands.next_ready() else { break };
             if let Decision::Execute(command, is_first) = commands.decide(ticket, now).await? {
                 if is_first && self.load_beside(cx, ticket, &command, now) {
@@ -233,32 +239,31 @@ impl Sequencer {
     }
 
     /// Hands down what is told of commands.
-    pub(super) async fn pass_notes_on(&mut self, rest_on: Assigned) -> Result<(), Stop> {
-        if self.notes.is_empty() {
-            return Ok(());
-        }
-        let notes = std::mem::take(&mut self.notes);
+    pub(super) async fn pass_notes_on(&mut self) -> Result<(), Stop> {
         let of = |note: &Note| match note.safety {
             None => self.durability,
             Some(Safety::InMemory) => Durability::InMemory,
             Some(Safety::Buffered) => Durability::Buffered,
             Some(Safety::Strict) => Durability::Strict,
         };
-        let mut rest = notes;
-        while let Some(first) = rest.first() {
-            let safety = of(first);
-            let (now, later): (Vec<_>, Vec<_>) =
-                rest.into_iter().partition(|note| of(note) == safety);
-            rest = later;
-            let held = Held { rest_on, is_whole: false, safety, waiting: Vec::new(), notes: now };
-            self.journal.send(journal::Msg::Hold(held)).await.map_err(|_| ended())?;
+        for (rest_on, mut rest) in std::mem::take(&mut self.notes) {
+            while let Some(first) = rest.first() {
+                let safety = of(first);
+                let (notes, later): (Vec<_>, Vec<_>) =
+                    rest.into_iter().partition(|note| of(note) == safety);
+                rest = later;
+                let held = Held { rest_on, is_whole: false, safety, waiting: Vec::new(), notes };
+                self.journal.send(journal::Msg::Hold(held)).await.map_err(|_| ended())?;
+            }
         }
         Ok(())
     }
 
     /// Sees to it that there is a turn when something happens to a command by itself.
     pub(super) fn set_alarm(&mut self, cx: &Context, now: UnixMs) {
-        let Some(at) = self.commands.as_ref().and_then(Commands::next_deadline) else {
+        let commands = self.commands.as_ref().expect(OPEN);
+        let goes_on = commands.has_ready().then(|| now.after(SOON));
+        let Some(at) = goes_on.into_iter().chain(commands.next_deadline()).min() else {
             self.alarm = None;
             return;
         };

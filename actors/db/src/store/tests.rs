@@ -80,14 +80,14 @@ async fn carry_out(store: &mut Store, commands: &[Command], now: UnixMs) -> Vec<
                 Ok(answer) => break answer,
                 Err(Wait::Rows) => store.load(&commands[at..]).await.expect("the disk is well"),
                 Err(Wait::Walk) => {
-                    store.commit().await.expect("the disk is well");
+                    store.commit(None).await.expect("the disk is well");
                     break store.walk(command).await.expect("the disk is well");
                 }
             }
         };
         answers.push(answer);
     }
-    store.commit().await.expect("the disk is well");
+    store.commit(None).await.expect("the disk is well");
     answers
 }
 
@@ -142,7 +142,7 @@ async fn the_index_of_deadlines_has_what_keys_have(cx: Context) {
         carry_out(&mut store, &commands, now).await;
         if cx.below(4) == 0 {
             store.sweep(3).await.expect("the disk is well");
-            store.commit().await.expect("the disk is well");
+            store.commit(None).await.expect("the disk is well");
         }
         let index = store.db.due(None, u64::MAX, 1_000).await.expect("the disk is well");
         assert_eq!(index.len() as u64, store.counts().expiring);

@@ -7,13 +7,18 @@ use std::{
 };
 
 use clap::Parser;
+<<<<<<< HEAD
 use orloj::settings::{Age, ConfigError, LogFormat, Partial, Settings};
 use orloj_db::{Durability, Node, NodeConfig, StartError};
+=======
+use orloj::settings::{ConfigError, LogFormat, Partial, Settings};
+use orloj_db::{AppendFailure, Durability, Node, NodeConfig, StartError};
+>>>>>>> cmd
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
 use tracing_subscriber::EnvFilter;
 
-/// Serves one Orloj database over RESP and the native protocol.
+/// Serves one Orloj database over RESP, the native protocol and JSON.
 #[derive(Debug, Parser)]
 #[command(
     name = "orlojd",
@@ -22,9 +27,12 @@ use tracing_subscriber::EnvFilter;
 Examples:
   orlojd --data ./data                                  strict, at 127.0.0.1:6379
   orlojd --data /var/lib/orloj --resp 0.0.0.0:6379 --durability buffered
+  orlojd --ws 127.0.0.1:7070                            JSON, too: by WebSocket or a line each
+  orlojd --stdio < requests.jsonl > answers.jsonl       answers the lines, and ends with them
   orlojd --config /etc/orloj/node.toml                  keys as the flags, with _ for -
 
 A readiness line goes to standard output when clients can connect; log lines go to standard error.
+With --stdio, standard output has the answers alone, and the readiness line is a log line.
 SIGTERM or SIGINT stops accepting, answers what was received, and ends; a second one ends at once.
 
 Exit status: 0 stopped when told to; 1 the node could not go on; 2 a flag or the configuration is
@@ -40,6 +48,13 @@ struct Arguments {
     /// Where clients of the native protocol connect, HOST:PORT, or off [default: 127.0.0.1:7380]
     #[arg(long, value_name = "ADDR")]
     native: Option<String>,
+    /// Where clients connect that speak JSON, by WebSocket or one object a line, HOST:PORT
+    /// [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    ws: Option<String>,
+    /// Answer requests in JSON on standard input, one a line, and stop when it ends
+    #[arg(long)]
+    stdio: bool,
     /// When writes are answered: strict (durable), buffered (100 ms or 1,000 records at risk) or
     /// in_memory (nothing is written) [default: strict]
     #[arg(long, value_name = "MODE")]
@@ -47,6 +62,19 @@ struct Arguments {
     /// Connections served at once [default: 10000]
     #[arg(long, value_name = "N")]
     max_clients: Option<u32>,
+    /// Commands in envelopes that one session may send in a second; 0 is no limit [default: 100]
+    #[arg(long, value_name = "N")]
+    session_rate: Option<u64>,
+    /// Commands in envelopes that all may send in a second; 0 is no limit [default: 1000]
+    #[arg(long, value_name = "N")]
+    global_rate: Option<u64>,
+    /// Commands in envelopes that may be in flight [default: 10000]
+    #[arg(long, value_name = "N")]
+    in_flight: Option<usize>,
+    /// What becomes of commands in envelopes while the disk takes nothing: fail_closed (refused) or
+    /// best_effort (reads that rest on nothing are answered) [default: fail_closed]
+    #[arg(long, value_name = "POLICY")]
+    append_failure: Option<AppendFailure>,
     /// Memory for what was used lately, in MiB: half for rows, half for pages and values; 8 at
     /// least [default: 128]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
@@ -80,6 +108,7 @@ const NOT_STARTED: u8 = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let has_stdio = arguments.stdio;
     let settings = match settings(arguments) {
         Ok(settings) => settings,
         Err(e) => return refuse(&e.to_string(), MISCONFIGURED),
@@ -93,7 +122,8 @@ fn main() -> ExitCode {
         return refuse(&what, MISCONFIGURED);
     }
     // Paths are the user's own, so they are meant from where the user stands.
-    match orloj_host::run(Options::new("."), move |cx, shutdown| serve(settings, cx, shutdown)) {
+    let serve = move |cx, shutdown| serve(settings, has_stdio, cx, shutdown);
+    match orloj_host::run(Options::new("."), serve) {
         Ok(status) => status,
         Err(e) => refuse(&e.to_string(), NOT_STARTED),
     }
@@ -108,8 +138,13 @@ fn settings(arguments: Arguments) -> Result<Settings, ConfigError> {
         data: arguments.data,
         resp: arguments.resp,
         native: arguments.native,
+        ws: arguments.ws,
         durability: arguments.durability,
         max_clients: arguments.max_clients,
+        session_rate: arguments.session_rate,
+        global_rate: arguments.global_rate,
+        in_flight: arguments.in_flight,
+        append_failure: arguments.append_failure,
         cache_mib: arguments.cache_mib,
         history_age: arguments.history_age,
         history_mib: arguments.history_mib,
@@ -143,14 +178,22 @@ fn log(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
-async fn serve(settings: Settings, cx: Context, shutdown: Shutdown) -> ExitCode {
+async fn serve(settings: Settings, has_stdio: bool, cx: Context, shutdown: Shutdown) -> ExitCode {
     let data = settings.data.to_string_lossy().into_owned();
     let mut config = NodeConfig::new(data.clone(), settings.resp);
     config.native = Some(settings.native).filter(|native| native != OFF);
+    config.ws = settings.ws;
     config.durability = settings.durability;
     config.max_clients = settings.max_clients;
+<<<<<<< HEAD
     config.history = settings.history;
     config.redaction.classes = settings.redaction;
+=======
+    config.commands.session_rate = settings.session_rate;
+    config.commands.global_rate = settings.global_rate;
+    config.commands.in_flight = settings.in_flight;
+    config.commands.append_failure = settings.append_failure;
+>>>>>>> cmd
     config.process_id = process_id();
     let half = u64::from(settings.cache_mib) << 19;
     config.storage.cache_bytes = half;
@@ -159,7 +202,19 @@ async fn serve(settings: Settings, cx: Context, shutdown: Shutdown) -> ExitCode 
         Ok(node) => node,
         Err(e) => return not_started(&e),
     };
-    announce(&node, &data, settings.durability);
+    let ready = announce(&node, &data, settings.durability);
+    if has_stdio {
+        tracing::info!("{ready}");
+        let conversation = node.attach(orloj_host::stdio());
+        let shutdown = shutdown.clone();
+        cx.spawn("stdio", async move {
+            conversation.await;
+            shutdown.begin();
+        });
+    } else {
+        // Whoever started the daemon may not care to read it; that is no reason to end.
+        let _ = writeln!(std::io::stdout(), "{ready}");
+    }
     match node.run(&shutdown).await {
         Ok(()) => {
             tracing::info!("stopped");
@@ -177,8 +232,9 @@ fn process_id() -> u32 {
     std::process::id()
 }
 
-fn announce(node: &Node, data: &str, durability: Durability) {
-    let (summary, resp) = (node.summary(), node.addr());
+/// Says what recovery found; the line that says where clients connect.
+fn announce(node: &Node, data: &str, durability: Durability) -> String {
+    let summary = node.summary();
     let native = node.native_addr().map_or_else(|| OFF.to_owned(), |native| native.to_string());
     let journal = &summary.journal;
     let cut = journal.cut.as_ref().map_or(0, |cut| cut.bytes);
@@ -203,13 +259,12 @@ fn announce(node: &Node, data: &str, durability: Durability) {
             "cut a write that power or a crash had left unfinished; it was never acknowledged"
         );
     }
-    // Whoever started the daemon may not care to read it; that is no reason to end.
-    let records = journal.records;
-    let _ = writeln!(
-        std::io::stdout(),
-        "orlojd ready resp={resp} native={native} data={data} durability={durability} \
+    let (resp, records) = (node.addr(), journal.records);
+    let ws = node.ws().map_or(String::new(), |ws| format!(" ws={ws}"));
+    format!(
+        "orlojd ready resp={resp} native={native}{ws} data={data} durability={durability} \
          recovered={records} cut={cut}"
-    );
+    )
 }
 
 fn not_started(e: &StartError) -> ExitCode {

@@ -1,0 +1,46 @@
+//! Law: every step that the node tells of is one that the single-threaded reference model takes
+//! there, and nothing that waits in a circle is left to time.
+//!
+//! Source: specification of causal commands, sections 3 to 7 and P10.
+//!
+//! Broken, the database does something that its rules do not.
+
+use super::{Broken, Case, CommandLaw};
+use crate::commands::{Item, Model, Place};
+
+pub(super) const LAW: CommandLaw = CommandLaw {
+    name: "explained",
+    promise: "The whole history is explained by the single-threaded reference model.",
+    check,
+};
+
+fn check(case: &Case<'_>) -> Result<(), Broken> {
+    case.account.views(|items| {
+        let mut model = Model::new(case.history.limits);
+        let mut before: Option<Place> = None;
+        for item in items {
+            let Item::Step(place) = item else {
+                before = None;
+                model.recover();
+                continue;
+            };
+            let told = case.account.told(*place);
+            // What belongs together is told together: look behind the end of each turn.
+            if let Some(before) =
+                before.filter(|before| case.account.told(*before).turn < told.turn)
+            {
+                model.settled().map_err(|expected| unexpected(case, before, &expected))?;
+            }
+            model.explain(told).map_err(|expected| unexpected(case, *place, &expected))?;
+            before = Some(*place);
+        }
+        Ok(())
+    })
+}
+
+fn unexpected(case: &Case<'_>, place: Place, expected: &str) -> Broken {
+    case.wrong(place, format!("the model expected {expected}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! A client: sends some envelopes at once, waits for what becomes of them, and tells the recorder.
+
+use std::{sync::Arc, time::Duration};
+
+use orloj_kernel::{Context, sometimes};
+use orloj_net::{
+    UnixMs,
+    envelope::{Code, End, Envelope, Failure, Finding, Outcome, Question},
+};
+use orloj_sim::{Control, choice::Stream};
+
+use super::{
+    door::Door,
+    envelopes::{Ask, Envelopes, Shared},
+    recorder::{Asked, Recorder},
+};
+use crate::scenario::{ClientPlan, Plan};
+
+/// One client.
+pub(super) struct Client {
+    cx: Context,
+    number: u32,
+    plan: ClientPlan,
+    stream: Stream,
+    envelopes: Envelopes,
+    shared: Arc<Shared>,
+    recorder: Arc<Recorder>,
+    door: Door,
+}
+
+impl Client {
+    pub(super) fn new(
+        cx: Context,
+        number: u32,
+        plan: &Plan,
+        shared: &Arc<Shared>,
+        recorder: &Arc<Recorder>,
+        door: &Door,
+    ) -> Client {
+        // The node is host 0, and clients follow.
+        let stream = Stream::Host(number + 1);
+        let commands = plan.commands.clone().expect("the scenario has commands");
+        Client {
+            cx,
+            number,
+            plan: plan.clients[number as usize].clone(),
+            stream,
+            envelopes: Envelopes::new(number, stream, commands, plan.workload.clone()),
+            shared: shared.clone(),
+            recorder: recorder.clone(),
+            door: door.clone(),
+        }
+    }
+
+    fn between(&self, site: &'static str, low: u64, high: u64) -> u64 {
+        Control.choose(|choices| choices.between(self.stream, site, low, high))
+    }
+
+    fn chance(&self, site: &'static str, ppm: u32) -> bool {
+        Control.choose(|choices| choices.chance(self.stream, site, ppm))
+    }
+
+    fn wall(&self) -> UnixMs {
+        UnixMs(self.cx.wall().millis())
+    }
+
+    /// Asks until its requests are spent or the chaos is over.
+    pub(super) async fn roam(mut self, until_ns: u64) -> Client {
+        let mut left = self.plan.requests;
+        while left > 0 && Control.now().0 < until_ns {
+            if !self.recorder.base.is_up() {
+                self.rest("reconnect-after").await;
+                continue;
+            }
+            let wanted = self.between("batch", 1, self.plan.pipeline).min(left);
+            let mut asks = Vec::new();
+            while (asks.len() as u64) < wanted {
+                let wall = self.wall();
+                asks.extend(self.envelopes.next(&self.shared, wall));
+            }
+            left = left.saturating_sub(asks.len() as u64);
+            let together = self.chance("together", 500_000);
+            let mut tasks = Vec::new();
+            let mut sent = Vec::new();
+            for ask in asks {
+                match ask {
+                    Ask::Send(envelope) if together => sent.push(envelope),
+                    Ask::Send(envelope) => tasks.push(self.begin(Ask::Send(envelope))),
+                    beside => tasks.push(self.begin(beside)),
+                }
+            }
+            if !sent.is_empty() {
+                tasks.push(self.cx.spawn("asker", self.asker().send(sent)));
+            }
+            if self.chance("walk-away", self.plan.walk_away_ppm) {
+                // What was sent may be carried out; nobody will hear of it.
+                let rest = self.between("walk-after", 0, 2_000_000);
+                self.cx.sleep(Duration::from_nanos(rest)).await;
+                tasks.iter().for_each(orloj_kernel::JoinHandle::abort);
+            }
+            let mut is_well = true;
+            for task in tasks {
+                is_well &= task.await.unwrap_or(true);
+            }
+            if !is_well {
+                self.rest("again-after").await;
+            } else if self.chance("thinks", 500_000) {
+                let think = self.plan.think;
+                let rest = self.between("think", think.low, think.high);
+                self.cx.sleep(Duration::from_nanos(rest)).await;
+            }
+        }
+        self
+    }
+
+    async fn rest(&self, site: &'static str) {
+        let rest = self.between(site, 1_000_000, 20_000_000);
+        self.cx.sleep(Duration::from_nanos(rest)).await;
+    }
+
+    fn asker(&self) -> Asker {
+        Asker {
+            cx: self.cx,
+            number: self.number,
+            patience: self.plan.patience,
+            shared: self.shared.clone(),
+            recorder: self.recorder.clone(),
+            door: self.door.clone(),
+        }
+    }
+
+    fn begin(&self, ask: Ask) -> orloj_kernel::JoinHandle<bool> {
+        self.cx.spawn("asker", self.asker().ask(ask))
+    }
+
+    /// Asks some more, one at a time, when everything must work.
+    pub(super) async fn close(mut self, requests: u64) {
+        for _ in 0..requests {
+            let wall = self.wall();
+            let envelope = self.envelopes.plain(&self.shared, wall);
+            if !self.begin(Ask::Send(envelope)).await.unwrap_or(false) {
+                return;
+            }
+        }
+    }
+}
+
+/// One request under way.
+struct Asker {
+    cx: Context,
+    number: u32,
+    patience: Duration,
+    shared: Arc<Shared>,
+    recorder: Arc<Recorder>,
+    door: Door,
+}
+
+impl Asker {
+    /// Whether the node could be asked.
+    async fn ask(self, ask: Ask) -> bool {
+        match ask {
+            Ask::Send(envelope) => self.send(vec![envelope]).await,
+            Ask::Ask(question) => self.inquire(question).await.is_some(),
+            Ask::Recovery => self.recovery().await,
+        }
+    }
+
+    /// Sends commands together and in order.
+    async fn send(self, envelopes: Vec<Envelope>) -> bool {
+        let line = (envelopes.len() > 1).then(|| self.recorder.line());
+        let asks = |envelope: &Envelope| self.recorder.asks(self.number, line, envelope.clone());
+        let asked: Vec<Asked> = envelopes.iter().map(asks).collect();
+        let sent = self.door.send(envelopes.clone());
+        let Ok(Some(answers)) = self.cx.timeout(self.patience, sent).await else { return false };
+        let mut is_well = true;
+        for ((asked, envelope), answer) in asked.into_iter().zip(&envelopes).zip(answers) {
+            self.meet(&answer);
+            self.shared.learn(envelope, &answer);
+            is_well &= !answer.as_ref().is_err_and(|failure| failure.code == Code::Unavailable);
+            asked.hears(answer);
+        }
+        is_well
+    }
+
+    async fn inquire(&self, question: Question) -> Option<Finding> {
+        let place = self.recorder.inquires(question.clone());
+        let answer = self.cx.timeout(self.patience, self.door.ask(question)).await.ok()??;
+        self.recorder.finds(place, answer.clone());
+        answer.ok()
+    }
+
+    /// How it recovered can be asked as soon as it is ready.
+    async fn recovery(&self) -> bool {
+        let life = self.recorder.lives();
+        let is_ready = match self.inquire(Question::Health).await {
+            Some(Finding::Health(health)) => health.is_ready,
+            _ => return false,
+        };
+        if let (true, Some(Finding::Recovery(summary))) =
+            (is_ready, self.inquire(Question::RecoverySummary).await)
+            && self.recorder.lives() == life
+        {
+            sometimes!(self.cx, !summary.rerun.is_empty(), "commands: a summary of reruns");
+            self.recorder.recovered_as(life, summary);
+        }
+        true
+    }
+
+    /// Counts what should be met now and then, so that a starved shape is seen.
+    fn meet(&self, answer: &Result<Outcome, Failure>) {
+        let cx = self.cx;
+        let (outcome, refusal) = match answer {
+            Ok(outcome) => (Some(outcome), None),
+            Err(failure) => (None, Some(failure.code)),
+        };
+        let end = outcome.map(|outcome| &outcome.end);
+        let failed = end.and_then(End::failure).map(|failure| failure.code);
+        let is = |code: Code| failed == Some(code);
+        sometimes!(cx, outcome.is_some_and(|o| o.replayed), "commands: told again what was");
+        sometimes!(cx, is(Code::DependencyFailed), "commands: failed for a failed dependency");
+        sometimes!(cx, is(Code::DependencyUnknown), "commands: failed for an unknown dependency");
+        sometimes!(cx, is(Code::DependencyTimeout), "commands: failed for a slow dependency");
+        sometimes!(cx, is(Code::DependencyCycle), "commands: failed for a circle");
+        sometimes!(cx, is(Code::VersionMismatch), "commands: failed for another version");
+        sometimes!(cx, is(Code::Timeout), "commands: told of a timeout");
+        sometimes!(cx, is(Code::Cancelled), "commands: told of a cancellation");
+        sometimes!(cx, refusal == Some(Code::Conflict), "commands: refused for a conflict");
+        sometimes!(cx, refusal == Some(Code::Busy), "commands: refused for want of room");
+        sometimes!(cx, refusal == Some(Code::RateLimited), "commands: refused for the rate");
+        sometimes!(cx, refusal == Some(Code::Invalid), "commands: refused as invalid");
+        sometimes!(cx, refusal == Some(Code::Unavailable), "commands: nobody knew");
+        sometimes!(cx, refusal == Some(Code::StorageFailure), "commands: refused for the disk");
+    }
+}
