@@ -348,7 +348,8 @@ impl Replay {
         let now = Now { cx: self.cx, at };
         commands.redo(commit, store, &self.terms, now, &mut each).await?;
         commands.prepare();
-        store.commit(&commands.writes, tables).await?;
+        commands.writes.at = at;
+        store.commit(Some((&commands.writes, &*tables))).await?;
         commands.committed();
         self.done.enveloped += 1;
         let recorded = store.take_recorded();

@@ -105,7 +105,8 @@ async fn plain(cx: &Context, n: u64) {
     let Ok(Ok(mut stream)) = cx.timeout(100 * MS, cx.connect("node:6379")).await else { return };
     let key = format!("k{}", n % 7);
     let requests = format!(
-        "*5\r\n$3\r\nSET\r\n$2\r\n{key}\r\n$5\r\nplain\r\n$2\r\nPX\r\n$2\r\n30\r\n*2\r\n$4\r\nINCR\r\n$2\r\nn1\r\n"
+        "*5\r\n$3\r\nSET\r\n$2\r\n{key}\r\n$5\r\nplain\r\n$2\r\nPX\r\n$2\r\n30\r\n\
+         *2\r\n$4\r\nINCR\r\n$2\r\nn1\r\n"
     );
     if stream.write_all(requests.as_bytes()).await.is_err() {
         return;

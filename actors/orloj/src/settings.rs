@@ -6,12 +6,8 @@ use std::{
     time::Duration,
 };
 
-<<<<<<< HEAD
-use orloj_db::{Durability, HistoryRetention};
+use orloj_db::{AppendFailure, CommandLimits, Durability, HistoryRetention};
 use orloj_net::envelope::redaction::Classes;
-=======
-use orloj_db::{AppendFailure, CommandLimits, Durability};
->>>>>>> cmd
 use serde::{Deserialize, Deserializer, de};
 
 /// How log lines look.
@@ -132,7 +128,10 @@ fn durability<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Durability>, 
     String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
 }
 
-<<<<<<< HEAD
+fn append_failure<'de, D: Deserializer<'de>>(from: D) -> Result<Option<AppendFailure>, D::Error> {
+    String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
+}
+
 fn classes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Classes>, D::Error> {
     let mut classes = Classes::default();
     for (field, class) in std::collections::BTreeMap::<String, String>::deserialize(from)? {
@@ -176,10 +175,6 @@ impl<'de> Deserialize<'de> for Age {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Age, D::Error> {
         String::deserialize(from)?.parse().map_err(de::Error::custom)
     }
-=======
-fn append_failure<'de, D: Deserializer<'de>>(from: D) -> Result<Option<AppendFailure>, D::Error> {
-    String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
->>>>>>> cmd
 }
 
 /// Every key a configuration file may have.
@@ -187,15 +182,6 @@ const KEYS: &[&str] = &[
     "data",
     "resp",
     "native",
-<<<<<<< HEAD
-    "durability",
-    "max_clients",
-    "cache_mib",
-    "history_age",
-    "history_mib",
-    "history_outcomes",
-    "redaction",
-=======
     "ws",
     "durability",
     "max_clients",
@@ -204,7 +190,10 @@ const KEYS: &[&str] = &[
     "in_flight",
     "append_failure",
     "cache_mib",
->>>>>>> cmd
+    "history_age",
+    "history_mib",
+    "history_outcomes",
+    "redaction",
     "log_format",
     "log",
 ];

@@ -7,13 +7,8 @@ use std::{
 };
 
 use clap::Parser;
-<<<<<<< HEAD
 use orloj::settings::{Age, ConfigError, LogFormat, Partial, Settings};
-use orloj_db::{Durability, Node, NodeConfig, StartError};
-=======
-use orloj::settings::{ConfigError, LogFormat, Partial, Settings};
 use orloj_db::{AppendFailure, Durability, Node, NodeConfig, StartError};
->>>>>>> cmd
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
 use tracing_subscriber::EnvFilter;
@@ -185,15 +180,12 @@ async fn serve(settings: Settings, has_stdio: bool, cx: Context, shutdown: Shutd
     config.ws = settings.ws;
     config.durability = settings.durability;
     config.max_clients = settings.max_clients;
-<<<<<<< HEAD
-    config.history = settings.history;
-    config.redaction.classes = settings.redaction;
-=======
     config.commands.session_rate = settings.session_rate;
     config.commands.global_rate = settings.global_rate;
     config.commands.in_flight = settings.in_flight;
     config.commands.append_failure = settings.append_failure;
->>>>>>> cmd
+    config.history = settings.history;
+    config.redaction.classes = settings.redaction;
     config.process_id = process_id();
     let half = u64::from(settings.cache_mib) << 19;
     config.storage.cache_bytes = half;
