@@ -99,7 +99,11 @@ impl Commands {
                 }
             }
         }
-        for (number, row) in commit.rows.iter().filter(|(_, row)| is_there(row)) {
+        for (number, row) in &commit.rows {
+            if !is_there(row) {
+                self.learn(*number, row).await?;
+                continue;
+            }
             if let Some(why) = other.remove(number) {
                 each(*number, row, Redone::Other("its acceptance".to_owned(), why));
                 continue;
@@ -110,6 +114,24 @@ impl Commands {
             let done = self.redo_row(*number, row, &arrived, store, terms, now).await?;
             each(*number, row, done);
         }
+        Ok(())
+    }
+
+    /// What a command of another session came to, of which not all rows are there.
+    async fn learn(&mut self, number: u64, row: &Row) -> Result<(), Error> {
+        let (id, accepted, outcome) = match &row.record {
+            Record::Whole { id, outcome, .. } => (id.clone(), number, outcome),
+            Record::Finished { accepted, outcome } => {
+                let found = self.tables.row(*accepted).await?;
+                let found = found.and_then(|row| super::tables::accepted(row.record));
+                let Some((id, _)) = found else { return Ok(()) };
+                (id, *accepted, outcome)
+            }
+            Record::Accepted { .. } | Record::Started { .. } => return Ok(()),
+        };
+        self.ids.remove(&id);
+        self.outcomes.insert(id, Known { accepted, finished: number, ..Known::default() });
+        self.fresh.insert(number, (row.lane_sequence, outcome.clone()));
         Ok(())
     }
 
