@@ -55,6 +55,7 @@ mod keyspaces;
 mod load;
 mod open;
 mod read;
+mod redo;
 mod sole;
 #[cfg(test)]
 mod tests;
@@ -73,6 +74,7 @@ pub(crate) use content::ContentHash;
 pub(crate) use copy::Copied;
 pub use cursor::{Cursor, KeyRange};
 pub use keyspaces::Keyspace;
+pub use redo::Difference;
 pub use sole::{Batch, Due, Newest};
 pub use transaction::{Locked, Transaction};
 pub use write::{Assigned, Value};

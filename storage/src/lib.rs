@@ -27,6 +27,7 @@ pub mod manifest;
 pub mod options;
 pub mod page;
 pub mod pager;
+pub mod past;
 pub mod record;
 pub mod recover;
 pub mod repair;

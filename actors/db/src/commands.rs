@@ -18,6 +18,7 @@ mod finish;
 pub(crate) mod lane;
 pub(crate) mod query;
 mod rates;
+pub(crate) mod redo;
 mod retention;
 mod tables;
 
@@ -39,7 +40,7 @@ use crate::{NodeConfig, config::CommandLimits, outbox::Asker};
 use rates::Rates;
 use retention::Retention;
 use tables::{Known, Session, Totals};
-pub(crate) use tables::{Tables, Writes};
+pub(crate) use tables::{NAMES, REDACTION, TOTALS, Table, Tables, Writes};
 
 /// Sessions that are kept in memory though nothing of theirs is in flight.
 const SESSIONS: usize = 65_536;
@@ -243,11 +244,17 @@ impl Commands {
             let at = found.at;
             let Some((id, envelope)) = tables::accepted(found.record) else { continue };
             // What is withheld from the history is needed until it is done.
-            let (envelope, kept) = match (whole, found.withheld) {
-                (Some(whole), Some(withheld)) => {
-                    (whole, Some(Box::new(Kept { envelope: Box::new(envelope), withheld })))
+            let (envelope, kept, print) = match found.withheld {
+                Some(withheld) => {
+                    let whole = whole.unwrap_or_else(|| envelope.clone());
+                    let print = withheld.fingerprint;
+                    let kept = Kept { envelope: Box::new(envelope), withheld };
+                    (whole, Some(Box::new(kept)), print)
                 }
-                _ => (envelope, None),
+                None => {
+                    let print = fingerprint(&envelope);
+                    (envelope, None, print)
+                }
             };
             commands.session(envelope.session.as_ref()).await?;
             let state = match is_started {
@@ -255,7 +262,7 @@ impl Commands {
                 false => FlightState::Queued,
             };
             let flight = Flight {
-                fingerprint: fingerprint(&envelope),
+                fingerprint: print,
                 deadline: envelope.deadline(at),
                 id,
                 envelope: Box::new(envelope),

@@ -10,6 +10,7 @@
 //! that a crash could take back.
 
 mod board;
+mod bundle;
 mod clock;
 mod commands;
 mod config;
@@ -26,6 +27,7 @@ mod observer;
 mod older;
 mod outbox;
 pub mod raft;
+mod replay;
 mod sequencer;
 mod session;
 mod slot;
@@ -33,6 +35,7 @@ mod socket;
 mod start;
 mod store;
 
+pub use bundle::{Bundle, BundleError, BundleReader, Exported, Span, Survey, export};
 pub use config::{
     AppendFailure, CommandLimits, Durability, HistoryRetention, NodeConfig, UnknownAppendFailure,
     UnknownDurability,
@@ -41,4 +44,5 @@ pub use embedded::{Embedded, Subscription};
 pub use node::{Node, Summary};
 pub use observer::{Lived, Observer, Seen, Step};
 pub use older::{MigrateError, Migrated, migrate};
+pub use replay::{Divergence, ReplayError, Replayed, Source, Until, replay};
 pub use start::StartError;

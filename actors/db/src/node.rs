@@ -6,16 +6,17 @@ use orloj_kernel::{
     Addr, Context, Escalation, JoinHandle, Reply, Restart, Shutdown, Stop, Strategy, Stream,
     Supervisor,
 };
-use orloj_storage::{Database, journal::Recovery};
+use orloj_storage::{Database, Lsn, journal::Recovery};
 
 use crate::{
-    NodeConfig, StartError,
+    NodeConfig, ReplayError, Replayed, Source, StartError, Until,
     board::Board,
     door::Door,
     embedded::Embedded,
     hub::Hub,
     journal::{self, Journal},
     listener::{self, Entrance, Listener, Protocol},
+    replay::replay,
     sequencer::{self, Sequencer},
     session::Ports,
     slot::Slot,
@@ -179,6 +180,21 @@ impl Node {
     /// Commands from within the process. Whoever holds them does not keep the node alive.
     pub fn commands(&self) -> Embedded {
         Embedded::new(self.door.clone())
+    }
+
+    /// Carries out again, in memory and beside the node, what is durable now of the journal behind
+    /// the newest checkpoint. `None` for a database in memory, which has no journal.
+    ///
+    /// # Errors
+    /// See [`replay`](crate::replay()).
+    pub async fn replay(
+        &self,
+        until: &Until,
+        progress: &mut (dyn FnMut(Lsn, Lsn) + Send),
+    ) -> Result<Option<Replayed>, ReplayError> {
+        let Some(past) = self.db.past().await? else { return Ok(None) };
+        let mut source = Source::Database(Box::new(past));
+        replay(&self.cx, &mut source, until, progress).await.map(Some)
     }
 
     /// What recovery found.

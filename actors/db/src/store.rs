@@ -16,6 +16,7 @@ mod execute;
 mod fill;
 mod key;
 mod name;
+mod redo;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -34,10 +35,11 @@ use orloj_storage::{
 use crate::commands::{Tables, Writes};
 pub(crate) use fill::fill;
 use key::MapKey;
+pub(crate) use redo::Recorded;
 use rows::{Row, Rows};
 
 /// The keyspace of the keys that clients see, and the one in which the node keeps accounts.
-const STRINGS: &str = "strings";
+pub(crate) const STRINGS: &str = "strings";
 pub(crate) const ACCOUNTS: &str = "node";
 /// The key of [`Counts`] in the accounts.
 const COUNTS: &[u8] = b"strings";
@@ -142,6 +144,8 @@ pub(crate) struct Store {
     last: Assigned,
     /// What was taken back is known up to here.
     known: usize,
+    /// What the next commit is to be, if it is a replay's.
+    recorded: Option<Recorded>,
 }
 
 impl Store {
@@ -175,6 +179,7 @@ impl Store {
             backlog: true,
             last,
             known,
+            recorded: None,
         };
         store.reset().await?;
         Ok(store)
@@ -328,7 +333,10 @@ impl Store {
             batch.tell(told.0);
         }
         batch.applied(self.turn + 1);
-        self.last = self.db.commit(&batch).await?;
+        self.last = match &mut self.recorded {
+            None => self.db.commit(&batch).await?,
+            Some(recorded) => recorded.commit(&self.db, &batch).await?,
+        };
         self.many = many(&self.db);
         self.turn += 1;
         let durable = self.db.durable_version();

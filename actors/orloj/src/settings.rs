@@ -1,8 +1,13 @@
 //! What the daemon is told: defaults, then the configuration file, then the command line.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
-use orloj_db::{AppendFailure, CommandLimits, Durability};
+use orloj_db::{AppendFailure, CommandLimits, Durability, HistoryRetention};
+use orloj_net::envelope::redaction::Classes;
 use serde::{Deserialize, Deserializer, de};
 
 /// How log lines look.
@@ -42,6 +47,10 @@ pub struct Settings {
     pub append_failure: AppendFailure,
     /// Memory for what was used lately, in MiB: half for rows, half for pages and values.
     pub cache_mib: u32,
+    /// How much is kept of the history of commands.
+    pub history: HistoryRetention,
+    /// What of commands is withheld.
+    pub redaction: Classes,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written: a level, or directives as `info,orloj=debug`.
@@ -63,6 +72,8 @@ impl Default for Settings {
             in_flight: commands.in_flight,
             append_failure: commands.append_failure,
             cache_mib: 128,
+            history: HistoryRetention::default(),
+            redaction: Classes::default(),
             log_format: LogFormat::default(),
             log: "info".to_owned(),
         }
@@ -97,6 +108,16 @@ pub struct Partial {
     pub append_failure: Option<AppendFailure>,
     /// See [`Settings::cache_mib`].
     pub cache_mib: Option<u32>,
+    /// See [`HistoryRetention::age`].
+    pub history_age: Option<Age>,
+    /// See [`HistoryRetention::bytes`], in MiB.
+    pub history_mib: Option<u32>,
+    /// See [`HistoryRetention::outcomes`].
+    #[serde(default, deserialize_with = "outcomes")]
+    pub history_outcomes: Option<u64>,
+    /// See [`Settings::redaction`].
+    #[serde(default, deserialize_with = "classes")]
+    pub redaction: Option<Classes>,
     /// See [`Settings::log_format`].
     pub log_format: Option<LogFormat>,
     /// See [`Settings::log`].
@@ -109,6 +130,51 @@ fn durability<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Durability>, 
 
 fn append_failure<'de, D: Deserializer<'de>>(from: D) -> Result<Option<AppendFailure>, D::Error> {
     String::deserialize(from)?.parse().map(Some).map_err(de::Error::custom)
+}
+
+fn classes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Classes>, D::Error> {
+    let mut classes = Classes::default();
+    for (field, class) in std::collections::BTreeMap::<String, String>::deserialize(from)? {
+        let class = class.parse().map_err(de::Error::custom)?;
+        classes.set(&field, class).map_err(de::Error::custom)?;
+    }
+    Ok(Some(classes))
+}
+
+fn outcomes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    match u64::deserialize(from)? {
+        few if few < HistoryRetention::OUTCOMES_MIN => {
+            Err(de::Error::custom("history_outcomes is 2000 at least"))
+        }
+        outcomes => Ok(Some(outcomes)),
+    }
+}
+
+/// A time as `90s`, `15m`, `12h` or `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age(pub Duration);
+
+impl FromStr for Age {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Age, String> {
+        let wrong = || format!("an age is a number and s, m, h or d, as 7d, not {text:?}");
+        let unit = match text.chars().last() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3_600,
+            Some('d') => 86_400,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+        let seconds = number.checked_mul(unit).filter(|seconds| *seconds > 0).ok_or_else(wrong)?;
+        Ok(Age(Duration::from_secs(seconds)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Age {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Age, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
 }
 
 /// Every key a configuration file may have.
@@ -124,6 +190,10 @@ const KEYS: &[&str] = &[
     "in_flight",
     "append_failure",
     "cache_mib",
+    "history_age",
+    "history_mib",
+    "history_outcomes",
+    "redaction",
     "log_format",
     "log",
 ];
@@ -183,6 +253,10 @@ impl Partial {
             in_flight: self.in_flight.or(other.in_flight),
             append_failure: self.append_failure.or(other.append_failure),
             cache_mib: self.cache_mib.or(other.cache_mib),
+            history_age: self.history_age.or(other.history_age),
+            history_mib: self.history_mib.or(other.history_mib),
+            history_outcomes: self.history_outcomes.or(other.history_outcomes),
+            redaction: self.redaction.or(other.redaction),
             log_format: self.log_format.or(other.log_format),
             log: self.log.or(other.log),
         }
@@ -203,6 +277,12 @@ impl Partial {
             in_flight: self.in_flight.unwrap_or(default.in_flight),
             append_failure: self.append_failure.unwrap_or(default.append_failure),
             cache_mib: self.cache_mib.unwrap_or(default.cache_mib),
+            history: HistoryRetention {
+                age: self.history_age.map_or(default.history.age, |age| age.0),
+                bytes: self.history_mib.map_or(default.history.bytes, |mib| u64::from(mib) << 20),
+                outcomes: self.history_outcomes.unwrap_or(default.history.outcomes),
+            },
+            redaction: self.redaction.unwrap_or(default.redaction),
             log_format: self.log_format.unwrap_or(default.log_format),
             log: self.log.unwrap_or(default.log),
         }
@@ -235,6 +315,8 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use orloj_net::envelope::redaction::{DataClass, Field};
+
     use super::*;
 
     fn parse(text: &str) -> Result<Partial, String> {
@@ -263,6 +345,29 @@ mod tests {
         for bad in ["resp = ", "resp = 7", "[nested]\nx=1", "\u{0}", "max_clients = -1"] {
             let e = parse(bad).unwrap_err();
             assert!(!e.contains('\n') && e.contains("line "), "{bad:?}: {e}");
+        }
+    }
+
+    #[test]
+    fn history_and_redaction_have_their_own_words() {
+        let text = "history_age = \"12h\"\nhistory_mib = 64\nhistory_outcomes = 5000\n\
+                    [redaction]\nvalue = \"never_persist\"\n\"set.key\" = \"redact_on_export\"";
+        let settings = parse(text).unwrap().complete();
+        let age = Duration::from_secs(12 * 3_600);
+        let history = HistoryRetention { age, bytes: 64 << 20, outcomes: 5_000 };
+        assert_eq!(settings.history, history);
+        assert_eq!(settings.redaction.of("append", Field::Value), DataClass::NeverPersist);
+        assert_eq!(settings.redaction.of("set", Field::Key), DataClass::RedactOnExport);
+        let wrong = [
+            ("history_outcomes = 10", "2000 at least"),
+            ("history_age = \"7\"", "as 7d"),
+            ("history_age = \"0d\"", "as 7d"),
+            ("[redaction]\nvalues = \"retainable\"", "no field \"values\""),
+            ("[redaction]\nvalue = \"never\"", "a class is"),
+        ];
+        for (text, why) in wrong {
+            let e = parse(text).unwrap_err();
+            assert!(e.contains(why), "{text}: {e}");
         }
     }
 

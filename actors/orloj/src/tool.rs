@@ -14,6 +14,7 @@ pub mod keys;
 pub mod migrate;
 pub mod remote;
 pub mod repair;
+pub mod replay;
 pub mod restore;
 pub mod send;
 pub mod sessions;
@@ -21,7 +22,7 @@ pub mod sessions;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use orloj_db::MigrateError;
+use orloj_db::{BundleError, MigrateError, ReplayError};
 use orloj_kernel::Context;
 use orloj_storage::{
     Database, Durability, Error, JournalError, Lsn, Options,
@@ -78,6 +79,12 @@ pub enum Failure {
     /// A daemon did not do what it was asked: its error.
     #[error("{}", refusal(.0))]
     Refused(Value),
+    /// A replay, or an exported history.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A file that is no exported history.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// What was given makes no sense, and what would.
     #[error("{0}")]
     Usage(String),
@@ -101,7 +108,11 @@ impl Failure {
     /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Failure::Engine(error) | Failure::Backup(BackupError::Engine(error)) => of(error),
+            Failure::Engine(error)
+            | Failure::Backup(BackupError::Engine(error))
+            | Failure::Replay(ReplayError::Engine(error)) => of(error),
+            Failure::Bundle(BundleError::Newer { .. }) => "; replay it with that release",
+            Failure::Bundle(_) => "; give a whole file of `orloj export-history`",
             Failure::Export(ExportError::Engine(error)) => of(error),
             Failure::Migrate(MigrateError::Engine(error)) => of(error),
             Failure::Migrate(error) => of_migration(error),
@@ -119,7 +130,11 @@ impl Failure {
             Failure::Export(ExportError::Exists { .. }) => "; give another name or remove it",
             Failure::Export(ExportError::File { .. }) => "; give a whole export of this release",
             Failure::Remote(_) => "; give --connect the --native of a daemon that runs",
-            Failure::Backup(_) | Failure::Export(_) | Failure::Refused(_) | Failure::Usage(_) => "",
+            Failure::Backup(_)
+            | Failure::Export(_)
+            | Failure::Refused(_)
+            | Failure::Replay(_)
+            | Failure::Usage(_) => "",
         }
     }
 }

@@ -55,6 +55,11 @@ pub enum Record {
 }
 
 impl Record {
+    /// Whether it tells how a command ended.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Record::Finished { .. } | Record::Whole { .. })
+    }
+
     /// How many steps it tells, each with a number on its lane.
     pub fn steps(&self) -> u64 {
         match self {

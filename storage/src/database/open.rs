@@ -84,6 +84,18 @@ impl Database {
         Ok(db)
     }
 
+    /// A database without files and without keyspaces, not even those of the engine: what it holds
+    /// comes by [`Database::redo`].
+    ///
+    /// # Errors
+    /// [`Error::Options`].
+    pub fn blank(cx: Context, options: Options) -> Result<Database, Error> {
+        let options = Options { durability: Durability::InMemory, sweeps: false, ..options };
+        options.check()?;
+        let tree = Arc::new(Tree::new(&options));
+        Ok(Database::assemble(cx, options, tree, None, 0))
+    }
+
     /// `told` is the latest time that history knows of.
     fn assemble(
         cx: Context,

@@ -26,7 +26,7 @@ pub struct Newest {
 /// Writes that happen together. Of several to one key the last counts.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    ops: Vec<Op<'a>>,
+    pub(super) ops: Vec<Op<'a>>,
     /// How often history had been taken back before what it rests on was read.
     taken_back: usize,
 }

@@ -33,6 +33,11 @@ impl History {
         History { cx, dir, segments, scan: None, reads: 0, frame, end }
     }
 
+    /// No records at all.
+    pub(crate) fn none(cx: Context, dir: &str, end: Lsn) -> History {
+        History::new(cx, dir, &[], end, end)
+    }
+
     /// Reads the next frame, whose records [`History::records`] then gives; whether there is one.
     ///
     /// # Errors

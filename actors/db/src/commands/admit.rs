@@ -21,7 +21,7 @@ use crate::outbox::{Asker, not_done, unknown};
 const TIDYING: usize = 100;
 
 /// What is known of a command that comes in.
-enum Before {
+pub(super) enum Before {
     /// Nothing.
     None,
     /// It is in flight.
@@ -215,7 +215,7 @@ impl Commands {
     }
 
     /// What is known of a command by its key or its id.
-    async fn before(
+    pub(super) async fn before(
         &mut self,
         envelope: &Envelope,
         print: &Fingerprint,

@@ -23,16 +23,16 @@ use orloj_net::{
     },
 };
 use orloj_storage::{
-    Database, Error, Retention,
+    Database, Error, KeyspaceId, Retention,
     database::{Batch, KeyRange, Keyspace},
 };
 
 /// The keyspaces, in the order of their [`Table`].
-const NAMES: [&str; 7] =
+pub(crate) const NAMES: [&str; 7] =
     ["history", "outcomes", "idempotency", "expiries", "inflight", "ends", "sessions"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Table {
+pub(crate) enum Table {
     History,
     Outcomes,
     Idempotency,
@@ -40,6 +40,18 @@ pub(super) enum Table {
     Inflight,
     Ends,
     Sessions,
+}
+
+impl Table {
+    pub(crate) const ALL: [Table; NAMES.len()] = [
+        Table::History,
+        Table::Outcomes,
+        Table::Idempotency,
+        Table::Expiries,
+        Table::Inflight,
+        Table::Ends,
+        Table::Sessions,
+    ];
 }
 
 /// What is known of a command by its id or its idempotency key.
@@ -95,7 +107,7 @@ impl Default for Totals {
 /// The key of [`Totals`] among the node's accounts.
 pub(crate) const TOTALS: &[u8] = b"commands";
 /// That of the key of the hashes that stand for what is withheld, drawn once for a database.
-const REDACTION: &[u8] = b"redaction";
+pub(crate) const REDACTION: &[u8] = b"redaction";
 
 /// The keyspaces.
 #[derive(Clone, Debug)]
@@ -123,6 +135,34 @@ impl Tables {
         Ok(Tables { db: db.clone(), accounts, keyspaces, redaction_key })
     }
 
+    /// Those that are there; `None` if one is missing.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub(crate) async fn find(db: &Database) -> Result<Option<Tables>, Error> {
+        let find = |name| match db.keyspace(name) {
+            Err(Error::NoKeyspace { .. }) => Ok(None),
+            found => found.map(Some),
+        };
+        let Some(accounts) = find(crate::store::ACCOUNTS)? else { return Ok(None) };
+        let mut keyspaces = Vec::with_capacity(NAMES.len());
+        for name in NAMES {
+            let Some(keyspace) = find(name)? else { return Ok(None) };
+            keyspaces.push(keyspace);
+        }
+        let mut key = Vec::new();
+        db.get_newest(&accounts, REDACTION, &mut key).await?;
+        let keyspaces = keyspaces.try_into().expect("as many as there are names");
+        let redaction_key = key.try_into().unwrap_or_default();
+        Ok(Some(Tables { db: db.clone(), accounts, keyspaces, redaction_key }))
+    }
+
+    /// The table that a keyspace is.
+    pub(crate) fn table(&self, keyspace: KeyspaceId) -> Option<Table> {
+        let found = self.keyspaces.iter().position(|of| of.id() == keyspace);
+        found.map(|at| Table::ALL[at])
+    }
+
     /// The database they are in.
     pub(crate) fn db(&self) -> Database {
         self.db.clone()
@@ -132,7 +172,7 @@ impl Tables {
         self.db.is_read_only()
     }
 
-    pub(super) fn of(&self, table: Table) -> &Keyspace {
+    pub(crate) fn of(&self, table: Table) -> &Keyspace {
         &self.keyspaces[table as usize]
     }
 
@@ -310,6 +350,13 @@ struct Op {
 impl Writes {
     pub(crate) fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+
+    /// The bytes of the row that was written last, if it is that one.
+    pub(super) fn last_row(&self, number: u64) -> Option<&[u8]> {
+        let last = self.ops.iter().rev().find(|op| op.table == Some(Table::History))?;
+        let is_it = self.bytes[last.key.clone()] == number.to_be_bytes();
+        last.value.clone().filter(|_| is_it).map(|value| &self.bytes[value])
     }
 
     /// How many keys, and bytes.

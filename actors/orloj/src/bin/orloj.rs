@@ -6,7 +6,7 @@ use std::{future::poll_fn, io::Write, path::PathBuf, pin::pin, process::ExitCode
 use clap::{Args, Parser, Subcommand};
 use orloj::tool::{
     self, Answer, Failure, NOT_RUN, backup, bar, checkpoint, compact, export, finding, hash,
-    history, import, keys, migrate, repair, restore, send, sessions, show, table,
+    history, import, keys, migrate, repair, replay, restore, send, sessions, show, table,
 };
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
@@ -35,21 +35,24 @@ Examples:
                                       what would be reached; without --dry-run it is made
   orloj export ./data data.export     the newest values in one portable file
   orloj scan ./data --prefix user     keys and values
+  orloj replay ./data                 carry out the commands of the journal again, and compare
+  orloj export-history ./data incident.orlojhist
+                                      the history without values, for `orloj replay`
   orloj migrate ./old ./data          bring over a directory of release 0.0
   orloj send set key=k value=v --session s
                                       have a running daemon carry out a command
   orloj history --session s           what became of a session's commands
   orloj tail                          what happens to commands, as it happens
 
-`verify`, `stats`, `dump-manifest`, `restore --dry-run` and `repair --dry-run` change nothing, and
+`verify`, `stats`, `dump-manifest`, `replay`, `export-history`, `restore --dry-run` and `repair --dry-run` change nothing, and
 `migrate` nothing of what it reads. The others open the database as a node does, which recovers it
 if it was not closed in order. `send`, `sessions`, `history`, `tail` and `recovery` ask a daemon
 that runs.
 
 Results go to standard output, errors and progress to standard error.
 
-Exit status: 0 done, nothing is wrong; 1 verify found something, a repair lost something, there is
-no such key, or a daemon refused; 2 it could not be done."
+Exit status: 0 done, nothing is wrong; 1 verify found something, a replay differed, a repair lost
+something, there is no such key, or a daemon refused; 2 it could not be done."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -82,6 +85,10 @@ enum Command {
     Checkpoint(checkpoint::Checkpoint),
     /// Hash what it holds: the same for a restored and an imported one
     Hash(hash::Hash),
+    /// Carry out the commands of a journal again, and say where something else comes of it
+    Replay(replay::Replay),
+    /// Write the history of commands to one file, without values
+    ExportHistory(replay::ExportHistory),
     /// Print the value of a key
     Get(keys::Get),
     /// Give a key a value
@@ -118,6 +125,8 @@ impl Command {
             Command::Migrate(of) => of.json,
             Command::Checkpoint(of) => of.json,
             Command::Hash(of) => of.json,
+            Command::Replay(of) => of.json,
+            Command::ExportHistory(of) => of.json,
             Command::Get(keys::Get { of, .. })
             | Command::Set(keys::Set { of, .. })
             | Command::Del(keys::Del { of, .. }) => of.json,
@@ -215,6 +224,8 @@ async fn answer(cx: Context, command: &Command) -> Result<Answer, Failure> {
         Command::Migrate(of) => of.run(cx).await,
         Command::Checkpoint(of) => of.run(cx).await,
         Command::Hash(of) => of.run(cx).await,
+        Command::Replay(of) => of.run(cx).await,
+        Command::ExportHistory(of) => of.run(cx).await,
         Command::Get(of) => of.run(cx).await,
         Command::Set(of) => of.run(cx).await,
         Command::Del(of) => of.run(cx).await,

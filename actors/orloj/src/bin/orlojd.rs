@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Parser;
-use orloj::settings::{ConfigError, LogFormat, Partial, Settings};
+use orloj::settings::{Age, ConfigError, LogFormat, Partial, Settings};
 use orloj_db::{AppendFailure, Durability, Node, NodeConfig, StartError};
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
@@ -74,6 +74,15 @@ struct Arguments {
     /// least [default: 128]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
     cache_mib: Option<u32>,
+    /// Drop the history of commands that ended longer ago, as 90s, 15m, 12h or 7d [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    history_age: Option<Age>,
+    /// Drop the oldest history beyond so many MiB [default: 1024]
+    #[arg(long, value_name = "MIB")]
+    history_mib: Option<u32>,
+    /// Keep so many outcomes whatever their age and size; 2000 at least [default: 2000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2000..))]
+    history_outcomes: Option<u64>,
     /// Configuration file in TOML; flags win over it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -132,6 +141,10 @@ fn settings(arguments: Arguments) -> Result<Settings, ConfigError> {
         in_flight: arguments.in_flight,
         append_failure: arguments.append_failure,
         cache_mib: arguments.cache_mib,
+        history_age: arguments.history_age,
+        history_mib: arguments.history_mib,
+        history_outcomes: arguments.history_outcomes,
+        redaction: None,
         log_format: arguments.log_format,
         log: arguments.log,
     };
@@ -171,6 +184,8 @@ async fn serve(settings: Settings, has_stdio: bool, cx: Context, shutdown: Shutd
     config.commands.global_rate = settings.global_rate;
     config.commands.in_flight = settings.in_flight;
     config.commands.append_failure = settings.append_failure;
+    config.history = settings.history;
+    config.redaction.classes = settings.redaction;
     config.process_id = process_id();
     let half = u64::from(settings.cache_mib) << 19;
     config.storage.cache_bytes = half;
