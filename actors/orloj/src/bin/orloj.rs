@@ -44,7 +44,8 @@ Examples:
   orloj history --session s           what became of a session's commands
   orloj tail                          what happens to commands, as it happens
 
-`verify`, `stats`, `dump-manifest`, `replay`, `export-history`, `restore --dry-run` and `repair --dry-run` change nothing, and
+`verify`, `stats`, `dump-manifest`, `replay`, `export-history`, `restore --dry-run` and
+`repair --dry-run` change nothing, and
 `migrate` nothing of what it reads. The others open the database as a node does, which recovers it
 if it was not closed in order. `send`, `sessions`, `history`, `tail` and `recovery` ask a daemon
 that runs.
