@@ -36,6 +36,9 @@ impl Sequencer {
         at: UnixMs,
         takes_writes: bool,
     ) -> Result<(), Stop> {
+        let commands = self.commands.as_mut().expect(OPEN);
+        commands.is_observed = self.observer.is_some();
+        (commands.is_heard, commands.joins) = self.hub.heard();
         if !takes_writes {
             return Ok(());
         }
@@ -48,8 +51,6 @@ impl Sequencer {
     async fn go_on(&mut self, cx: &Context, at: UnixMs) -> Result<(), Error> {
         let now = Now { cx: *cx, at };
         let commands = self.commands.as_mut().expect(OPEN);
-        commands.is_observed = self.observer.is_some();
-        (commands.is_heard, commands.joins) = self.hub.heard();
         commands.writes.at = at;
         // Before any key is used again.
         if commands.is_expiring(at)
