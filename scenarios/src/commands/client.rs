@@ -227,7 +227,7 @@ impl Asker {
     async fn ask(self, ask: Ask) -> bool {
         match ask {
             Ask::Send(envelope) => self.send(vec![envelope]).await,
-            Ask::Ask(question) => self.inquire(question).await.is_some(),
+            Ask::Beside(question) => self.inquire(question).await.is_some(),
             Ask::Recovery => self.recovery().await,
         }
     }

@@ -38,7 +38,15 @@ fn check(case: &Case<'_>) -> Result<(), Broken> {
             if let Some(before) =
                 before.filter(|before| case.account.told(*before).turn < told.turn)
             {
-                model.settled().map_err(|expected| unexpected(case, before, &expected))?;
+                let now = case.account.told(before).at;
+                if let Err(expected) = model.settled() {
+                    let since = *circle.get_or_insert(now);
+                    if now > since.after(CIRCLE) {
+                        return Err(unexpected(case, before, &expected));
+                    }
+                } else {
+                    circle = None;
+                }
             }
             model.explain(told).map_err(|expected| unexpected(case, *place, &expected))?;
             before = Some(*place);

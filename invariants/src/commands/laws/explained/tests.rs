@@ -269,7 +269,7 @@ fn of_a_circle_the_youngest_fails() {
 
     let (mut h, ..) = circle();
     let absent = failed(Code::Invalid, &[("reason", "unknown_session")]);
-    for _ in 0..3 {
+    for _ in 0..4 {
         h.runs(&data(set("j", "a")).session("t"), absent.clone());
         h.wait_ms(90);
     }
