@@ -40,15 +40,14 @@ Examples:
                                       the history without values, for `orloj replay`
   orloj migrate ./old ./data          bring over a directory of release 0.0
 
-`verify`, `stats`, `dump-manifest`, `replay`, `export-history`, `restore --dry-run` and `repair --dry-run` change nothing, and
-`migrate` nothing of what it reads. The others open the database as a node does, which recovers it
+`verify`, `stats`, `dump-manifest`, `replay`, `export-history`, `restore --dry-run` and `repair
+--dry-run` change nothing, and `migrate` nothing of what it reads. The others open the database as a node does, which recovers it
 if it was not closed in order.
 
 Results go to standard output, errors and progress to standard error.
 
 Exit status: 0 done, nothing is wrong; 1 verify found something, a replay differed, a repair lost
-something, or there is no such key; 2 it could
-not be done."
+something, or there is no such key; 2 it could not be done."
 )]
 struct Arguments {
     #[command(subcommand)]
