@@ -41,8 +41,8 @@ Examples:
   orloj migrate ./old ./data          bring over a directory of release 0.0
 
 `verify`, `stats`, `dump-manifest`, `replay`, `export-history`, `restore --dry-run` and `repair
---dry-run` change nothing, and `migrate` nothing of what it reads. The others open the database as a node does, which recovers it
-if it was not closed in order.
+--dry-run` change nothing, and `migrate` nothing of what it reads. The others open the database as a
+node does, which recovers it if it was not closed in order.
 
 Results go to standard output, errors and progress to standard error.
 
