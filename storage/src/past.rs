@@ -67,7 +67,7 @@ struct Tree {
 /// What keeps a past there while it is read.
 #[derive(Debug)]
 enum Guard {
-    Offline { _locked: Offline },
+    Offline { _locked: Box<Offline> },
     Online { _hold: Option<Hold>, _kept: Kept },
 }
 
@@ -116,7 +116,7 @@ impl Offline {
                 false => History::none(cx, &dir, last.next()),
             };
             let (pager, values) = (self.pager.take(), ValueLog::new(cx, &self.dir, database));
-            let guard = Guard::Offline { _locked: self };
+            let guard = Guard::Offline { _locked: Box::new(self) };
             let end = last;
             return Ok(PastReader::new(
                 database, block, &catalogue, pager, values, history, end, guard,

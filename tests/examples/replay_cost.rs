@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use orloj_db::{CommandLimits, Node, NodeConfig, Source, Until, replay};
-use orloj_net::{Command, Commands as _, Expiry, envelope::Envelope};
+use orloj_net::{Command, Expiry, envelope::Envelope};
 use orloj_sim::{Simulation, disk::DiskFaults, testing};
 use orloj_storage::verify::Offline;
 

@@ -103,6 +103,7 @@ impl BundleReader {
     }
 
     /// The next record.
+    #[expect(clippy::should_implement_trait, reason = "what it lends ends with the next call")]
     pub fn next(&mut self) -> Option<Past<'_>> {
         let (is_base, lsn, place) = self.records.get(self.next)?.clone();
         self.next += 1;
@@ -238,8 +239,9 @@ impl Survey {
 pub async fn export(survey: Survey, mut source: Source) -> Result<Exported, ReplayError> {
     let Survey { span, mut redact, last } = survey;
     let origin = source.origin();
-    let flags = u8::from(redact.are_values_hashed()) * VALUES_HASHED
-        | u8::from(redact.is_data_withheld()) * DATA_WITHHELD;
+    let values = if redact.are_values_hashed() { VALUES_HASHED } else { 0 };
+    let data = if redact.is_data_withheld() { DATA_WITHHELD } else { 0 };
+    let flags = values | data;
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());

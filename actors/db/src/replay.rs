@@ -27,7 +27,7 @@ use crate::{
     bundle::{Bundle, BundleReader},
     commands::{
         Commands, Now, Table, Tables,
-        redo::{Commit, Redone, Terms, named},
+        redo::{Commit, Redone, Terms, Write, named},
     },
     store::Store,
 };
@@ -249,7 +249,7 @@ impl Replay {
     async fn record(&mut self, past: Past<'_>) -> Result<bool, ReplayError> {
         let Past { lsn, is_base, record } = past;
         if is_base {
-            self.db.redo(record).await?;
+            let _in_memory = self.db.redo(record).await?;
             (self.done.base, self.done.lsn) = (lsn, lsn);
             return Ok(true);
         }
@@ -272,7 +272,7 @@ impl Replay {
         };
         match commit {
             None => {
-                self.db.redo(record).await?;
+                let _in_memory = self.db.redo(record).await?;
                 self.stale.store = true;
             }
             Some(commit) => {
@@ -353,6 +353,10 @@ impl Replay {
         commands.committed();
         self.done.enveloped += 1;
         let recorded = store.take_recorded();
+        // Nothing was computed: none of its rows can be.
+        if !recorded.is_done {
+            let _in_memory = self.db.redo(record).await?;
+        }
         self.stale.store |= recorded.is_withholding();
         let difference = recorded.difference.filter(|_| self.terms.only.is_none());
         if difference.is_some() || has_diverged || self.terms.only.is_some() {
@@ -381,9 +385,6 @@ impl Replay {
         Ok(())
     }
 }
-
-/// A write to a table: its key, and what it holds then.
-type Write<'a> = (Table, &'a [u8], Option<&'a [u8]>);
 
 /// What a record writes to the tables of commands, and whether rows of the history are among it.
 fn writes_of<'a>(tables: &Tables, record: &'a [u8]) -> (Vec<Write<'a>>, bool) {

@@ -260,7 +260,7 @@ async fn process(cx: Context, config: NodeConfig, door: Arc<Mutex<Option<Embedde
 /// dies while rows go and clients repeat what they do not know the outcome of.
 #[test]
 fn retention_and_retries_under_crashes() {
-    for seed in 0..6 {
+    for seed in 0..3 {
         testing::on_fresh_thread(move || crashes(seed));
     }
 }

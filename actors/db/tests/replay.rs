@@ -85,7 +85,9 @@ fn command(n: u64) -> Envelope {
             data(Command::MSet { pairs: vec![(key.into(), "m".into()), ("k9".into(), "m".into())] })
         }
         12 => Envelope::new(Call::CreateSession).session(format!("s{}", n % 4)),
-        _ if n % 5 == 0 => Envelope::new(Call::DeleteSession).session(format!("s{}", n % 4)),
+        _ if n.is_multiple_of(5) => {
+            Envelope::new(Call::DeleteSession).session(format!("s{}", n % 4))
+        }
         _ => data(Command::StrLen { key: key.into() }),
     };
     let envelope = match n % 4 {
@@ -120,7 +122,7 @@ async fn drive(cx: &Context, commands: &Embedded, from: u64, to: u64) {
         // Repetitions among them.
         let some = (n..to.min(n + 5)).chain([n.saturating_sub(1)]).map(command).collect();
         let _outcomes = cx.timeout(200 * MS, commands.send_all(some)).await;
-        if n % 20 == 0 {
+        if n.is_multiple_of(20) {
             plain(cx, n).await;
         }
         cx.sleep(3 * MS).await;
@@ -243,7 +245,8 @@ fn a_bundle_shows_no_value_and_is_replayed() {
             let found = replay(&cx, &mut bundle, &Until::default(), &mut |_, _| {}).await;
             let found = found.expect("it can be read");
             same(&found);
-            assert!(found.withheld > 0 && found.commands > 10, "{span:?} {found:?}");
+            assert!(found.commands > 10, "{span:?} {found:?}");
+            assert!(span.session.is_some() || found.withheld > 0, "{span:?} {found:?}");
             assert_eq!(found.lsn, all.lsn);
             if span.session.is_none() {
                 // The key of the hashes stays behind.
@@ -323,7 +326,7 @@ fn crashes(seed: u64) {
     let door = Door::default();
     let mut config = config();
     config.history = HistoryRetention { age: 200 * MS, bytes: 40_000, outcomes: 20 };
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         config.redaction.classes.set("value", DataClass::NeverPersist).expect("a field");
     }
     let shared = door.clone();

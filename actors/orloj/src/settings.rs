@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn every_key_of_the_list_is_one() {
         for key in KEYS {
-            let unknown = parse(&format!("{key} = {{}}")).unwrap_err();
+            let unknown = parse(&format!("{key} = [1]")).unwrap_err();
             assert!(!unknown.contains("unknown key"), "{key}: {unknown}");
         }
     }

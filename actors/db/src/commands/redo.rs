@@ -38,6 +38,9 @@ pub(crate) struct Commit {
     pub(crate) forgets: bool,
 }
 
+/// A write to a table: its key, and what it holds then.
+pub(crate) type Write<'a> = (Table, &'a [u8], Option<&'a [u8]>);
+
 /// What came of doing a step again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Redone {
@@ -294,7 +297,7 @@ impl Commands {
     }
 
     /// What a commit is that a record of the journal tells of; `None` if no row is written.
-    pub(crate) fn read_commit(writes: &[(Table, &[u8], Option<&[u8]>)]) -> Option<Commit> {
+    pub(crate) fn read_commit(writes: &[Write<'_>]) -> Option<Commit> {
         let mut commit = Commit::default();
         for (table, key, value) in writes {
             match (table, value) {

@@ -27,14 +27,25 @@ pub(crate) struct Recorded {
     /// written: then they have another length than is counted, and not all of what was withheld
     /// before is there.
     redacted: Option<KeyspaceId>,
+    /// Whether it was done.
+    pub(crate) is_done: bool,
     /// The first key that the record writes otherwise.
     pub(crate) difference: Option<Difference>,
 }
 
 impl Recorded {
     fn new(record: Vec<u8>, strings: KeyspaceId, accounts: KeyspaceId) -> Recorded {
-        let (withheld, withholds_all, redacted, difference) = Default::default();
-        Recorded { record, withheld, withholds_all, strings, accounts, redacted, difference }
+        let (withheld, withholds_all, redacted, is_done, difference) = Default::default();
+        Recorded {
+            record,
+            withheld,
+            withholds_all,
+            strings,
+            accounts,
+            redacted,
+            is_done,
+            difference,
+        }
     }
 
     /// Whether the effects of the commit cannot all be computed.
@@ -55,6 +66,7 @@ impl Recorded {
             let is_counted = key == COUNTS && self.is_withholding() || key == TOTALS && is_redacted;
             keyspace == self.accounts && is_counted || Some(keyspace) == self.redacted
         });
+        self.is_done = true;
         db.redo(&self.record).await
     }
 }
