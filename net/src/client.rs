@@ -14,6 +14,7 @@ mod link;
 mod subscription;
 
 use core::time::Duration;
+use std::fmt;
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering},
@@ -30,7 +31,7 @@ use link::Link;
 pub use subscription::Subscription;
 
 /// What a client is told. [`ClientConfig::new`] has the defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientConfig {
     /// Where the server's native listener is: `host:port`.
     pub addr: String,
@@ -72,6 +73,17 @@ impl ClientConfig {
             connect_patience: Duration::from_secs(5),
             silence: Duration::from_secs(30),
         }
+    }
+}
+
+/// A password stays out of every log.
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("addr", &self.addr)
+            .field("name", &self.name)
+            .field("password", &self.password.is_some())
+            .finish_non_exhaustive()
     }
 }
 

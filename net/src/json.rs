@@ -13,7 +13,7 @@ mod request;
 mod types;
 
 pub use answer::{answer, event, failure, finding, refusal, state};
-pub use fields::milliseconds;
+pub use fields::{byte_string, from_base64, milliseconds};
 pub use parse::{DEPTH_MAX, VALUES_MAX};
 pub use request::{Ask, Message, Refused, decode, encode};
 pub use types::{ENVELOPE, Field, Kind, TYPES, fields_of};

@@ -82,6 +82,14 @@ impl Wire {
         Wire { form: Form::Lines(Lines::default()), max }
     }
 
+    /// Has texts of `max` bytes at most from now on.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+        if let Form::Socket(socket) = &mut self.form {
+            socket.set_max(max);
+        }
+    }
+
     /// Takes what came in.
     pub fn feed(&mut self, bytes: &[u8]) {
         let Some(first) = bytes.first() else { return };

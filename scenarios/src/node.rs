@@ -18,6 +18,8 @@ use crate::{
 pub(crate) const NODE: &str = "node";
 /// Where its clients connect.
 pub(crate) const ADDRESS: &str = "node:6379";
+/// Where those connect that speak the native protocol.
+pub(crate) const NATIVE: &str = "node:6380";
 /// The files that hold its history.
 pub(crate) const JOURNAL: &str = "data/wal/*";
 
@@ -44,6 +46,7 @@ pub(crate) fn config(plan: &Plan, observer: Arc<dyn Observer>) -> NodeConfig {
         output_patience: Duration::from_secs(5),
         drain_patience: Duration::from_secs(1),
         observer: Some(observer),
+        native: plan.commands.as_ref().filter(|c| c.network).map(|_| "0.0.0.0:6380".to_owned()),
         commands: limits(plan),
         ..NodeConfig::new("data", "0.0.0.0:6379")
     }

@@ -13,6 +13,8 @@ use orloj_net::{
     session::{NodeCall, ServerFacts, Settings},
 };
 
+use orloj_storage::journal::Recovery;
+
 use crate::{Durability, NodeConfig, store::Counts};
 
 /// Counters are read for show only, so their order does not matter.
@@ -41,6 +43,7 @@ pub(crate) struct Board {
     is_ready: AtomicBool,
     is_stopping: AtomicBool,
     recovery: Mutex<RecoverySummary>,
+    journal: Mutex<Recovery>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -71,6 +74,7 @@ impl Board {
             is_ready: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             recovery: Mutex::default(),
+            journal: Mutex::default(),
         }
     }
 
@@ -98,8 +102,17 @@ impl Board {
         self.is_ready.load(SHOWN)
     }
 
+    /// What recovery found in the journal.
+    pub(crate) fn show_journal(&self, journal: Recovery) {
+        *lock(&self.journal) = journal;
+    }
+
     /// What recovery has found and done.
-    pub(crate) fn show_recovery(&self, summary: RecoverySummary) {
+    pub(crate) fn show_recovery(&self, mut summary: RecoverySummary) {
+        let journal = lock(&self.journal);
+        (summary.segments, summary.records) = (journal.segments, journal.records);
+        summary.cut_bytes = journal.cut.as_ref().map_or(0, |cut| cut.bytes);
+        drop(journal);
         *lock(&self.recovery) = summary;
         self.is_ready.store(true, SHOWN);
     }

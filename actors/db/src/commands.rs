@@ -15,7 +15,7 @@
 
 mod admit;
 mod finish;
-mod lane;
+pub(crate) mod lane;
 pub(crate) mod query;
 mod rates;
 pub(crate) mod redo;
@@ -108,7 +108,7 @@ pub(crate) struct Note {
 #[derive(Debug)]
 pub(crate) enum Tell {
     Answer(Asker, Result<Outcome, Failure>),
-    Event(Box<Event>),
+    Event(Box<Event>, u64),
     Cancelled(orloj_kernel::Reply<bool>, bool),
 }
 
@@ -157,8 +157,12 @@ pub(crate) struct Commands {
     next_ticket: u64,
     /// By ticket, which grows in the order of acceptance.
     flights: BTreeMap<u64, Flight>,
+    /// Bytes that they carry.
+    bytes: usize,
     /// Those of them that were accepted and have no row yet, and others.
     new: Vec<u64>,
+    /// So many of them have a row or their outcome.
+    new_settled: usize,
     ids: BTreeMap<Id, u64>,
     keys: BTreeMap<(Lane, Id), u64>,
     lanes: BTreeMap<Lane, VecDeque<u64>>,
@@ -186,6 +190,8 @@ pub(crate) struct Commands {
     /// Whether steps are to be kept for an observer, and events for followers.
     pub(crate) is_observed: bool,
     pub(crate) is_heard: bool,
+    /// How many had ever joined those when the turn began.
+    pub(crate) joins: u64,
 }
 
 impl Commands {
@@ -210,7 +216,9 @@ impl Commands {
             rates: Rates::new(&config.commands),
             next_ticket,
             flights: BTreeMap::new(),
+            bytes: 0,
             new: Vec::new(),
+            new_settled: 0,
             ids: BTreeMap::new(),
             keys: BTreeMap::new(),
             lanes: BTreeMap::new(),
@@ -229,6 +237,7 @@ impl Commands {
             told: Vec::new(),
             is_observed: false,
             is_heard: false,
+            joins: 0,
         };
         for (row, is_started, whole) in inflight {
             let Some(found) = commands.tables.row(row).await? else { continue };
@@ -315,7 +324,7 @@ impl Commands {
 
     /// Whether something was accepted that has no row yet.
     pub(crate) fn is_unsettled(&self) -> bool {
-        !self.new.is_empty()
+        self.new_settled < self.new.len()
     }
 
     /// The first row that is left, if some were dropped since this was asked.
@@ -325,7 +334,7 @@ impl Commands {
 
     /// Whether enough was accepted for those to have their turn.
     pub(crate) fn is_full_turn(&self) -> bool {
-        self.new.len() >= TURN
+        self.new.len() - self.new_settled >= TURN
     }
 
     /// Commands in flight.
@@ -350,6 +359,17 @@ impl Commands {
                 }
             }
         }
+    }
+
+    /// The rows of what was started before it was read. If a full disk took back what came behind a
+    /// start, the command goes on; so those that no life but this one knows are left out when the
+    /// rows of those that an earlier life started are given.
+    pub(crate) fn interrupted(&mut self, earlier: Option<&BTreeSet<u64>>) -> BTreeSet<u64> {
+        let flights = &self.flights;
+        if let Some(earlier) = earlier {
+            self.interrupted.retain(|ticket| earlier.contains(&flights[ticket].row));
+        }
+        self.interrupted.iter().map(|ticket| flights[ticket].row).collect()
     }
 
     /// Ends what an earlier life started, and has the rest run. What was done is the same whenever
@@ -411,6 +431,7 @@ impl Commands {
             }
             None => false,
         });
+        self.new_settled = 0;
         if self.sessions.len() > SESSIONS {
             let lanes = &self.lanes;
             self.sessions.retain(|lane, _| lanes.contains_key(lane));

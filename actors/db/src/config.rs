@@ -89,6 +89,8 @@ pub struct CommandLimits {
     pub global_rate: u64,
     /// Commands that may be in flight.
     pub in_flight: usize,
+    /// Bytes of keys and values that they may carry together.
+    pub in_flight_bytes: usize,
     /// How long a command waits for another that it depends on.
     pub dependency_patience: Duration,
     /// How long an idempotency key counts after its command has ended.
@@ -103,6 +105,7 @@ impl Default for CommandLimits {
             session_rate: 100,
             global_rate: 1_000,
             in_flight: 10_000,
+            in_flight_bytes: 256 << 20,
             dependency_patience: Duration::from_secs(30),
             idempotency_keep: Duration::from_secs(600),
             append_failure: AppendFailure::FailClosed,

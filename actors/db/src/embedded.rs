@@ -79,7 +79,7 @@ impl Commands for Embedded {
     async fn subscribe(&self, session: Option<SessionName>) -> Result<Subscription, Failure> {
         let outbox = Outbox::new();
         self.door.subscribe(session, &outbox, 0, ROOM);
-        Ok(Subscription { door: self.door.clone(), outbox, got: Vec::new() })
+        Ok(Subscription { door: self.door.clone(), outbox, got: Vec::new(), has_ended: false })
     }
 }
 
@@ -89,6 +89,7 @@ pub struct Subscription {
     outbox: Arc<Outbox>,
     /// What was taken and not yet shown, newest first.
     got: Vec<Push>,
+    has_ended: bool,
 }
 
 impl std::fmt::Debug for Subscription {
@@ -99,6 +100,13 @@ impl std::fmt::Debug for Subscription {
 
 impl Events for Subscription {
     async fn next(&mut self) -> Result<Event, Failure> {
+        let lagged = || {
+            let text = "too many events were left unread, or the node has ended";
+            Failure::new(Code::Busy, text).with("reason", "lagged")
+        };
+        if self.has_ended {
+            return Err(lagged());
+        }
         if self.got.is_empty() {
             let (outbox, got) = (&self.outbox, &mut self.got);
             poll_fn(|task| outbox.poll_take(task, got)).await;
@@ -107,8 +115,8 @@ impl Events for Subscription {
         match self.got.pop() {
             Some(Push::Event { event, .. }) => Ok(Arc::unwrap_or_clone(event)),
             Some(Push::Lagged { .. }) => {
-                Err(Failure::new(Code::Busy, "too many events were left unread")
-                    .with("reason", "lagged"))
+                self.has_ended = true;
+                Err(lagged())
             }
             Some(Push::Answer { .. }) | None => Err(unknown()),
         }

@@ -57,7 +57,7 @@ impl Held {
         for note in self.notes {
             match note.what {
                 Tell::Answer(asker, answer) => asker.answer(answer),
-                Tell::Event(event) => hub.publish(*event),
+                Tell::Event(event, joins) => hub.publish(*event, joins),
                 Tell::Cancelled(reply, cancelled) => reply.send(cancelled),
             }
         }
@@ -80,7 +80,7 @@ pub(crate) fn refuse_notes(notes: Vec<Note>) {
             Tell::Answer(asker, _) if note.is_whole => asker.answer(Err(not_done())),
             // It was accepted before, and will have an outcome.
             Tell::Answer(asker, _) => asker.answer(Err(unknown())),
-            Tell::Event(_) | Tell::Cancelled(..) => {}
+            Tell::Event(..) | Tell::Cancelled(..) => {}
         }
     }
 }
@@ -103,6 +103,15 @@ impl Journal {
             Durability::Strict => self.db.durable(assigned).await.map(|_| ()),
             Durability::Buffered => self.db.written(assigned).await,
             Durability::InMemory => Ok(()),
+        }
+    }
+
+    /// Whether it is by now, and was not taken back.
+    fn is_settled(&self, assigned: Assigned, safety: Durability) -> bool {
+        match safety {
+            Durability::Strict => self.db.is_durable(assigned),
+            Durability::Buffered => self.db.is_written(assigned),
+            Durability::InMemory => true,
         }
     }
 
@@ -141,8 +150,8 @@ impl Journal {
         for held in held.drain(..) {
             // Of several turns the first may be safe, and the others taken back.
             let one = match &all {
-                Ok(()) => Ok(()),
-                Err(_) => self.settle(held.rest_on, safety).await,
+                Ok(()) if self.is_settled(held.rest_on, safety) => Ok(()),
+                _ => self.settle(held.rest_on, safety).await,
             };
             match one {
                 Ok(()) => {

@@ -1,97 +1,408 @@
-//! Clients that speak JSON: the listener that lets them in.
+//! JSON: one client that speaks it, from its first byte to its last.
 //!
-//! The conversation with one is in [`conversation`]; what JSON says, and how a stream is cut into
-//! texts, is in `net`.
+//! It reads texts, hands commands on in their order, asks questions when their turn comes, and
+//! writes answers and events as they come. While a client is slow to read, answers wait within the
+//! limit that RESP clients have; one that follows events is not written more than it reads, and is
+//! disconnected with a reason when more events wait for it than there is room for.
+//!
+//! Invariant: each request is answered exactly once, unless the connection ends before.
 
-mod conversation;
-
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
-
-use orloj_kernel::{Actor, Addr, Context, Reply, Stop, Stream};
-use orloj_net::{
-    envelope::{Code, Failure, MESSAGE_MAX},
-    json,
-    wire::Wire,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
 };
+
+use orloj_kernel::{Sleep, Stream};
+use orloj_net::{
+    Refusal,
+    envelope::{Code, Envelope, Failure, Id, MESSAGE_MAX, Question},
+    json::{self, Ask, Message},
+    session::same,
+    wire::{Goodbye, Next, Wire},
+};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{door::Door, leased::Leased, session::Bell, slot::Slot, start::StartError};
-use conversation::Conversation;
+use crate::{
+    door::Door,
+    outbox::{Outbox, Push},
+    session::Bell,
+    socket::{self, Socket},
+};
 
-/// How long accepting rests after an error, which is a passing shortage or one bad connection.
-const AFTER_ERROR: Duration = Duration::from_millis(20);
-/// How long a client that is turned away may take to say how it speaks, and to hear why.
-const TURN_AWAY: Duration = Duration::from_millis(200);
+/// Commands without an answer beyond which a client is read no further.
+const IN_FLIGHT: usize = 1_024;
+/// Most bytes of a request before the client has said the password, as for RESP.
+const STRANGER_MAX: usize = 16 << 10;
+/// Most commands that are handed on at once.
+const BATCH: usize = 256;
+/// Subscriptions of one client.
+const SUBSCRIPTIONS: usize = 64;
+/// Events that may wait for one subscription.
+const ROOM: usize = 4_096;
+/// Bytes that may wait for a client with subscriptions before its events do.
+const HIGH: usize = 256 << 10;
 
-/// What the listener can be told.
-#[derive(Debug)]
-pub(crate) enum Msg {
-    /// Somebody connected.
-    Arrived(Stream),
-    /// A stream that was not accepted here is to be served as lines; answered at its end.
-    Attach(Stream, Reply<()>),
-    /// A conversation has ended.
-    Left(u64),
-    /// Let nobody in any more, and answer when everybody has left.
-    Drain(Reply<()>),
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The client closed, or its network did.
+    Closed,
+    /// The client sent what is no request, and was told so.
+    LastAnswer(Goodbye),
+    /// The client asked for something else than this protocol, and was told so.
+    Refused,
+    /// The node is stopping, and everything received was answered.
+    Drained,
+    /// More answers waited for the client than may.
+    OutputLimit,
+    /// The client took no answer for too long.
+    Stalled,
+    /// The client left too many events unread.
+    Lagged,
+    /// The node cannot go on.
+    Unknown,
 }
 
-/// Lets clients in, knows which are there, and sees them out.
-pub(crate) struct Listener {
+impl Ended {
+    /// What the client is told in the end, if it is there to hear it.
+    fn goodbye(self) -> Option<(Goodbye, &'static str)> {
+        match self {
+            Ended::Closed => Some((Goodbye::Normal, "")),
+            Ended::LastAnswer(why) => Some((why, "not understood; see the last message")),
+            Ended::Drained => Some((Goodbye::Away, "the node is about to stop")),
+            Ended::Lagged => Some((Goodbye::Policy, "too many events were left unread")),
+            Ended::Unknown => Some((Goodbye::Internal, "the node cannot go on")),
+            Ended::Refused | Ended::OutputLimit | Ended::Stalled => None,
+        }
+    }
+}
+
+/// What a command said of itself.
+struct Asked {
+    request: Option<Value>,
+    id: Option<Id>,
+}
+
+pub(crate) struct Connection {
     door: Door,
-    own: Slot<Addr<Msg>>,
-    /// The socket that the node's own start has bound already.
-    bound: Slot<orloj_kernel::Listener>,
-    /// The address to bind again in a later life; none if no clients are let in.
-    addr: Slot<SocketAddr>,
-    accepting: Option<Leased<()>>,
-    clients: BTreeMap<u64, (Arc<Bell>, Leased<()>)>,
-    drained: Option<Reply<()>>,
+    socket: Socket,
+    wire: Wire,
+    id: u64,
+    bell: Arc<Bell>,
+    outbox: Arc<Outbox>,
+    /// Commands without an answer, by tag.
+    asked: BTreeMap<u64, Asked>,
+    subscriptions: BTreeSet<u64>,
+    last_tag: u64,
+    is_let_in: bool,
+    /// Commands that were read and not handed on yet.
+    batch: Vec<(u64, Envelope)>,
+    pushes: Vec<Push>,
+    /// Nothing more is read: close when everything is answered and written.
+    last: Option<Ended>,
+    has_parted: bool,
 }
 
-impl Listener {
+/// What there is to do next.
+enum Event {
+    /// Something came in, from either side.
+    Input,
+    /// The client says no more.
+    Silence,
+    /// It is over.
+    End(Ended),
+}
+
+impl Connection {
     pub(crate) fn new(
         door: Door,
-        own: Slot<Addr<Msg>>,
-        bound: Slot<orloj_kernel::Listener>,
-        addr: Slot<SocketAddr>,
-    ) -> Listener {
-        let clients = BTreeMap::new();
-        Listener { door, own, bound, addr, accepting: None, clients, drained: None }
+        stream: Stream,
+        wire: Wire,
+        id: u64,
+        bell: Arc<Bell>,
+    ) -> Connection {
+        let is_let_in = door.config.password.is_none();
+        let mut wire = wire;
+        if !is_let_in {
+            wire.set_max(STRANGER_MAX);
+        }
+        Connection {
+            door,
+            socket: Socket::new(stream),
+            wire,
+            id,
+            bell,
+            outbox: Outbox::new(),
+            asked: BTreeMap::new(),
+            subscriptions: BTreeSet::new(),
+            last_tag: 0,
+            is_let_in,
+            batch: Vec::new(),
+            pushes: Vec::new(),
+            last: None,
+            has_parted: false,
+        }
     }
 
-    fn arrived(&mut self, stream: Stream, own: &Addr<Msg>) {
+    /// Serves the client until one of the two sides is done.
+    pub(crate) async fn serve(mut self) {
+        let ended = loop {
+            self.hear_all().await;
+            match self.exchange().await {
+                Event::Input => {}
+                Event::Silence => {
+                    if let Some(text) = self.wire.rest() {
+                        self.hear(&text).await;
+                        self.hand_on().await;
+                    }
+                    self.last.get_or_insert(Ended::Closed);
+                }
+                Event::End(ended) => break ended,
+            }
+            if let Err(ended) = self.pass_on() {
+                break ended;
+            }
+        };
+        self.door.part(&self.outbox);
         let cx = self.door.cx;
-        if self.clients.len() as u64 >= self.door.board.max_clients() {
-            cx.spawn("turn-away", async move {
-                // It is turned away whether it hears so or not.
-                let _ = cx.timeout(TURN_AWAY, turn_away(stream)).await;
-            });
+        cx.trace("json", format_args!("{} ended: {ended:?}", self.id));
+        // Who says no more may still read.
+        let is_heard = ended.goodbye().is_some() || ended == Ended::Refused;
+        let how = if is_heard { socket::Ended::LastAnswer } else { socket::Ended::Closed };
+        self.socket.part(&cx, how).await;
+    }
+
+    /// Hears every whole text that was read, as long as there is room for its answer.
+    async fn hear_all(&mut self) {
+        while self.last.is_none() && self.asked.len() < IN_FLIGHT {
+            match self.wire.next(&mut self.socket.output) {
+                Next::Text(text) => self.hear(&text).await,
+                Next::Wait => break,
+                Next::Closed => {
+                    // Nothing may be written behind a goodbye.
+                    self.asked.clear();
+                    self.has_parted = true;
+                    self.last = Some(Ended::Closed);
+                }
+                Next::Refused => {
+                    self.has_parted = true;
+                    self.last = Some(Ended::Refused);
+                }
+                Next::Broken(failure, why) => {
+                    self.tell(&json::refusal(None, None, &failure));
+                    self.last = Some(Ended::LastAnswer(why));
+                }
+            }
+            if self.batch.len() >= BATCH {
+                self.hand_on().await;
+            }
+        }
+        self.hand_on().await;
+    }
+
+    async fn hear(&mut self, text: &[u8]) {
+        let Message { request, ask } = match json::decode(text) {
+            Ok(message) => message,
+            Err(refused) => {
+                let (request, id) = (refused.request.as_ref(), refused.id.as_ref());
+                self.tell(&json::refusal(request, id, &refused.failure));
+                if refused.is_malformed {
+                    let why = match refused.failure.code {
+                        Code::TooLarge => Goodbye::TooLarge,
+                        _ => Goodbye::Malformed,
+                    };
+                    self.last = Some(Ended::LastAnswer(why));
+                }
+                return;
+            }
+        };
+        if !self.is_let_in && !matches!(ask, Ask::Authenticate { .. }) {
+            let failure = Failure::from(&Refusal::AuthRequired);
+            return self.tell(&json::refusal(request.as_ref(), None, &failure));
+        }
+        match ask {
+            Ask::Command(envelope) => {
+                self.last_tag += 1;
+                let asked = Asked { request, id: envelope.id.clone() };
+                self.asked.insert(self.last_tag, asked);
+                self.batch.push((self.last_tag, envelope));
+            }
+            Ask::Question(question) => self.ask(request, question).await,
+            Ask::Subscribe { session } => {
+                // What was asked before it is not told.
+                self.hand_on().await;
+                if self.subscriptions.len() >= SUBSCRIPTIONS {
+                    let failure = Failure::new(Code::Busy, "too many subscriptions")
+                        .with("reason", "max_subscriptions");
+                    return self.tell(&json::refusal(request.as_ref(), None, &failure));
+                }
+                self.last_tag += 1;
+                let subscription = self.last_tag;
+                self.door.subscribe(session, &self.outbox, subscription, ROOM);
+                self.subscriptions.insert(subscription);
+                self.answer(request, json!({ "subscription": subscription }));
+            }
+            Ask::Unsubscribe { subscription } => {
+                if !self.subscriptions.remove(&subscription) {
+                    let failure = Failure::invalid("subscription", "is none of this connection");
+                    return self.tell(&json::refusal(request.as_ref(), None, &failure));
+                }
+                self.door.unsubscribe(&self.outbox, subscription);
+                self.answer(request, json!({ "subscription": subscription }));
+            }
+            Ask::Authenticate { password } => {
+                let refusal = match &self.door.config.password {
+                    None => Some(Refusal::AuthNotConfigured),
+                    Some(expected) if same(expected, &password) => None,
+                    Some(_) => Some(Refusal::WrongPassword),
+                };
+                match refusal {
+                    None => {
+                        self.is_let_in = true;
+                        self.wire.set_max(MESSAGE_MAX);
+                        self.answer(request, "OK".into());
+                    }
+                    Some(refusal) => {
+                        let failure = Failure::from(&refusal);
+                        self.tell(&json::refusal(request.as_ref(), None, &failure));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, request: Option<Value>, question: Question) {
+        // A cancellation comes behind its command.
+        self.hand_on().await;
+        match self.door.ask(question).await {
+            Ok(found) => self.tell(&json::finding(request.as_ref(), &found)),
+            Err(failure) => self.tell(&json::refusal(request.as_ref(), None, &failure)),
+        }
+    }
+
+    /// Hands the commands on that were read.
+    async fn hand_on(&mut self) {
+        if self.batch.is_empty() {
             return;
         }
-        self.serve(stream, Wire::new(MESSAGE_MAX), None, own);
+        let batch = std::mem::take(&mut self.batch);
+        if self.door.submit(batch, &self.outbox).await.is_err() {
+            // Each is answered that nobody knows what became of it.
+            self.last = Some(Ended::Unknown);
+        }
     }
 
-    fn serve(&mut self, stream: Stream, wire: Wire, end: Option<Reply<()>>, own: &Addr<Msg>) {
-        let cx = self.door.cx;
-        let id = self.door.board.connected();
-        let bell = Arc::new(Bell::default());
-        let conversation = Conversation::new(self.door.clone(), stream, wire, id, bell.clone());
-        let own = own.clone();
-        let task = cx.spawn("conversation", async move {
-            conversation.hold().await;
-            if let Some(end) = end {
-                end.send(());
+    fn answer(&mut self, request: Option<Value>, result: Value) {
+        let mut answer = json!({ "result": result });
+        if let Some(request) = request {
+            answer["request"] = request;
+        }
+        self.tell(&answer);
+    }
+
+    fn tell(&mut self, what: &Value) {
+        self.wire.write(&what.to_string(), &mut self.socket.output);
+    }
+
+    /// Writes what was pushed into the output.
+    fn pass_on(&mut self) -> Result<(), Ended> {
+        for push in std::mem::take(&mut self.pushes) {
+            match push {
+                Push::Answer { tag, answer } => {
+                    if let Some(Asked { request, id }) = self.asked.remove(&tag) {
+                        self.tell(&json::answer(request.as_ref(), id.as_ref(), &answer));
+                    }
+                }
+                Push::Event { tag, event } => {
+                    if self.subscriptions.contains(&tag) {
+                        self.tell(&json::event(Some(tag), &event));
+                    }
+                }
+                Push::Lagged { tag } => {
+                    let failure = Failure::new(Code::Busy, "too many events were left unread")
+                        .with("reason", "lagged")
+                        .with("subscription", tag.to_string());
+                    self.tell(&json::refusal(None, None, &failure));
+                    self.subscriptions.remove(&tag);
+                    self.last = Some(Ended::Lagged);
+                }
             }
-            // The listener may have ended; then it counts nobody.
-            let _ = own.send(Msg::Left(id)).await;
-        });
-        self.clients.insert(id, (bell, Leased(task)));
+        }
+        match self.socket.waiting() > self.door.config.output_max {
+            true => Err(Ended::OutputLimit),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes and reads until there is something to do, or an end.
+    async fn exchange(&mut self) -> Event {
+        let mut stall: Option<Sleep> = None;
+        std::future::poll_fn(|task| {
+            match self.socket.poll_write(task) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::End(Ended::Closed)),
+                Poll::Ready(Ok(true)) => stall = None,
+                Poll::Ready(Ok(false)) | Poll::Pending => {}
+            }
+            let is_behind = !self.subscriptions.is_empty() && self.socket.waiting() >= HIGH;
+            if !is_behind && self.outbox.poll_take(task, &mut self.pushes).is_ready() {
+                return Poll::Ready(Event::Input);
+            }
+            if let Some(ended) = self.last
+                && self.asked.is_empty()
+            {
+                if !self.has_parted {
+                    self.has_parted = true;
+                    if let Some((why, reason)) = ended.goodbye() {
+                        self.wire.close(why, reason, &mut self.socket.output);
+                    }
+                    return Poll::Ready(Event::Input);
+                }
+                if self.socket.waiting() == 0 {
+                    return Poll::Ready(Event::End(ended));
+                }
+            }
+            if self.last.is_none() {
+                if self.asked.len() < IN_FLIGHT {
+                    match self.socket.poll_read(task) {
+                        Poll::Ready(Ok(0)) => return Poll::Ready(Event::Silence),
+                        Poll::Ready(Ok(_)) => {
+                            self.wire.feed(&self.socket.input);
+                            self.socket.input.clear();
+                            return Poll::Ready(Event::Input);
+                        }
+                        Poll::Ready(Err(_)) => return Poll::Ready(Event::End(Ended::Closed)),
+                        Poll::Pending => {}
+                    }
+                }
+                if self.bell.poll(task).is_ready() {
+                    self.last = Some(Ended::Drained);
+                    return Poll::Ready(Event::Input);
+                }
+            }
+            if self.socket.waiting() == 0 {
+                self.socket.rest();
+                return Poll::Pending;
+            }
+            let patience = self.door.config.output_patience;
+            let stall = stall.get_or_insert_with(|| self.door.cx.sleep(patience));
+            Pin::new(stall).poll(task).map(|()| Event::End(Ended::Stalled))
+        })
+        .await
     }
 }
 
-async fn turn_away(mut stream: Stream) -> std::io::Result<()> {
-    let (mut wire, mut out) = (Wire::new(MESSAGE_MAX), Vec::new());
+/// A client that speaks either form, or lines only where the stream is no network's.
+pub(crate) fn wire(is_network: bool) -> Wire {
+    if is_network { Wire::new(MESSAGE_MAX) } else { Wire::lines(MESSAGE_MAX) }
+}
+
+/// Tells a client too many so, in the form in which it begins to speak.
+pub(crate) async fn turn_away(mut stream: Stream) -> io::Result<()> {
+    let (mut wire, mut out) = (wire(true), Vec::new());
     let mut first = [0; 1];
     let read = stream.read(&mut first).await?;
     wire.feed(&first[..read]);
@@ -100,83 +411,4 @@ async fn turn_away(mut stream: Stream) -> std::io::Result<()> {
     wire.turn_away(&json::refusal(None, None, &failure).to_string(), &mut out);
     stream.write_all(&out).await?;
     stream.shutdown().await
-}
-
-async fn accept(cx: Context, mut listener: orloj_kernel::Listener, own: Addr<Msg>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if own.send(Msg::Arrived(stream)).await.is_err() {
-                    return;
-                }
-            }
-            Err(e) => {
-                cx.trace("json", format_args!("accept: {e}"));
-                cx.sleep(AFTER_ERROR).await;
-            }
-        }
-    }
-}
-
-impl Actor for Listener {
-    type Msg = Msg;
-    const NAME: &'static str = "json-listener";
-
-    async fn start(&mut self, cx: &Context) -> Result<(), Stop> {
-        let listener = match (self.bound.take(), self.addr.get()) {
-            (Some(bound), _) => bound,
-            (None, None) => return Ok(()),
-            (None, Some(addr)) => {
-                let addr = addr.to_string();
-                let refused = |e| StartError::of_listen("ws", &addr, e).to_string();
-                cx.listen(&addr).await.map_err(|e| Stop::Failed(refused(e)))?
-            }
-        };
-        let own = self.own.get().ok_or_else(|| Stop::Failed("not started by a node".to_owned()))?;
-        self.accepting = Some(Leased(cx.spawn("accept", accept(*cx, listener, own))));
-        Ok(())
-    }
-
-    async fn turn(&mut self, batch: &mut Vec<Msg>, _cx: &Context) -> Result<(), Stop> {
-        let Some(own) = self.own.get() else {
-            batch.clear();
-            return Ok(());
-        };
-        for msg in batch.drain(..) {
-            match msg {
-                // Accepted before the drain began and never served.
-                Msg::Arrived(_) if self.drained.is_some() => {}
-                Msg::Arrived(stream) => self.arrived(stream, &own),
-                Msg::Attach(_, end) if self.drained.is_some() => end.send(()),
-                Msg::Attach(stream, end) => {
-                    self.serve(stream, Wire::lines(MESSAGE_MAX), Some(end), &own);
-                }
-                Msg::Left(id) => drop(self.clients.remove(&id)),
-                Msg::Drain(reply) => {
-                    self.accepting = None;
-                    self.clients.values().for_each(|(bell, _)| bell.ring());
-                    self.drained = Some(reply);
-                }
-            }
-        }
-        if self.clients.is_empty()
-            && let Some(reply) = self.drained.take()
-        {
-            reply.send(());
-        }
-        Ok(())
-    }
-
-    fn check(&self) {
-        assert!(self.drained.is_none() || self.accepting.is_none());
-    }
-
-    fn label(msg: &Msg) -> &'static str {
-        match msg {
-            Msg::Arrived(_) => "arrived",
-            Msg::Attach(..) => "attach",
-            Msg::Left(_) => "left",
-            Msg::Drain(_) => "drain",
-        }
-    }
 }

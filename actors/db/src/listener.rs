@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     door::Door,
+    json,
     leased::Leased,
     native,
     session::{self, Bell, Ports},
@@ -30,6 +31,8 @@ pub(crate) enum Protocol {
     Resp,
     /// The native protocol.
     Native,
+    /// JSON, by WebSocket or a line each.
+    Json,
 }
 
 impl Protocol {
@@ -38,6 +41,7 @@ impl Protocol {
         match self {
             Protocol::Resp => "resp",
             Protocol::Native => "native",
+            Protocol::Json => "ws",
         }
     }
 }
@@ -57,6 +61,8 @@ pub(crate) struct Entrance {
 pub(crate) enum Msg {
     /// Somebody connected.
     Arrived(Protocol, Stream, SocketAddr),
+    /// A stream of the node's owner is to be served as lines of JSON; answered at its end.
+    Attach(Stream, Reply<()>),
     /// A connection has ended.
     Left(u64),
     /// Let nobody in any more, and answer when everybody has left.
@@ -89,13 +95,14 @@ impl Listener {
         let cx = *cx;
         if self.connections.len() as u64 >= board.max_clients() {
             sometimes!(cx, true, "listener: a client too many was turned away");
-            let text = match protocol {
-                Protocol::Resp => TOO_MANY.to_vec(),
-                Protocol::Native => native::too_many(),
-            };
             cx.spawn("turn-away", async move {
-                let mut stream = stream;
                 let goodbye = async {
+                    let mut stream = stream;
+                    let text = match protocol {
+                        Protocol::Resp => TOO_MANY.to_vec(),
+                        Protocol::Native => native::too_many(),
+                        Protocol::Json => return json::turn_away(stream).await,
+                    };
                     stream.write_all(&text).await?;
                     stream.shutdown().await
                 };
@@ -126,7 +133,28 @@ impl Listener {
                     let _ = own.send(Msg::Left(id)).await;
                 })
             }
+            Protocol::Json => {
+                let (door, wire) = (self.door.clone(), json::wire(true));
+                let connection = json::Connection::new(door, stream, wire, id, heard);
+                cx.spawn("json", async move {
+                    connection.serve().await;
+                    let _ = own.send(Msg::Left(id)).await;
+                })
+            }
         };
+        self.connections.insert(id, (bell, Leased(task)));
+    }
+
+    fn attached(&mut self, stream: Stream, end: Reply<()>, own: &Addr<Msg>) {
+        let id = self.ports.board.connected();
+        let bell = Arc::new(Bell::default());
+        let (door, wire, own) = (self.door.clone(), json::wire(false), own.clone());
+        let connection = json::Connection::new(door, stream, wire, id, bell.clone());
+        let task = self.ports.cx.spawn("json", async move {
+            connection.serve().await;
+            end.send(());
+            let _ = own.send(Msg::Left(id)).await;
+        });
         self.connections.insert(id, (bell, Leased(task)));
     }
 
@@ -197,6 +225,10 @@ impl Actor for Listener {
                 }
                 // Accepted before the drain began and never served.
                 Msg::Arrived(..) => {}
+                Msg::Attach(stream, end) if self.drained.is_none() => {
+                    self.attached(stream, end, &own);
+                }
+                Msg::Attach(_, end) => end.send(()),
                 Msg::Left(id) => drop(self.connections.remove(&id)),
                 Msg::Drain(reply) => {
                     self.accepting.clear();
@@ -216,6 +248,7 @@ impl Actor for Listener {
     fn label(msg: &Msg) -> &'static str {
         match msg {
             Msg::Arrived(..) => "arrived",
+            Msg::Attach(..) => "attach",
             Msg::Left(_) => "left",
             Msg::Drain(_) => "drain",
         }

@@ -327,7 +327,7 @@ impl Connection {
     fn say(&mut self, tag: u64, message: &Message) {
         let output = &mut self.socket.output;
         let Err(long) = self.encoder.encode(tag, message, output) else { return };
-        let failure = Failure::from(long).with("reason", "answer");
+        let failure = Failure::from(long).with("reason", "frame");
         let shorter = match message {
             Message::Answer { credits, .. } => {
                 Message::Answer { answer: Err(failure), credits: *credits }

@@ -15,7 +15,6 @@ use crate::{
     embedded::Embedded,
     hub::Hub,
     journal::{self, Journal},
-    json,
     listener::{self, Entrance, Listener, Protocol},
     replay::replay,
     sequencer::{self, Sequencer},
@@ -47,7 +46,6 @@ pub struct Node {
     db: Database,
     journal: Addr<journal::Msg>,
     listener: Addr<listener::Msg>,
-    json: Addr<json::Msg>,
     ws: Option<SocketAddr>,
     stop: Shutdown,
     supervision: JoinHandle<Result<(), Escalation>>,
@@ -66,7 +64,6 @@ impl fmt::Debug for Node {
 struct Slots {
     sequencer: Slot<Addr<sequencer::Msg>>,
     listener: Slot<Addr<listener::Msg>>,
-    json: Slot<Addr<json::Msg>>,
 }
 
 impl Node {
@@ -84,10 +81,11 @@ impl Node {
             None => None,
         };
         let (addr, native_addr) = (resp.addr, native.as_ref().map(|native| native.addr));
-        let (ws_bound, ws) = match &config.ws {
-            Some(ws) => listen(&cx, "ws", ws).await.map(|(bound, at)| (Some(bound), Some(at)))?,
-            None => (None, None),
+        let json = match &config.ws {
+            Some(ws) => Some(bind(&cx, Protocol::Json, ws).await?),
+            None => None,
         };
+        let ws = json.as_ref().map(|json| json.addr);
 
         let (tables, summary) = start::open(&cx, &config).await?;
         let db = tables.db();
@@ -96,10 +94,10 @@ impl Node {
         }
         let board = Arc::new(Board::new(&cx, &config));
         board.set_port(addr.port());
+        board.show_journal(summary.journal.clone());
 
         let hub = Arc::new(Hub::default());
-        let slots =
-            Slots { sequencer: Slot::new(None), listener: Slot::new(None), json: Slot::new(None) };
+        let slots = Slots { sequencer: Slot::new(None), listener: Slot::new(None) };
         let mut supervisor = Supervisor::new(cx, Strategy::RestForOne);
         let journal = {
             let (db, hub) = (db.clone(), hub.clone());
@@ -125,20 +123,12 @@ impl Node {
         let listener = {
             let ports = Ports { cx, config: config.clone(), board, sequencer: sequencer.clone() };
             let (own, door) = (slots.listener.clone(), door.clone());
-            let entrances: Vec<Entrance> = [resp].into_iter().chain(native).collect();
+            let entrances: Vec<Entrance> = [resp].into_iter().chain(native).chain(json).collect();
             supervisor.child(Restart::Permanent, move || {
                 Listener::new(ports.clone(), door.clone(), own.clone(), entrances.clone())
             })
         };
-        let json = {
-            let (door, own) = (door.clone(), slots.json.clone());
-            let (bound, at) = (Slot::new(ws_bound), Slot::new(ws));
-            supervisor.child(Restart::Permanent, move || {
-                json::Listener::new(door.clone(), own.clone(), bound.clone(), at.clone())
-            })
-        };
         slots.sequencer.put(sequencer);
-        slots.json.put(json.clone());
         slots.listener.put(listener.clone());
         let stop = Shutdown::new();
         let switch = stop.clone();
@@ -153,7 +143,6 @@ impl Node {
             db,
             journal,
             listener,
-            json,
             ws,
             stop,
             supervision,
@@ -180,9 +169,9 @@ impl Node {
     /// stream's, or the node's.
     pub fn attach(&self, stream: Stream) -> impl Future<Output = ()> + Send + 'static {
         let (reply, ended) = Reply::new();
-        let json = self.json.clone();
+        let listener = self.listener.clone();
         async move {
-            if json.send(json::Msg::Attach(stream, reply)).await.is_ok() {
+            if listener.send(listener::Msg::Attach(stream, reply)).await.is_ok() {
                 let _ = ended.await;
             }
         }
@@ -269,16 +258,10 @@ impl Node {
     async fn drain(&self) {
         self.door.board.stop();
         let (reply, drained) = Reply::new();
-        let (json_reply, json_drained) = Reply::new();
-        let left = async {
-            if self.listener.send(listener::Msg::Drain(reply)).await.is_ok() {
-                let _ = drained.await;
-            }
-            let _ = json_drained.await;
-        };
-        let _ = self.json.send(json::Msg::Drain(json_reply)).await;
-        // Those who have not left by then are cut off.
-        let _ = self.cx.timeout(self.config.drain_patience, left).await;
+        if self.listener.send(listener::Msg::Drain(reply)).await.is_ok() {
+            // Those who have not left by then are cut off.
+            let _ = self.cx.timeout(self.config.drain_patience, drained).await;
+        }
         let (reply, flushed) = Reply::new();
         if self.journal.send(journal::Msg::Flush(reply)).await.is_ok() {
             let _ = flushed.await;
@@ -295,21 +278,9 @@ async fn bind(cx: &Context, protocol: Protocol, addr: &str) -> Result<Entrance, 
 
 impl Drop for Node {
     fn drop(&mut self) {
+        self.door.hub.end();
         self.stop.begin();
         self.slots.sequencer.take();
         self.slots.listener.take();
-        self.slots.json.take();
     }
-}
-
-/// Binds what a flag asks for.
-async fn listen(
-    cx: &Context,
-    flag: &'static str,
-    addr: &str,
-) -> Result<(orloj_kernel::Listener, SocketAddr), StartError> {
-    let refused = |e| StartError::of_listen(flag, addr, e);
-    let bound = cx.listen(addr).await.map_err(refused)?;
-    let at = bound.local_addr().map_err(refused)?;
-    Ok((bound, at))
 }

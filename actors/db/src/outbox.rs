@@ -93,6 +93,11 @@ impl Outbox {
         true
     }
 
+    /// Ends a subscription.
+    pub(crate) fn end(&self, tag: u64) {
+        self.push(Push::Lagged { tag });
+    }
+
     /// Takes all there is into `out`. Pending while there is nothing.
     pub(crate) fn poll_take(&self, task: &mut Context<'_>, out: &mut Vec<Push>) -> Poll<()> {
         let mut inner = self.inner();

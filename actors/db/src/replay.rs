@@ -2,11 +2,11 @@
 //! comes of it.
 //!
 //! Each record of the journal is one commit. What was not in an envelope left effects and nothing
-//! else, and these are done as they stand. What was in one left rows of the history as well: its
-//! commands are carried out again in memory, by the code that carried them out, at the time they
-//! were, and what comes of it, outcomes, rows and effects, is compared with what is recorded. Where
-//! it differs, the record is done all the same, so that what comes behind it is judged for itself.
-//! Nothing is changed anywhere.
+//! else, and these are done as they stand. What was in one left its rows of the history as well:
+//! its commands are carried out again in memory, by the code that carried them out, at the time
+//! they were, and what comes of it, outcomes, rows and effects, is compared with what is recorded.
+//! Where it differs, the record is done all the same, so that what comes behind it is judged for
+//! itself. Nothing is changed anywhere.
 
 use std::fmt;
 

@@ -12,7 +12,11 @@
 
 mod envelopes;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use orloj_kernel::{Actor, Addr, Context, Reply, Stop, buggify, mutant, sometimes};
 use orloj_net::{
@@ -140,6 +144,8 @@ pub(crate) struct Sequencer {
     notes: Vec<(Assigned, Vec<Note>)>,
     /// Whether what an earlier life left in flight was seen to.
     is_recovered: bool,
+    /// The rows of commands that an earlier life started.
+    interrupted: Option<BTreeSet<u64>>,
     /// A call at the time when something happens to a command by itself.
     alarm: Option<Alarm>,
     /// Who reads for which command.
@@ -172,6 +178,7 @@ impl Sequencer {
             commands: None,
             notes: Vec::new(),
             is_recovered: false,
+            interrupted: None,
             alarm: None,
             loads: BTreeMap::new(),
             own,
@@ -397,12 +404,14 @@ impl Sequencer {
         self.is_recovered = false;
         self.loads.clear();
         let last = self.commands.take().map_or(0, |commands| commands.last_ticket());
-        let commands = loop {
+        let mut commands = loop {
             match Commands::load(self.tables.clone(), &self.config, last).await {
                 Ok(commands) => break commands,
                 Err(error) => rest(cx, &error).await?,
             }
         };
+        let interrupted = commands.interrupted(self.interrupted.as_ref());
+        self.interrupted.get_or_insert(interrupted);
         self.commands = Some(commands);
         Ok(())
     }
@@ -550,7 +559,7 @@ impl Actor for Sequencer {
             // The same.
             let _ = own.try_send(Msg::Trim);
         }
-        self.set_alarm(cx, now);
+        self.set_alarm(cx, now, takes_writes);
         self.show();
         Ok(())
     }

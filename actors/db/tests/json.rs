@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use orloj_db::{Node, NodeConfig};
 use orloj_kernel::{Context, Stream};
+use orloj_sim::disk::LatencyProfile;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -285,7 +286,7 @@ async fn a_client_that_says_no_more_gets_its_answers(cx: Context) {
     node.stop().await.expect("in order");
 }
 
-#[orloj_sim::test(seeds = 8)]
+#[orloj_sim::test(seeds = 2)]
 async fn a_slow_subscriber_is_disconnected_with_a_reason(cx: Context) {
     let node = start(cx, |config| {
         config.commands.global_rate = 0;
@@ -330,6 +331,13 @@ async fn a_password_is_asked_for(cx: Context) {
     let right = json!({"type": "authenticate", "password": "secret", "request": 1});
     assert_eq!(client.ask(right).await, json!({"request": 1, "result": "OK"}));
     assert_eq!(client.ask(get()).await["outcome"], "ok");
+    for client in [&mut client, &mut Client::socket(cx).await, &mut Client::lines(cx).await] {
+        let long = json!({"type": "get", "key": "k".repeat(20_000)});
+        let is_let_in = client.ask(json!({"type": "health"})).await.get("result").is_some();
+        let answer = client.ask(long).await;
+        assert_eq!(answer.get("outcome").is_some(), is_let_in, "{answer}");
+        assert_eq!(answer["error"]["code"] == "TooLarge", !is_let_in);
+    }
     node.stop().await.expect("in order");
 }
 
@@ -350,4 +358,68 @@ async fn clients_are_counted_and_seen_out(cx: Context) {
     assert_eq!(socket.next().await, Came::Over);
     assert_eq!(lines.next().await, Came::Over);
     stopping.await.expect("it runs").expect("in order");
+}
+
+#[orloj_sim::test(seeds = 8)]
+async fn what_waits_can_time_out_be_cancelled_and_be_one_too_many(cx: Context) {
+    let change = |config: &mut NodeConfig| {
+        config.commands.dependency_patience = Duration::from_millis(300);
+        config.commands.in_flight = 4;
+    };
+    let node = start(cx, change).await;
+    let mut client = Client::lines(cx).await;
+    // More than a page has room for.
+    let pairs: Vec<Value> =
+        (0..2_000).map(|n| json!([format!("key:{n:04}"), "v".repeat(100)])).collect();
+    assert_eq!(client.ask(json!({"type": "mset", "pairs": pairs})).await["outcome"], "ok");
+    for session in ["a", "b"] {
+        client.ask(json!({"type": "create_session", "session": session})).await;
+    }
+    node.stop().await.expect("in order");
+    // The key's page has to be read again; what is known of commands is by then.
+    let node = start(cx, change).await;
+    let mut client = Client::lines(cx).await;
+    for session in ["a", "b", "c"] {
+        let load = json!({"type": "load_session", "session": session, "id": session});
+        client.ask(load).await;
+    }
+    const SECOND: u64 = 1_000_000_000;
+    let slow_reads =
+        LatencyProfile { read: (5 * SECOND, 5 * SECOND), ..LatencyProfile::SOLID_STATE };
+    orloj_sim::Control.set_disk_latency("test", slow_reads);
+    let began = cx.now();
+    let count = |session: &str, id: &str| json!({"type": "dbsize", "session": session, "id": id});
+    let mut slow = count("a", "slow");
+    (slow["type"], slow["key"]) = (json!("get"), json!("key:1000"));
+    let mut late = count("b", "late");
+    late["depends_on"] = json!(["slow"]);
+    let mut timed = count("a", "timed");
+    timed["timeout"] = json!("100ms");
+    for request in [slow, late, timed, count("a", "unwanted")] {
+        client.send(request).await;
+    }
+    let busy = client.ask(count("c", "busy")).await;
+    assert_eq!((&busy["id"], &busy["error"]["code"]), (&json!("busy"), &json!("Busy")));
+    assert_eq!(busy.get("outcome"), None, "it was not accepted");
+    let question = json!({"type": "get_outcome", "id": "slow"});
+    let known = client.ask(question).await;
+    assert_eq!(known["result"]["outcome"], "in_flight", "{known}");
+    // The control plane has room of its own, and a session that waits can be cancelled.
+    let make = json!({"type": "create_session", "session": "d"});
+    assert_eq!(client.ask(make).await["outcome"], "ok");
+    client.send(json!({"type": "cancel", "id": "unwanted"})).await;
+    let mut ends = Vec::new();
+    while ends.len() < 4 {
+        let answer = client.text().await;
+        if let Some(id) = answer.get("id") {
+            ends.push((id.clone(), answer["outcome"].clone(), answer["error"]["code"].clone()));
+        }
+    }
+    let end = |id: &str, outcome: &str, code: Value| (json!(id), json!(outcome), code);
+    assert_eq!(ends[0], end("unwanted", "cancelled", json!("Cancelled")));
+    assert_eq!(ends[1], end("timed", "timed_out", json!("Timeout")));
+    assert_eq!(ends[2], end("late", "failed", json!("DependencyTimeout")));
+    assert_eq!(ends[3], end("slow", "ok", Value::Null));
+    assert!(cx.now() - began > Duration::from_secs(4), "the disk was slow");
+    node.stop().await.expect("in order");
 }

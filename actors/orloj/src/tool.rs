@@ -1,8 +1,9 @@
-//! The verbs of the tool that open a database or make one, a file each: what they take, what they
-//! do, and what they answer.
+//! The verbs of the tool that open a database or make one, or ask a daemon that runs, a file each:
+//! what they take, what they do, and what they answer.
 
 pub mod backup;
 pub mod checkpoint;
+pub mod columns;
 pub mod compact;
 pub mod export;
 pub mod finding;
@@ -11,8 +12,12 @@ pub mod history;
 pub mod import;
 pub mod keys;
 pub mod migrate;
+pub mod remote;
 pub mod repair;
+pub mod replay;
 pub mod restore;
+pub mod send;
+pub mod sessions;
 
 use std::path::Path;
 
@@ -50,6 +55,9 @@ impl Answer {
 /// Something was asked for and is not there, or was found and should not be.
 pub const FOUND_WRONG: u8 = 1;
 
+/// It could not be done; clap says so too.
+pub const NOT_RUN: u8 = 2;
+
 /// Why a verb did nothing, or not all.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -65,6 +73,12 @@ pub enum Failure {
     /// A migration.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// A daemon could not be asked.
+    #[error("{0}")]
+    Remote(String),
+    /// A daemon did not do what it was asked: its error.
+    #[error("{}", refusal(.0))]
+    Refused(Value),
     /// A replay, or an exported history.
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -83,6 +97,14 @@ impl From<orloj_kernel::DiskError> for Failure {
 }
 
 impl Failure {
+    /// What the tool ends with.
+    pub fn status(&self) -> u8 {
+        match self {
+            Failure::Refused(_) => FOUND_WRONG,
+            _ => NOT_RUN,
+        }
+    }
+
     /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -107,7 +129,12 @@ impl Failure {
             }
             Failure::Export(ExportError::Exists { .. }) => "; give another name or remove it",
             Failure::Export(ExportError::File { .. }) => "; give a whole export of this release",
-            Failure::Backup(_) | Failure::Export(_) | Failure::Replay(_) | Failure::Usage(_) => "",
+            Failure::Remote(_) => "; give --connect the --native of a daemon that runs",
+            Failure::Backup(_)
+            | Failure::Export(_)
+            | Failure::Refused(_)
+            | Failure::Replay(_)
+            | Failure::Usage(_) => "",
         }
     }
 }
@@ -189,6 +216,20 @@ fn snapshot(db: &Database, at: Option<u64>) -> Result<orloj_storage::Snapshot, F
         Some(at) => db.snapshot_at(Lsn(at))?,
         None => db.snapshot()?,
     })
+}
+
+/// A daemon's error in one line: code, sentence, and the details.
+fn refusal(error: &Value) -> String {
+    let word = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+    let details = error["details"].as_object().into_iter().flatten();
+    let details: Vec<String> = details
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    let details = match details.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", details.join(", ")),
+    };
+    format!("{}: {}{details}", word("code"), word("message")).escape_debug().to_string()
 }
 
 /// Keys and values are any bytes; those that are no printable ASCII are shown as `\x00`.

@@ -2,8 +2,8 @@
 //! history cost; and what many sessions and a long history cost.
 //!
 //! One load generator drives both paths: fifty connections with one request each in flight. Half of
-//! the figures are of the daemon's CPU clock, which is what tells the paths apart on a machine where
-//! the generator shares the cores.
+//! the figures are of the daemon's CPU clock, which is what tells the paths apart on a machine
+//! where the generator shares the cores.
 
 mod load;
 

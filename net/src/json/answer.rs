@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::of_bytes;
+use super::fields::byte_string;
 use crate::{
     Answer,
     envelope::{
@@ -57,12 +57,12 @@ pub fn finding(request: Option<&Value>, found: &Finding) -> Value {
     out.into()
 }
 
-/// What those are told who have subscribed.
-pub fn event(subscription: u64, event: &Event) -> Value {
+/// What those are told who have subscribed, with the number of the subscription if it has one.
+pub fn event(subscription: Option<u64>, event: &Event) -> Value {
     let Event { causes, lane_sequence, at, stage } = event;
     let mut out = Map::new();
     put(&mut out, "event", stage.name());
-    put(&mut out, "subscription", subscription);
+    option(&mut out, "subscription", subscription);
     put_causes(&mut out, causes);
     put(&mut out, "lane_sequence", *lane_sequence);
     put(&mut out, "at", at.0);
@@ -148,13 +148,13 @@ fn of_answer(answer: &Answer) -> Value {
         Answer::Ok => "OK".into(),
         Answer::Nil => Value::Null,
         Answer::Int(number) => (*number).into(),
-        Answer::Bulk(bytes) => of_bytes(bytes),
-        Answer::Text(bytes) => of_bytes(bytes),
+        Answer::Bulk(bytes) => byte_string(bytes),
+        Answer::Text(bytes) => byte_string(bytes),
         Answer::List(items) | Answer::Set(items) => items.iter().map(of_answer).collect(),
         Answer::Page { next, keys } => {
             let mut out = Map::new();
-            put(&mut out, "keys", keys.iter().map(|key| of_bytes(key)).collect::<Value>());
-            option(&mut out, "next", next.as_deref().map(of_bytes));
+            put(&mut out, "keys", keys.iter().map(|key| byte_string(key)).collect::<Value>());
+            option(&mut out, "next", next.as_deref().map(byte_string));
             out.into()
         }
         Answer::Simple(word) => (*word).into(),

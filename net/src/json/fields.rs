@@ -143,13 +143,18 @@ fn bytes(value: Value) -> Option<Bytes> {
         Value::String(text) => Some(text.into()),
         value => {
             let text = string(only(value, "base64")?)?;
-            BASE64.decode(text.as_bytes()).ok().map(Bytes::from)
+            from_base64(&text).map(Bytes::from)
         }
     }
 }
 
+/// What a byte string was that stands as base64.
+pub fn from_base64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.as_bytes()).ok()
+}
+
 /// A byte string as JSON.
-pub(super) fn of_bytes(bytes: &[u8]) -> Value {
+pub fn byte_string(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(_) => json!({ "base64": BASE64.encode(bytes) }),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     REQUEST_MAX,
-    fields::{Fields, need, of_bytes, of_deadline},
+    fields::{Fields, byte_string, need, of_deadline},
     parse::parse,
     types::fields_of,
 };
@@ -280,7 +280,7 @@ pub fn encode(message: &Message) -> String {
         }
         Ask::Authenticate { password } => {
             out.put("type", "authenticate");
-            out.put("password", of_bytes(password));
+            out.put("password", byte_string(password));
         }
         Ask::Unsubscribe { subscription } => {
             out.put("type", "unsubscribe");
@@ -335,16 +335,17 @@ impl Out {
     }
 
     fn command(&mut self, command: &Command) {
-        let all = |keys: &[bytes::Bytes]| keys.iter().map(|key| of_bytes(key)).collect::<Value>();
+        let all =
+            |keys: &[bytes::Bytes]| keys.iter().map(|key| byte_string(key)).collect::<Value>();
         match command {
             Command::Get { key }
             | Command::GetDel { key }
             | Command::StrLen { key }
             | Command::Type { key }
-            | Command::Persist { key } => self.put("key", of_bytes(key)),
+            | Command::Persist { key } => self.put("key", byte_string(key)),
             Command::Set { key, value, expiry, condition, get } => {
-                self.put("key", of_bytes(key));
-                self.put("value", of_bytes(value));
+                self.put("key", byte_string(key));
+                self.put("value", byte_string(value));
                 match expiry {
                     Expiry::None => {}
                     Expiry::Keep => self.put("expiry", "keep"),
@@ -354,11 +355,11 @@ impl Out {
                 self.option("get", get.then_some(true));
             }
             Command::Append { key, value } => {
-                self.put("key", of_bytes(key));
-                self.put("value", of_bytes(value));
+                self.put("key", byte_string(key));
+                self.put("value", byte_string(value));
             }
             Command::Incr { key, by } => {
-                self.put("key", of_bytes(key));
+                self.put("key", byte_string(key));
                 self.put("by", *by);
             }
             Command::MGet { keys } | Command::Del { keys } | Command::Exists { keys } => {
@@ -366,21 +367,21 @@ impl Out {
             }
             Command::MSet { pairs } => {
                 let pairs =
-                    pairs.iter().map(|(key, value)| json!([of_bytes(key), of_bytes(value)]));
+                    pairs.iter().map(|(key, value)| json!([byte_string(key), byte_string(value)]));
                 self.put("pairs", pairs.collect::<Value>());
             }
             Command::Ttl { key, form } => {
-                self.put("key", of_bytes(key));
+                self.put("key", byte_string(key));
                 self.word("form", &TIME_FORMS, Some(form));
             }
             Command::Expire { key, deadline, condition } => {
-                self.put("key", of_bytes(key));
+                self.put("key", byte_string(key));
                 self.put("deadline", of_deadline(*deadline));
                 self.word("condition", &EXPIRE_CONDITIONS, condition.as_ref());
             }
             Command::Scan { after, pattern, count } => {
-                self.option("after", after.as_deref().map(of_bytes));
-                self.option("pattern", pattern.as_deref().map(of_bytes));
+                self.option("after", after.as_deref().map(byte_string));
+                self.option("pattern", pattern.as_deref().map(byte_string));
                 self.put("count", *count);
             }
             Command::DbSize | Command::FlushAll => {}

@@ -208,7 +208,7 @@ fn golden_answers() {
         stage: Stage::Finished(outcome(ok(Answer::Nil))),
     };
     assert_eq!(
-        event(2, &told).to_string(),
+        event(Some(2), &told).to_string(),
         concat!(
             r#"{"at":5,"event":"command_finished","id":"a","lane":"session:s","lane_sequence":3,"#,
             r#""outcome":"ok","replayed":false,"result":null,"session":"s","session_version":4,"#,

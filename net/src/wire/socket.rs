@@ -61,6 +61,14 @@ impl Socket {
         Socket { context: WebSocketContext::new(Role::Server, Some(config)), input, max }
     }
 
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.max = max;
+        self.context.set_config(|config| {
+            config.max_message_size = Some(max);
+            config.max_frame_size = Some(max);
+        });
+    }
+
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
     }

@@ -4,17 +4,34 @@ use std::{sync::Arc, time::Duration};
 
 use orloj_kernel::{Context, sometimes};
 use orloj_net::{
-    UnixMs,
+    Commands, UnixMs,
+    client::{Client as Native, ClientConfig},
     envelope::{Code, End, Envelope, Failure, Finding, Outcome, Question},
 };
 use orloj_sim::{Control, choice::Stream};
 
 use super::{
-    door::Door,
-    envelopes::{Ask, Envelopes, Shared},
+    door::{Door, follow},
+    envelopes::{Ask, Envelopes, Shared, session_name},
     recorder::{Asked, Recorder},
 };
-use crate::scenario::{ClientPlan, Plan};
+use crate::{
+    node::NATIVE,
+    scenario::{ClientPlan, Plan},
+};
+
+/// How it behaves over the network: its tries are many, and soon.
+fn config(habits: &ClientPlan) -> ClientConfig {
+    ClientConfig {
+        connections: 1 + usize::from(habits.resp3),
+        deadline: habits.patience,
+        backoff: Duration::from_millis(2),
+        backoff_max: Duration::from_millis(50),
+        connect_patience: Duration::from_millis(200),
+        silence: Duration::from_millis(100),
+        ..ClientConfig::new(NATIVE)
+    }
+}
 
 /// One client.
 pub(super) struct Client {
@@ -25,7 +42,38 @@ pub(super) struct Client {
     envelopes: Envelopes,
     shared: Arc<Shared>,
     recorder: Arc<Recorder>,
-    door: Door,
+    way: Way,
+}
+
+/// How a client reaches the node.
+#[derive(Clone)]
+enum Way {
+    /// By the node's own handle.
+    Door(Door),
+    /// Over the network.
+    Native(Native),
+}
+
+impl Way {
+    async fn send(&self, envelopes: Vec<Envelope>) -> Option<Vec<Result<Outcome, Failure>>> {
+        match self {
+            Way::Door(door) => door.send(envelopes).await,
+            Way::Native(native) => {
+                let mut answers = Vec::new();
+                for envelope in envelopes {
+                    answers.push(native.send(envelope).await);
+                }
+                Some(answers)
+            }
+        }
+    }
+
+    async fn ask(&self, question: Question) -> Option<Result<Finding, Failure>> {
+        match self {
+            Way::Door(door) => door.ask(question).await,
+            Way::Native(native) => Some(native.ask(question).await),
+        }
+    }
 }
 
 impl Client {
@@ -40,15 +88,33 @@ impl Client {
         // The node is host 0, and clients follow.
         let stream = Stream::Host(number + 1);
         let commands = plan.commands.clone().expect("the scenario has commands");
+        let habits = plan.clients[number as usize].clone();
+        let way = match commands.network {
+            false => Way::Door(door.clone()),
+            true => Way::Native(Native::new(cx, config(&habits))),
+        };
+        if let Way::Native(native) = &way
+            && u64::from(number) < commands.followers
+        {
+            // The first follows everybody.
+            let one = (number > 0).then(|| session_name(u64::from(number) % commands.sessions));
+            let (native, recorder) = (native.clone(), recorder.clone());
+            cx.spawn("follower", async move {
+                loop {
+                    follow(cx, native.clone(), one.clone(), recorder.clone()).await;
+                    cx.sleep(Duration::from_millis(10)).await;
+                }
+            });
+        }
         Client {
             cx,
             number,
-            plan: plan.clients[number as usize].clone(),
+            plan: habits,
             stream,
             envelopes: Envelopes::new(number, stream, commands, plan.workload.clone()),
             shared: shared.clone(),
             recorder: recorder.clone(),
-            door: door.clone(),
+            way,
         }
     }
 
@@ -68,7 +134,8 @@ impl Client {
     pub(super) async fn roam(mut self, until_ns: u64) -> Client {
         let mut left = self.plan.requests;
         while left > 0 && Control.now().0 < until_ns {
-            if !self.recorder.base.is_up() {
+            let is_within = matches!(self.way, Way::Door(_));
+            if is_within && !self.recorder.base.is_up() {
                 self.rest("reconnect-after").await;
                 continue;
             }
@@ -79,7 +146,7 @@ impl Client {
                 asks.extend(self.envelopes.next(&self.shared, wall));
             }
             left = left.saturating_sub(asks.len() as u64);
-            let together = self.chance("together", 500_000);
+            let together = is_within && self.chance("together", 500_000);
             let mut tasks = Vec::new();
             let mut sent = Vec::new();
             for ask in asks {
@@ -125,7 +192,7 @@ impl Client {
             patience: self.plan.patience,
             shared: self.shared.clone(),
             recorder: self.recorder.clone(),
-            door: self.door.clone(),
+            way: self.way.clone(),
         }
     }
 
@@ -152,7 +219,7 @@ struct Asker {
     patience: Duration,
     shared: Arc<Shared>,
     recorder: Arc<Recorder>,
-    door: Door,
+    way: Way,
 }
 
 impl Asker {
@@ -160,7 +227,7 @@ impl Asker {
     async fn ask(self, ask: Ask) -> bool {
         match ask {
             Ask::Send(envelope) => self.send(vec![envelope]).await,
-            Ask::Ask(question) => self.inquire(question).await.is_some(),
+            Ask::Beside(question) => self.inquire(question).await.is_some(),
             Ask::Recovery => self.recovery().await,
         }
     }
@@ -170,7 +237,7 @@ impl Asker {
         let line = (envelopes.len() > 1).then(|| self.recorder.line());
         let asks = |envelope: &Envelope| self.recorder.asks(self.number, line, envelope.clone());
         let asked: Vec<Asked> = envelopes.iter().map(asks).collect();
-        let sent = self.door.send(envelopes.clone());
+        let sent = self.way.send(envelopes.clone());
         let Ok(Some(answers)) = self.cx.timeout(self.patience, sent).await else { return false };
         let mut is_well = true;
         for ((asked, envelope), answer) in asked.into_iter().zip(&envelopes).zip(answers) {
@@ -184,7 +251,7 @@ impl Asker {
 
     async fn inquire(&self, question: Question) -> Option<Finding> {
         let place = self.recorder.inquires(question.clone());
-        let answer = self.cx.timeout(self.patience, self.door.ask(question)).await.ok()??;
+        let answer = self.cx.timeout(self.patience, self.way.ask(question)).await.ok()??;
         self.recorder.finds(place, answer.clone());
         answer.ok()
     }

@@ -90,8 +90,8 @@ pub(super) async fn porter(
 ) {
     let forgotten = std::mem::take(&mut door.inner().calls);
     drop(forgotten);
-    let (followers, sessions) =
-        plan.commands.as_ref().map_or((0, 1), |c| (c.followers, c.sessions));
+    let within = plan.commands.as_ref().filter(|commands| !commands.network);
+    let (followers, sessions) = within.map_or((0, 1), |c| (c.followers, c.sessions));
     for number in 0..followers {
         // The first follows everybody.
         let one = (number > 0).then(|| session_name(Control.between("follow", 0, sessions - 1)));
@@ -109,9 +109,10 @@ pub(super) async fn porter(
     }
 }
 
-async fn follow(
+/// Records what happens to the commands of a session, or of all, as long as it is told.
+pub(super) async fn follow(
     cx: Context,
-    handle: Embedded,
+    handle: impl Commands,
     session: Option<SessionName>,
     recorder: Arc<Recorder>,
 ) {

@@ -58,7 +58,7 @@ pub(super) enum Ask {
     /// To carry out a command.
     Send(Envelope),
     /// A question.
-    Ask(Question),
+    Beside(Question),
     /// How the node is, and then how it recovered.
     Recovery,
 }
@@ -133,7 +133,11 @@ impl Envelopes {
         self.remember(shared, envelope)
     }
 
-    fn remember(&mut self, shared: &Shared, envelope: Envelope) -> Envelope {
+    fn remember(&mut self, shared: &Shared, mut envelope: Envelope) -> Envelope {
+        // The client of the native protocol would draw one.
+        if self.plan.network && envelope.id.is_none() {
+            envelope.id = Some(self.id());
+        }
         let mut known = shared.known();
         known.ids.extend(envelope.id.clone());
         let surplus = known.ids.len().saturating_sub(REMEMBERED);
@@ -174,7 +178,7 @@ impl Envelopes {
     fn question(&mut self, shared: &Shared) -> Ask {
         let id = self.pick("about", &shared.known().ids);
         let id = id.unwrap_or_else(|| "nobody".into());
-        Ask::Ask(match self.below("question-kind", 10) {
+        Ask::Beside(match self.below("question-kind", 10) {
             0 => return Ask::Recovery,
             1 | 2 => Question::Outcome(id),
             3..6 => Question::Cancel(id),

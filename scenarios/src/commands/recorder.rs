@@ -119,11 +119,18 @@ impl Recorder {
         let mut inner = self.inner();
         let subscription = Subscription { session, began: now(), heard: Vec::new() };
         inner.subscriptions.push(subscription);
-        inner.subscriptions.len() - 1
+        let place = inner.subscriptions.len() - 1;
+        self.tell("follower", || format!("{place} follows"));
+        place
     }
 
     /// A subscriber was told this.
     pub(super) fn follows(&self, place: usize, event: Event) {
+        self.tell("follower", || {
+            let (stage, causes) = (event.stage.name(), &event.causes);
+            let lane = causes.session.as_deref().unwrap_or("-");
+            format!("{place} heard {stage} of {}, lane {lane} {}", causes.id, event.lane_sequence)
+        });
         self.inner().subscriptions[place].heard.push((now(), event));
     }
 

@@ -29,6 +29,7 @@ const BOOK: &[Listing] = book![
     "commands-cycles",
     "commands-disk-full",
     "commands-limits",
+    "commands-network",
     "crash-anywhere",
     "crowded",
     "disk-full",

@@ -11,6 +11,9 @@ use super::{Count, Share, Span, Time};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Commands {
+    /// Whether clients are on hosts of their own and speak the native protocol; else they are tasks
+    /// of the node's process and use its handle.
+    pub network: bool,
     /// Names of sessions that all clients use.
     pub sessions: Span<Count>,
     /// Share of commands on the server's lane.
@@ -54,6 +57,7 @@ pub struct Commands {
 impl Default for Commands {
     fn default() -> Commands {
         Commands {
+            network: false,
             sessions: Span::new(1, 4),
             server: Span::new(0, 500_000),
             named: Span::new(500_000, 1_000_000),
@@ -80,6 +84,8 @@ impl Default for Commands {
 /// What one seed puts into envelopes. Shares are in parts per million.
 #[derive(Clone, Debug)]
 pub struct CommandsPlan {
+    /// Whether clients speak the native protocol.
+    pub network: bool,
     /// Names of sessions.
     pub sessions: u64,
     /// On the server's lane.
@@ -123,6 +129,7 @@ pub struct CommandsPlan {
 impl Commands {
     pub(super) fn plan(&self, choices: &mut Choices) -> CommandsPlan {
         CommandsPlan {
+            network: self.network,
             sessions: self.sessions.draw(choices, "sessions").max(1),
             server_ppm: self.server.draw_ppm(choices, "server"),
             named_ppm: self.named.draw_ppm(choices, "named"),

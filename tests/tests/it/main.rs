@@ -1,5 +1,6 @@
 //! One binary of integration tests: what needs two runtimes, a real machine or a real process.
 
+mod asked;
 mod clients;
 mod commands;
 mod copies;
@@ -16,4 +17,5 @@ mod rude_clients;
 mod signals;
 mod tool;
 mod transactions;
+mod transports;
 mod tree;

@@ -15,7 +15,7 @@ use super::{
     tables::{Known, Table, scoped},
     unreadable,
 };
-use crate::outbox::{Asker, not_done};
+use crate::outbox::{Asker, not_done, unknown};
 
 /// More commands of the control plane that may be in flight: a full house can be tidied up.
 const TIDYING: usize = 100;
@@ -30,6 +30,8 @@ pub(super) enum Before {
     Finished(u64, u64, Outcome),
     /// Its id or key was used for another.
     Other(&'static str),
+    /// It has been, and what became of it cannot be understood.
+    Lost,
 }
 
 impl Commands {
@@ -77,6 +79,10 @@ impl Commands {
                 self.flights.get_mut(&ticket).expect(FLIES).askers.push((asker, true));
                 return Ok(());
             }
+            Before::Lost => {
+                self.refuse(envelope, asker, unreadable(), now);
+                return Ok(());
+            }
             Before::Finished(row, lane_sequence, outcome) => {
                 sometimes!(cx, true, "commands: a retry got the first outcome");
                 self.replay(envelope, asker, row, lane_sequence, outcome, now);
@@ -84,11 +90,7 @@ impl Commands {
             }
             Before::Other(field) => {
                 self.settle();
-                let text = format!("that {field} was used for another command");
-                let failure = Failure::new(Code::Conflict, text)
-                    .with("reason", "other_command")
-                    .with("field", field);
-                self.refuse(envelope, asker, failure, now);
+                self.refuse(envelope, asker, conflict(field), now);
                 return Ok(());
             }
         }
@@ -103,7 +105,8 @@ impl Commands {
             }
         };
         let room = self.limits.in_flight + usize::from(plane == Plane::Control) * TIDYING;
-        if self.flights.len() >= room {
+        let bytes = self.bytes + envelope.call.payload_len();
+        if self.flights.len() >= room || self.bytes > 0 && bytes > self.limits.in_flight_bytes {
             sometimes!(cx, true, "commands: too many were in flight");
             self.rates.give_back(charge);
             self.settle();
@@ -118,6 +121,36 @@ impl Commands {
                 self.rates.give_back(charge);
                 self.refuse(envelope, asker, failure, now);
             }
+        }
+        Ok(())
+    }
+
+    /// Answers a command while nothing can be written: what is known is told.
+    ///
+    /// # Errors
+    /// [`Error::RolledBack`].
+    pub(crate) async fn turn_away(
+        &mut self,
+        envelope: Envelope,
+        asker: Asker,
+        now: Now,
+    ) -> Result<(), Error> {
+        let print = fingerprint(&envelope);
+        match self.before(&envelope, &print, now).await {
+            Ok(Before::None) => self.refuse(envelope, asker, not_done(), now),
+            Ok(Before::Finished(row, lane_sequence, outcome)) => {
+                sometimes!(now.cx, true, "commands: a retry was answered by a full disk");
+                self.replay(envelope, asker, row, lane_sequence, outcome, now);
+            }
+            Ok(Before::Other(field)) => self.refuse(envelope, asker, conflict(field), now),
+            // It will have an outcome, when there is room again.
+            Ok(Before::InFlight(_)) => asker.answer(Err(unknown())),
+            Ok(Before::Lost) => self.refuse(envelope, asker, unreadable(), now),
+            Err(error @ Error::RolledBack { .. }) => {
+                asker.answer(Err(unknown()));
+                return Err(error);
+            }
+            Err(_) => asker.answer(Err(unknown())),
         }
         Ok(())
     }
@@ -174,6 +207,7 @@ impl Commands {
         if let Some(deadline) = flight.deadline {
             self.deadlines.insert((deadline, ticket));
         }
+        self.bytes += flight.envelope.call.payload_len();
         self.flights.insert(ticket, flight);
         let queue = self.lanes.entry(lane).or_default();
         queue.push_back(ticket);
@@ -234,9 +268,11 @@ impl Commands {
         if known.fingerprint != *print {
             return Ok(Before::Other(field));
         }
-        let found = self.outcome(known.finished).await?;
-        let found = found.map(|(sequence, outcome)| (known.accepted, sequence, outcome));
-        Ok(found.map_or(Before::None, |(row, at, outcome)| Before::Finished(row, at, outcome)))
+        Ok(match self.outcome(known.finished).await? {
+            Some((at, outcome)) => Before::Finished(known.accepted, at, outcome),
+            // Whatever it was, it was done once.
+            None => Before::Lost,
+        })
     }
 
     /// The outcome that a row has, and the number of that step on its lane.
@@ -270,9 +306,10 @@ impl Commands {
             let id = envelope.id.clone().unwrap_or_else(|| "".into());
             let causes = Causes::of(id, &envelope);
             let stage = Stage::Finished(outcome.clone());
-            self.event(&envelope, Event { causes, lane_sequence, at, stage });
+            self.event(Event { causes, lane_sequence, at, stage });
         }
-        self.note(&envelope, true, Tell::Answer(asker, Ok(outcome)));
+        // It has been, whatever becomes of this turn.
+        self.note(&envelope, false, Tell::Answer(asker, Ok(outcome)));
         let step = || ToldStep::Repeated(Box::new(envelope), row);
         self.tell(|| Told { at, lane_sequence: 0, step: step() });
     }
@@ -292,7 +329,7 @@ impl Commands {
         now: Now,
     ) -> Result<(), Error> {
         if matches!(error, Error::RolledBack { .. }) {
-            asker.answer(Err(not_done()));
+            asker.answer(Err(unknown()));
             return Err(error);
         }
         now.cx.trace("sequencer", format_args!("cannot read of commands: {error}"));
@@ -304,8 +341,10 @@ impl Commands {
         self.notes.push(Note { safety: envelope.durability, is_whole, what });
     }
 
-    pub(super) fn event(&mut self, envelope: &Envelope, event: Event) {
-        self.note(envelope, true, Tell::Event(Box::new(event)));
+    /// Events of a lane are told in their order, whatever its commands ask for themselves.
+    pub(super) fn event(&mut self, event: Event) {
+        let what = Tell::Event(Box::new(event), self.joins);
+        self.notes.push(Note { safety: None, is_whole: true, what });
     }
 
     pub(super) fn tell(&mut self, told: impl FnOnce() -> Told) {
@@ -313,4 +352,10 @@ impl Commands {
             self.told.push(told());
         }
     }
+}
+
+fn conflict(field: &'static str) -> Failure {
+    Failure::new(Code::Conflict, format!("that {field} was used for another command"))
+        .with("reason", "other_command")
+        .with("field", field)
 }

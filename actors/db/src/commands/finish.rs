@@ -40,6 +40,7 @@ impl Commands {
         let at = now.at;
         self.stop_waiting(ticket);
         let flight = self.flights.remove(&ticket).expect(FLIES);
+        self.bytes -= flight.envelope.call.payload_len();
         if let Some(deadline) = flight.deadline {
             self.deadlines.remove(&(deadline, ticket));
         }
@@ -220,7 +221,7 @@ impl Commands {
                 LifeStage::Finished(outcome) => Stage::Finished(outcome.clone()),
             };
             let causes = Causes::of(id.clone(), envelope);
-            self.event(envelope, Event { causes, lane_sequence, at, stage });
+            self.event(Event { causes, lane_sequence, at, stage });
         }
         self.tell(|| Told {
             at,

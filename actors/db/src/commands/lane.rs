@@ -3,11 +3,14 @@
 use orloj_kernel::{mutant, sometimes};
 use orloj_net::{
     Answer, UnixMs,
-    envelope::{ANONYMOUS, Call, Code, End, Failure, Id},
+    envelope::{ANONYMOUS, Call, Code, End, Failure, Id, MESSAGE_MAX},
 };
 use orloj_storage::Error;
 
 use super::{Commands, Decision, FLIES, FORGET, FlightState, Now, tables::Table, unreadable};
+
+/// Most bytes of an answer: what a message may have, less what stands around it.
+pub(crate) const ANSWER_MAX: usize = MESSAGE_MAX - (64 << 10);
 
 /// What a dependency is when it is looked at.
 enum Dependency {
@@ -145,12 +148,21 @@ impl Commands {
     /// Gives what was accepted and has no outcome its row, in the order of acceptance: before
     /// anything is told that could not be but for those.
     pub(crate) fn settle(&mut self) {
-        for at in 0..self.new.len() {
-            let ticket = self.new[at];
+        while let Some(ticket) = self.new.get(self.new_settled).copied() {
+            self.new_settled += 1;
             if self.flights.contains_key(&ticket) {
                 self.write_acceptance(ticket);
             }
         }
+    }
+
+    /// A command whose answer would fit no message does nothing.
+    pub(crate) fn refuse_answer(&mut self, ticket: u64, now: Now) {
+        sometimes!(now.cx, true, "commands: an answer would have been too long");
+        let failure = Failure::new(Code::TooLarge, "its answer would be longer than a message")
+            .with("reason", "answer")
+            .with("max_bytes", ANSWER_MAX.to_string());
+        self.finish(ticket, End::Failed(failure), now);
     }
 
     /// What the store answered to a command, as its outcome.
@@ -320,7 +332,11 @@ impl Commands {
     /// Cancels a command that has not had its turn; whether it did.
     pub(crate) fn cancel(&mut self, id: &Id, now: Now) -> bool {
         let ticket = match id.starts_with(ANONYMOUS) {
-            true => self.flights.iter().find(|(_, flight)| flight.id == *id).map(|(t, _)| *t),
+            // One that has no row yet has no id of its own.
+            true => {
+                let mut known = self.flights.iter().filter(|(_, flight)| flight.row > 0);
+                known.find(|(_, flight)| flight.id == *id).map(|(ticket, _)| *ticket)
+            }
             false => self.ids.get(id).copied(),
         };
         let Some(ticket) = ticket else { return false };

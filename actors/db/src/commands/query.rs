@@ -85,7 +85,7 @@ pub(crate) async fn sessions(
     after: Option<&SessionName>,
     limit: u32,
 ) -> Result<(Vec<SessionState>, bool), Error> {
-    let wanted = (limit as usize).clamp(1, PAGE_MAX);
+    let wanted = if limit == 0 { PAGE } else { (limit as usize).min(PAGE_MAX) };
     let at = tables.db.snapshot()?;
     let from = after.map_or(b"s".to_vec(), |name| [&session_key(Some(name))[..], &[0]].concat());
     let range = KeyRange { from: &from, to: None };

@@ -167,6 +167,7 @@ impl Commands {
                 return Ok(Err(format!("it repeats the command of row {row}")));
             }
             Before::Other(field) => return Ok(Err(format!("its {field} was used for another"))),
+            Before::Lost => return Ok(Err("what became of it cannot be understood".to_owned())),
         }
         self.session(envelope.session.as_ref()).await?;
         let ticket = self.ticket();

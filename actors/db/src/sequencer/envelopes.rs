@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use orloj_kernel::{Context, Reply, Stop, buggify, sometimes};
 use orloj_net::{
-    Command, UnixMs,
-    envelope::{Failure, Id, Safety},
+    Answer, Command, UnixMs,
+    envelope::{Call, End, Failure, Id, Outcome, Safety},
 };
 use orloj_storage::Error;
 
@@ -14,15 +14,17 @@ use super::{
 };
 use crate::{
     Durability, Lived, Observer, Step,
-    commands::{Decision, Tell},
+    commands::{Decision, Tell, lane::ANSWER_MAX},
     config::AppendFailure,
     journal,
     leased::Leased,
-    outbox::not_done,
+    outbox::unknown,
 };
 
 /// Longest sleep of an alarm; it looks again then.
 const LONGEST: Duration = Duration::from_secs(3_600);
+/// How often commands are looked after while the disk takes nothing.
+const REST: Duration = Duration::from_millis(100);
 /// How soon there is another turn for lanes that could go on and did not: the disk took nothing.
 const SOON: Duration = Duration::from_millis(10);
 
@@ -34,6 +36,10 @@ impl Sequencer {
         at: UnixMs,
         takes_writes: bool,
     ) -> Result<(), Stop> {
+        let commands = self.commands.as_mut().expect(OPEN);
+        commands.is_observed = self.observer.is_some();
+        (commands.is_heard, commands.joins) = self.hub.heard();
+        commands.writes.at = at;
         if !takes_writes {
             return Ok(());
         }
@@ -46,18 +52,7 @@ impl Sequencer {
     async fn go_on(&mut self, cx: &Context, at: UnixMs) -> Result<(), Error> {
         let now = Now { cx: *cx, at };
         let commands = self.commands.as_mut().expect(OPEN);
-        commands.is_observed = self.observer.is_some();
-        commands.is_heard = self.hub.is_heard();
-        commands.writes.at = at;
-        if !self.is_recovered {
-            let summary = commands.recover(now);
-            self.is_recovered = true;
-            if !self.board.is_ready() {
-                self.board.show_recovery(summary);
-            }
-        }
-        let commands = self.commands.as_mut().expect(OPEN);
-        commands.pass(now);
+        // Before any key is used again.
         if commands.is_expiring(at)
             && let Err(error) = commands.forget(now).await
         {
@@ -66,6 +61,14 @@ impl Sequencer {
                 error => cx.trace("sequencer", format_args!("cannot forget keys: {error}")),
             }
         }
+        if !self.is_recovered {
+            let summary = commands.recover(now);
+            self.is_recovered = true;
+            if !self.board.is_ready() {
+                self.board.show_recovery(summary);
+            }
+        }
+        self.commands.as_mut().expect(OPEN).pass(now);
         Ok(())
     }
 
@@ -108,37 +111,33 @@ impl Sequencer {
         for Submission { envelope, asker } in submissions {
             if !takes_writes || !self.is_recovered {
                 let best = self.config.commands.append_failure == AppendFailure::BestEffort;
-                let rests_on_nothing = envelope.depends_on.is_empty()
+                let rests_on_nothing = self.is_recovered
+                    && envelope.id.is_none()
+                    && envelope.idempotency_key.is_none()
+                    && envelope.depends_on.is_empty()
                     && envelope.if_session_version.is_none()
                     && envelope.session.is_none();
-                if let (true, true, orloj_net::envelope::Call::Data(command)) =
-                    (best, rests_on_nothing, &envelope.call)
+                if let (true, true, Call::Data(command)) = (best, rests_on_nothing, &envelope.call)
                     && !command.is_write()
                 {
                     sometimes!(cx, true, "sequencer: a read without a trace");
                     let command = command.clone();
                     let answer = self.carry_out(cx, &[command], at).await?;
                     let end = match answer {
-                        orloj_net::Answer::Error(refusal) => {
-                            orloj_net::envelope::End::Failed(Failure::from(&refusal))
-                        }
-                        answer => orloj_net::envelope::End::Ok(answer),
+                        Answer::Error(refusal) => End::Failed(Failure::from(&refusal)),
+                        answer => End::Ok(answer),
                     };
-                    let outcome = orloj_net::envelope::Outcome {
-                        end,
-                        session_version: None,
-                        replayed: false,
-                    };
+                    let outcome = Outcome { end, session_version: None, replayed: false };
                     let what = Tell::Answer(asker, Ok(outcome));
                     let commands = self.commands.as_mut().expect(OPEN);
                     commands.notes.push(Note { safety: envelope.durability, is_whole: true, what });
                     continue;
                 }
-                self.commands.as_mut().expect(OPEN).refuse(envelope, asker, not_done(), now);
+                self.commands.as_mut().expect(OPEN).turn_away(envelope, asker, now).await?;
                 continue;
             }
             if let Err(error) = self.separate(cx, Kind::Enveloped, at).await {
-                asker.answer(Err(not_done()));
+                asker.answer(Err(unknown()));
                 return Err(error);
             }
             let commands = self.commands.as_mut().expect(OPEN);
@@ -183,8 +182,17 @@ impl Sequencer {
                 if is_first && self.load_beside(cx, ticket, &command, now) {
                     continue;
                 }
+                if self.is_answer_too_long(&command).await? {
+                    self.commands.as_mut().expect(OPEN).refuse_answer(ticket, now);
+                    continue;
+                }
                 let answer = self.carry_out(cx, &[command], now.at).await?;
-                self.commands.as_mut().expect(OPEN).executed(ticket, answer, now);
+                let commands = self.commands.as_mut().expect(OPEN);
+                match keys_len(&answer) > ANSWER_MAX {
+                    // A page of keys changes nothing.
+                    true => commands.refuse_answer(ticket, now),
+                    false => commands.executed(ticket, answer, now),
+                }
             }
             self.commit_if_heavy(cx).await?;
             if buggify!(cx, "sequencer: a turn of commands is committed half-way") {
@@ -194,6 +202,22 @@ impl Sequencer {
         }
         self.commands.as_mut().expect(OPEN).settle();
         Ok(())
+    }
+
+    /// Whether the values that a command is to answer are too much for a message. What cannot be
+    /// read is found out when it is carried out.
+    async fn is_answer_too_long(&mut self, command: &Command) -> Result<bool, Error> {
+        let store = self.store.as_mut().expect(OPEN);
+        loop {
+            match store.answer_len(command) {
+                Ok(bytes) => return Ok(bytes > ANSWER_MAX),
+                Err(_) => match store.load(std::slice::from_ref(command)).await {
+                    Ok(()) => {}
+                    Err(error @ Error::RolledBack { .. }) => return Err(error),
+                    Err(_) => return Ok(false),
+                },
+            }
+        }
     }
 
     /// As [`Sequencer::run`], in a commit without anything that was not in an envelope.
@@ -260,7 +284,7 @@ impl Sequencer {
     }
 
     /// Sees to it that there is a turn when something happens to a command by itself.
-    pub(super) fn set_alarm(&mut self, cx: &Context, now: UnixMs) {
+    pub(super) fn set_alarm(&mut self, cx: &Context, now: UnixMs, takes_writes: bool) {
         let commands = self.commands.as_ref().expect(OPEN);
         let goes_on = commands.has_ready().then(|| now.after(SOON));
         let Some(at) = goes_on.into_iter().chain(commands.next_deadline()).min() else {
@@ -271,7 +295,9 @@ impl Sequencer {
             return;
         }
         let Some(own) = self.own.get() else { return };
-        let wait = Duration::from_millis(at.0.saturating_sub(now.0).max(1)).min(LONGEST);
+        // Nothing happens by itself while nothing can be written.
+        let least = if takes_writes { Duration::from_millis(1) } else { REST };
+        let wait = Duration::from_millis(at.0.saturating_sub(now.0)).clamp(least, LONGEST);
         let at = now.after(wait);
         let sleep = cx.sleep(wait);
         let task = cx.spawn("alarm", async move {
@@ -280,6 +306,14 @@ impl Sequencer {
             let _ = own.send(Msg::Tick).await;
         });
         self.alarm = Some(Alarm { at, _task: Leased(task) });
+    }
+}
+
+/// Bytes of the keys in an answer.
+fn keys_len(answer: &Answer) -> usize {
+    match answer {
+        Answer::Page { keys, .. } => keys.iter().map(|key| 16 + key.len()).sum(),
+        _ => 0,
     }
 }
 

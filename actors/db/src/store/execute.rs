@@ -11,6 +11,27 @@ use super::{Entry, Store, Wait};
 const VALUE_MAX: usize = 512 << 20;
 
 impl Store {
+    /// Bytes that the answer to `command` will have, if it is one with values. Asked before, since
+    /// what was done cannot be answered with less.
+    ///
+    /// # Errors
+    /// What it has to wait for.
+    pub(crate) fn answer_len(&mut self, command: &Command) -> Result<usize, Wait> {
+        let keys = match command {
+            Command::Get { key }
+            | Command::GetDel { key }
+            | Command::Set { key, get: true, .. } => std::slice::from_ref(key),
+            Command::MGet { keys } => keys,
+            _ => &[],
+        };
+        let mut bytes = 0;
+        for key in keys {
+            // What stands around each.
+            bytes += 16 + self.live(key)?.map_or(0, |entry| entry.value.len());
+        }
+        Ok(bytes)
+    }
+
     /// Carries out `command` at `now`, the clock having been brought there. Relative deadlines
     /// count from `now`.
     ///

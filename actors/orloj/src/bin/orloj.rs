@@ -1,12 +1,12 @@
 //! The tool for whoever looks after a database: what is in a directory, whether it is whole, and
-//! copies of it.
+//! copies of it; and what a daemon that runs has to say.
 
 use std::{future::poll_fn, io::Write, path::PathBuf, pin::pin, process::ExitCode, task::Poll};
 
 use clap::{Args, Parser, Subcommand};
 use orloj::tool::{
-    self, Answer, Failure, backup, bar, checkpoint, compact, export, finding, hash, history,
-    import, keys, migrate, repair, restore, show, table,
+    self, Answer, Failure, NOT_RUN, backup, bar, checkpoint, compact, export, finding, hash,
+    history, import, keys, migrate, repair, replay, restore, send, sessions, show, table,
 };
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
@@ -17,7 +17,7 @@ use orloj_storage::{
 };
 use serde_json::{Value, json};
 
-/// Looks after Orloj databases that no process has open.
+/// Looks after Orloj databases that no process has open, and asks daemons that run.
 #[derive(Debug, Parser)]
 #[command(
     name = "orloj",
@@ -39,15 +39,21 @@ Examples:
   orloj export-history ./data incident.orlojhist
                                       the history without values, for `orloj replay`
   orloj migrate ./old ./data          bring over a directory of release 0.0
+  orloj send set key=k value=v --session s
+                                      have a running daemon carry out a command
+  orloj history --session s           what became of a session's commands
+  orloj tail                          what happens to commands, as it happens
 
-`verify`, `stats`, `dump-manifest`, `replay`, `export-history`, `restore --dry-run` and `repair
---dry-run` change nothing, and `migrate` nothing of what it reads. The others open the database as a
-node does, which recovers it if it was not closed in order.
+`verify`, `stats`, `dump-manifest`, `replay`, `export-history`, `restore --dry-run` and
+`repair --dry-run` change nothing, and
+`migrate` nothing of what it reads. The others open the database as a node does, which recovers it
+if it was not closed in order. `send`, `sessions`, `history`, `tail` and `recovery` ask a daemon
+that runs.
 
 Results go to standard output, errors and progress to standard error.
 
 Exit status: 0 done, nothing is wrong; 1 verify found something, a replay differed, a repair lost
-something, or there is no such key; 2 it could not be done."
+something, there is no such key, or a daemon refused; 2 it could not be done."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -81,9 +87,9 @@ enum Command {
     /// Hash what it holds: the same for a restored and an imported one
     Hash(hash::Hash),
     /// Carry out the commands of a journal again, and say where something else comes of it
-    Replay(history::Replay),
+    Replay(replay::Replay),
     /// Write the history of commands to one file, without values
-    ExportHistory(history::ExportHistory),
+    ExportHistory(replay::ExportHistory),
     /// Print the value of a key
     Get(keys::Get),
     /// Give a key a value
@@ -92,6 +98,16 @@ enum Command {
     Del(keys::Del),
     /// Print keys and values in order
     Scan(keys::Scan),
+    /// Have a running daemon carry out a command
+    Send(send::Send),
+    /// List the sessions of a running daemon
+    Sessions(sessions::Sessions),
+    /// List the commands that a running daemon has carried out, newest first
+    History(history::History),
+    /// Print what happens to the commands of a running daemon, as it happens
+    Tail(history::Tail),
+    /// Show what a running daemon's last recovery found and did
+    Recovery(sessions::Recovery),
 }
 
 impl Command {
@@ -115,8 +131,12 @@ impl Command {
             Command::Get(keys::Get { of, .. })
             | Command::Set(keys::Set { of, .. })
             | Command::Del(keys::Del { of, .. }) => of.json,
-            // It prints its own as they come.
-            Command::Scan(_) => false,
+            Command::Send(of) => of.to.json && !of.is_stream(),
+            Command::Sessions(of) => of.to.json,
+            Command::History(of) => of.to.json,
+            Command::Recovery(of) => of.to.json,
+            // They print their own as they come.
+            Command::Scan(_) | Command::Tail(_) => false,
         }
     }
 }
@@ -131,16 +151,19 @@ struct Target {
     json: bool,
 }
 
-/// It could not be done; clap says so too.
-const NOT_RUN: u8 = 2;
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Paths are the user's own, so they are meant from where the user stands.
     let ran = orloj_host::run(Options::new("."), |cx, shutdown| async move {
         let answer = match unless_told(&shutdown, answer(cx, &arguments.command)).await {
-            None => return refuse("interrupted"),
-            Some(Err(e)) => return refuse(&format!("{e}{}", e.remedy())),
+            // It would go on for ever.
+            None if matches!(arguments.command, Command::Tail(_)) => return ExitCode::SUCCESS,
+            None => return refuse("interrupted", NOT_RUN),
+            Some(Err(Failure::Refused(error))) if arguments.command.is_json() => {
+                let status = tool::FOUND_WRONG;
+                Answer { text: Vec::new(), json: json!({ "error": error }), status }
+            }
+            Some(Err(e)) => return refuse(&format!("{e}{}", e.remedy()), e.status()),
             Some(Ok(answer)) => answer,
         };
         let text = match arguments.command.is_json() {
@@ -151,7 +174,7 @@ fn main() -> ExitCode {
         let _ = std::io::stdout().write_all(&text);
         ExitCode::from(answer.status)
     });
-    ran.unwrap_or_else(|e| refuse(&e.to_string()))
+    ran.unwrap_or_else(|e| refuse(&e.to_string(), NOT_RUN))
 }
 
 /// What `work` gives; `None` if a signal comes first. Whatever is changed survives a crash, so
@@ -166,9 +189,9 @@ async fn unless_told<T>(shutdown: &Shutdown, work: impl Future<Output = T>) -> O
 }
 
 #[expect(clippy::print_stderr, reason = "one line is all there is to say")]
-fn refuse(what: &str) -> ExitCode {
+fn refuse(what: &str, status: u8) -> ExitCode {
     eprintln!("orloj: {what}");
-    ExitCode::from(NOT_RUN)
+    ExitCode::from(status)
 }
 
 async fn answer(cx: Context, command: &Command) -> Result<Answer, Failure> {
@@ -208,6 +231,14 @@ async fn answer(cx: Context, command: &Command) -> Result<Answer, Failure> {
         Command::Set(of) => of.run(cx).await,
         Command::Del(of) => of.run(cx).await,
         Command::Scan(of) => of.run(cx, &mut std::io::stdout()).await,
+        Command::Send(of) if of.is_stream() => {
+            of.stream(cx, orloj_host::stdio(), &mut std::io::stdout()).await
+        }
+        Command::Send(of) => of.run(cx).await,
+        Command::Sessions(of) => of.run(cx).await,
+        Command::History(of) => of.run(cx).await,
+        Command::Tail(of) => of.run(cx, &mut std::io::stdout()).await,
+        Command::Recovery(of) => of.run(cx).await,
     }
 }
 

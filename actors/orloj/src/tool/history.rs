@@ -1,175 +1,186 @@
-//! `orloj replay` and `orloj export-history`.
+//! `orloj history` and `orloj tail`.
 
-use std::path::{Path, PathBuf};
+use std::io::Write;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use orloj_db::{BundleReader, Source, Span, Survey, Until, export, replay};
-use orloj_kernel::{Context, DiskErrorKind, OpenMode};
-use orloj_net::{UnixMs, envelope::redaction::Redaction};
-use orloj_storage::{Lsn, verify::Offline};
-use serde_json::json;
+use orloj_kernel::Context;
+use orloj_net::{
+    Events, UnixMs,
+    envelope::{Filter, PAGE_MAX, Question},
+    json::{self, milliseconds},
+};
+use serde_json::{Value, json};
 
-use super::{Answer, FOUND_WRONG, Failure, text};
+use super::{
+    Answer, Failure,
+    columns::{columns, moment, span},
+    remote::{Remote, To},
+};
 
-/// Bytes that are read or written at once.
-const RUN: usize = 1 << 20;
-
-/// Carries out the commands of a journal again, and says where something else comes of it.
+/// Lists commands that have been, newest first.
 #[derive(Debug, Args)]
-pub struct Replay {
-    /// Directory of the database or of a copy, or the file of an exported history
-    #[arg(value_name = "DIR|FILE")]
-    pub from: PathBuf,
-    /// The last version that is done; all there are otherwise
+pub struct History {
+    /// Only those of this session
+    #[arg(long, value_name = "NAME")]
+    pub session: Option<String>,
+    /// Only those without a session
+    #[arg(long, conflicts_with = "session")]
+    pub server: bool,
+    /// Only that with this id
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// Only those that ended so: ok, failed, timed_out, cancelled; or in_flight
+    #[arg(long, value_name = "OUTCOME")]
+    pub outcome: Option<String>,
+    /// Only those accepted so long ago at most, as 90s, 10m, 2h, 7d; or since, in Unix milliseconds
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// So many at most
+    #[arg(long, value_name = "N", default_value = "50")]
+    pub limit: u32,
+    /// Go on where a list has ended
+    #[arg(long, value_name = "CURSOR")]
+    pub cursor: Option<u64>,
+    /// Which daemon
+    #[command(flatten)]
+    pub to: To,
+}
+
+/// Prints what happens to commands as it happens.
+#[derive(Debug, Args)]
+pub struct Tail {
+    /// Only to those of this session
+    #[arg(long, value_name = "NAME")]
+    pub session: Option<String>,
+    /// Stop after so many steps
     #[arg(long, value_name = "N")]
-    pub to_lsn: Option<u64>,
-    /// Do nothing that was committed after this time, in ms since 1970
-    #[arg(long, value_name = "MS")]
-    pub to_time: Option<u64>,
-    /// Count and judge commands of this session alone
-    #[arg(long, value_name = "NAME")]
-    pub session: Option<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    pub count: Option<u64>,
+    /// Which daemon
+    #[command(flatten)]
+    pub to: To,
 }
 
-/// Where a past comes from: a directory that no process has open, or a file.
-async fn source(cx: Context, from: &Path) -> Result<Source, Failure> {
-    let path = text(from);
-    if cx.list(&path).await.is_ok() {
-        let offline = Offline::open(cx, &path).await?;
-        return Ok(Source::Database(Box::new(offline.past().await?)));
-    }
-    let file = cx.open(&path, OpenMode::Read).await?;
-    let len = file.size().await?;
-    let mut bytes = Vec::new();
-    while (bytes.len() as u64) < len {
-        let some = file.read_at(bytes.len() as u64, RUN).await?;
-        if some.is_empty() {
-            break;
-        }
-        bytes.extend_from_slice(&some);
-    }
-    Ok(Source::Bundle(BundleReader::new(bytes)?))
-}
-
-impl Replay {
-    /// Replays.
+impl History {
+    /// Asks for them, page by page.
     ///
     /// # Errors
-    /// [`Failure`]. That something else comes of it is an answer.
+    /// [`Failure`].
     pub async fn run(&self, cx: Context) -> Result<Answer, Failure> {
-        let mut source = source(cx, &self.from).await?;
-        let until = Until {
-            lsn: self.to_lsn.map(Lsn),
-            time: self.to_time.map(UnixMs),
-            session: self.session.as_deref().map(Into::into),
-        };
-        let template = "{msg:8} {bar:40} {pos}/{len} {per_sec} {eta}";
-        let style = ProgressStyle::with_template(template).expect("the template is right");
-        let bar = ProgressBar::new(0).with_style(style).with_message("replay");
-        let shown = &mut |done: Lsn, end: Lsn| {
-            bar.set_length(end.0);
-            bar.set_position(done.0);
-        };
-        let done = replay(&cx, &mut source, &until, shown).await;
-        bar.finish_and_clear();
-        let done = done?;
-        let first = done.divergence.as_ref();
-        let mut answer = Answer::table(json!({
-            "content": done.content.to_string(),
-            "keys": done.content.keys,
-            "base_version": done.base.0,
-            "version": done.lsn.0,
-            "time": done.time.0,
-            "records": done.records,
-            "enveloped_records": done.enveloped,
-            "commands": done.commands,
-            "steps": done.steps,
-            "taken_as_recorded": done.taken,
-            "withheld": done.withheld,
-            "divergences": done.divergences,
-            "first_divergence": first.map(ToString::to_string),
-        }));
-        if let Some(first) = first {
-            answer.status = FOUND_WRONG;
-            answer.json["first_divergence"] = json!({
-                "version": first.lsn.0,
-                "row": first.row,
-                "id": first.id.as_deref(),
-                "command": first.command,
-                "recorded": first.expected,
-                "computed": first.got,
-            });
+        let remote = Remote::new(cx, &self.to);
+        let from = self.from(&remote).await?;
+        let (mut all, mut cursor, mut truncated): (Vec<Value>, _, _) =
+            (Vec::new(), self.cursor, false);
+        while (all.len() as u32) < self.limit {
+            let filter = Filter {
+                session: self.session.as_deref().map(Into::into),
+                server_only: self.server,
+                id: self.id.as_deref().map(Into::into),
+                from,
+                to: None,
+                outcome: self.outcome.clone(),
+                limit: (self.limit - all.len() as u32).min(PAGE_MAX),
+                cursor,
+            };
+            let mut page = remote.question(Question::History(filter)).await?;
+            if let Value::Array(commands) = page["commands"].take() {
+                all.extend(commands);
+            }
+            cursor = page["cursor"].as_u64();
+            truncated = page["truncated"] == true;
+            if !truncated || cursor.is_none() {
+                break;
+            }
         }
-        Ok(answer)
+        let rows = all.iter().map(|command| {
+            let took = match (command["accepted"].as_u64(), command["finished"].as_u64()) {
+                (Some(from), Some(to)) => span(to.saturating_sub(from)),
+                _ => "-".to_owned(),
+            };
+            let [lane, id, kind, outcome] = words(command);
+            [moment(&command["accepted"]), lane, id, kind, outcome, took]
+        });
+        let mut text = columns(["ACCEPTED", "LANE", "ID", "TYPE", "OUTCOME", "TOOK"], rows);
+        let cursor = cursor.filter(|_| truncated);
+        if let Some(cursor) = cursor {
+            text += &format!("there are more: --cursor {cursor}\n");
+        }
+        let json = json!({ "commands": all, "truncated": truncated, "cursor": cursor });
+        Ok(Answer { text: text.into_bytes(), json, status: 0 })
+    }
+
+    /// Since when, by the daemon's clock.
+    async fn from(&self, remote: &Remote) -> Result<Option<UnixMs>, Failure> {
+        let Some(since) = &self.since else { return Ok(None) };
+        if let Ok(at) = since.parse() {
+            return Ok(Some(UnixMs(at)));
+        }
+        let Some(ago) = milliseconds(since) else {
+            let said = format!("--since {since:?}: give 90s, 10m, 2h, 7d, or Unix milliseconds");
+            return Err(Failure::Usage(said));
+        };
+        let health = remote.question(Question::Health).await?;
+        let now = health["now"].as_u64().unwrap_or_default();
+        Ok(Some(UnixMs(now.saturating_sub(ago))))
     }
 }
 
-/// Writes the history of commands to one file, without values, for whoever is to look into it.
-#[derive(Debug, Args)]
-pub struct ExportHistory {
-    /// Directory of the database or of a copy
-    #[arg(value_name = "DIR")]
-    pub dir: PathBuf,
-    /// The file; not there yet
-    #[arg(value_name = "FILE")]
-    pub out: PathBuf,
-    /// Commands of this session, and those they depend on, alone
-    #[arg(long, value_name = "NAME")]
-    pub session: Option<String>,
-    /// Have commands judged only from this time on, in ms since 1970; what was before is state
-    #[arg(long, value_name = "MS")]
-    pub from: Option<u64>,
-    /// Nothing that was committed after this time
-    #[arg(long, value_name = "MS")]
-    pub to: Option<u64>,
-    /// Another class for a field, as key=redact_on_export or value=retainable; as often as need be
-    #[arg(long, value_name = "FIELD=CLASS")]
-    pub class: Vec<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-impl ExportHistory {
-    /// Exports.
+impl Tail {
+    /// Prints steps until it has had enough, or the daemon ends.
     ///
     /// # Errors
-    /// [`Failure`]; there is no such file then.
-    pub async fn run(&self, cx: Context) -> Result<Answer, Failure> {
-        let mut redaction = Redaction::default();
-        for class in &self.class {
-            let usage = |e: &dyn std::fmt::Display| Failure::Usage(format!("--class {class}: {e}"));
-            let (field, name) = class.split_once('=').ok_or_else(|| usage(&"FIELD=CLASS"))?;
-            let name = name.parse().map_err(|e| usage(&e))?;
-            redaction.classes.set(field, name).map_err(|e| usage(&e))?;
-        }
+    /// [`Failure`].
+    pub async fn run(&self, cx: Context, out: &mut (dyn Write + Send)) -> Result<Answer, Failure> {
+        let remote = Remote::new(cx, &self.to);
         let session = self.session.as_deref().map(Into::into);
-        let span = Span { session, from: self.from, to: self.to };
-        let file = text(&self.out);
-        match cx.open(&file, OpenMode::Read).await {
-            Err(e) if e.kind == DiskErrorKind::NotFound => {}
-            Ok(_) => return Err(Failure::Usage(format!("{file} is there; give another name"))),
-            Err(e) => return Err(e.into()),
+        let mut events = remote.subscribe(session).await?;
+        let _ = writeln!(std::io::stderr(), "following; nothing that was before is shown");
+        let mut count = 0;
+        while self.count.is_none_or(|most| count < most) {
+            let event = match events.next().await {
+                Ok(event) => json::event(None, &event),
+                Err(failure) if failure.detail("reason") == Some("gap") => {
+                    let _ = writeln!(std::io::stderr(), "{}", failure.message);
+                    continue;
+                }
+                Err(failure) => return Err(remote.failure(&failure)),
+            };
+            let line = match self.to.json {
+                true => event.to_string(),
+                false => step(&event),
+            };
+            // Whoever asked may not care to read on.
+            if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+                break;
+            }
+            count += 1;
         }
-        let survey = Survey::of(source(cx, &self.dir).await?, &span, &redaction).await?;
-        let done = export(survey, source(cx, &self.dir).await?).await?;
-        let new = format!("{file}.new");
-        let out = cx.open(&new, OpenMode::Create).await?;
-        out.set_len(0).await?;
-        for (at, piece) in done.bytes.chunks(RUN).enumerate() {
-            out.write_at((at * RUN) as u64, piece.to_vec()).await?;
-        }
-        out.sync().await?;
-        cx.rename(&new, &file).await?;
-        Ok(Answer::table(json!({
-            "version": done.end.0,
-            "records": done.records,
-            "rows": done.rows,
-            "file_bytes": done.bytes.len(),
-        })))
+        Ok(Answer { text: Vec::new(), json: Value::Null, status: 0 })
     }
+}
+
+/// One step in columns.
+fn step(event: &Value) -> String {
+    let [lane, id, kind, outcome] = words(event);
+    let name = event["event"].as_str().unwrap_or_default();
+    let name = name.strip_prefix("command_").unwrap_or(name);
+    let outcome = if name == "finished" { outcome } else { String::new() };
+    let (at, number) = (moment(&event["at"]), event["lane_sequence"].to_string());
+    let line = format!("{at}  {lane:24}  {number:>6}  {name:8}  {kind:14}  {id:24}  {outcome}");
+    line.trim_end().to_owned()
+}
+
+/// Lane, id, type and outcome of a command or of an event. An error shows its code.
+fn words(of: &Value) -> [String; 4] {
+    let word = |name: &str| of[name].as_str().unwrap_or_default().escape_debug().to_string();
+    let mut outcome = word("outcome");
+    if let Some(code) = of["error"]["code"].as_str() {
+        outcome += &format!(" {code}");
+    }
+    if of["replayed"] == true {
+        outcome += " replayed";
+    }
+    if let Some(version) = of["session_version"].as_u64() {
+        outcome += &format!(" v{version}");
+    }
+    [word("lane"), word("id"), word("type"), outcome]
 }

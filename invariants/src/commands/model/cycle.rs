@@ -86,6 +86,8 @@ impl Model {
         };
         let from = match command.progress {
             Progress::Waiting { on, .. } => on,
+            // It may wait for what has come since.
+            Progress::Doomed { again: Some(from), .. } => from,
             Progress::Queued => 0,
             _ => return false,
         };

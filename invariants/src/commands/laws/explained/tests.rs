@@ -268,7 +268,11 @@ fn of_a_circle_the_youngest_fails() {
     h.breaks(LAW.name, "the model expected DependencyCycle of b, which is younger");
 
     let (mut h, ..) = circle();
-    h.does(&data(set("j", "a")).session("t"), ok());
+    let absent = failed(Code::Invalid, &[("reason", "unknown_session")]);
+    for _ in 0..4 {
+        h.runs(&data(set("j", "a")).session("t"), absent.clone());
+        h.wait_ms(90);
+    }
     h.breaks(LAW.name, "the model expected DependencyCycle of b");
 
     let (mut h, _, b) = waiting();

@@ -1,8 +1,7 @@
 //! Steps of commands that a replay carries out again in a second, on one core, of a journal in a
-//! simulated directory: `cargo run --release -p orloj-db --example replay_cost [thousands]...`.
+//! simulated directory: `cargo run --release -p orloj-tests --example replay_cost [thousands]...`.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
-#![expect(clippy::disallowed_methods, reason = "it measures the machine")]
 
 use std::time::Duration;
 
