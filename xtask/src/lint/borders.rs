@@ -181,11 +181,6 @@ const CROSSINGS: &[Crossing] = &[
         names: &["std::env", "std::fs", "std::thread", "clippy::disallowed_methods"],
         reason: "it measures CPU time, on one thread and on two",
     },
-    Crossing {
-        path: "actors/db/examples/replay_cost.rs",
-        names: &["std::env", "std::fs", "clippy::disallowed_methods"],
-        reason: "it measures CPU time",
-    },
     Crossing { path: "fuzz/", names: &[], reason: "no actor runs there; a workspace of its own" },
 ];
 
