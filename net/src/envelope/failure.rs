@@ -35,7 +35,8 @@ pub enum Code {
     Timeout = 12,
     /// Another node leads.
     NotLeader = 13,
-    /// Not now: recovery goes on, or nobody knows what became of the command. A retry with the same
+    /// Not now: recovery goes on, or nobody knows what became of the command; or a restart found it
+    /// started, and it has no effects (reason `restart_in_flight`). A retry with the same
     /// id is safe.
     Unavailable = 14,
     /// The node is about to stop.
@@ -48,7 +49,7 @@ pub enum Code {
     StorageFailure = 18,
     /// A defect.
     Internal = 19,
-    /// It was cancelled, or a restart found it started and without an outcome.
+    /// It was cancelled before its turn.
     Cancelled = 20,
 }
 

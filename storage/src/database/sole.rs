@@ -96,7 +96,7 @@ impl Database {
     /// Does all that is in `batch`, as one version. A plain call: it is assigned, not durable.
     ///
     /// # Errors
-    /// [`Pause`](crate::Pause): nothing happened, [`Database::resolve`] it and try again.
+    /// [`Pause`]: nothing happened, [`Database::resolve`] it and try again.
     /// [`Error::RolledBack`] if history was taken back since what it rests on. Lengths out of
     /// bounds, [`Error::NoKeyspace`].
     pub fn try_commit(&self, batch: &Batch<'_>) -> Attempt<Assigned> {
