@@ -24,6 +24,8 @@ mod tables;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use foldhash::fast::FixedState;
+
 use orloj_kernel::{Context, mutant, sometimes};
 use orloj_net::{
     Command, UnixMs,
@@ -50,6 +52,10 @@ const TURN: usize = 1_024;
 const FORGET: usize = 64;
 /// The lane of a session, or of the server.
 type Lane = Option<SessionName>;
+
+/// What is found by name. Nothing depends on its order, and what names fall together nobody outside
+/// can tell.
+type ByName<K, V> = hashbrown::HashMap<K, V, FixedState>;
 
 /// Who waits for an outcome, and whether by a repetition.
 type Askers = Vec<(Asker, bool)>;
@@ -156,28 +162,29 @@ pub(crate) struct Commands {
     rates: Rates,
     next_ticket: u64,
     /// By ticket, which grows in the order of acceptance.
-    flights: BTreeMap<u64, Flight>,
+    flights: BTreeMap<u64, Box<Flight>>,
     /// Bytes that they carry.
     bytes: usize,
     /// Those of them that were accepted and have no row yet, and others.
     new: Vec<u64>,
     /// So many of them have a row or their outcome.
     new_settled: usize,
-    ids: BTreeMap<Id, u64>,
-    keys: BTreeMap<(Lane, Id), u64>,
-    lanes: BTreeMap<Lane, VecDeque<u64>>,
+    ids: ByName<Id, u64>,
+    keys: ByName<(Lane, Id), u64>,
+    lanes: ByName<Lane, VecDeque<u64>>,
     /// Who waits for a flight.
     waiters: BTreeMap<u64, BTreeSet<u64>>,
     /// When something happens to a flight by itself.
     deadlines: BTreeSet<(UnixMs, u64)>,
     /// Heads of lanes that are to be looked at.
     ready: VecDeque<u64>,
-    sessions: BTreeMap<Lane, Session>,
-    /// Lanes that were changed since the last commit.
-    changed: BTreeSet<Lane>,
+    sessions: ByName<Lane, Session>,
+    /// Lanes that were changed since the last commit: that have a row of this number or above.
+    changed: Vec<Lane>,
+    uncommitted: u64,
     /// What has got its outcome since the last commit, by id and by key.
-    outcomes: BTreeMap<Id, Known>,
-    used_keys: BTreeMap<(Lane, Id), Known>,
+    outcomes: ByName<Id, Known>,
+    used_keys: ByName<(Lane, Id), Known>,
     /// Rows with outcomes of this commit.
     fresh: BTreeMap<u64, (u64, Outcome)>,
     /// Started in an earlier life.
@@ -206,6 +213,8 @@ impl Commands {
     ) -> Result<Commands, Error> {
         let totals = tables.totals().await?;
         let inflight = tables.inflight().await?;
+        let seed = u64::from_le_bytes(*tables.redaction_key.first_chunk().expect("32 bytes"));
+        let seed = || FixedState::with_seed(seed);
         let mut commands = Commands {
             tables,
             limits: config.commands.clone(),
@@ -219,16 +228,17 @@ impl Commands {
             bytes: 0,
             new: Vec::new(),
             new_settled: 0,
-            ids: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            lanes: BTreeMap::new(),
+            ids: ByName::with_hasher(seed()),
+            keys: ByName::with_hasher(seed()),
+            lanes: ByName::with_hasher(seed()),
             waiters: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             ready: VecDeque::new(),
-            sessions: BTreeMap::new(),
-            changed: BTreeSet::new(),
-            outcomes: BTreeMap::new(),
-            used_keys: BTreeMap::new(),
+            sessions: ByName::with_hasher(seed()),
+            changed: Vec::new(),
+            uncommitted: totals.next_row,
+            outcomes: ByName::with_hasher(seed()),
+            used_keys: ByName::with_hasher(seed()),
             fresh: BTreeMap::new(),
             interrupted: Vec::new(),
             next_expiry: Some(UnixMs(0)),
@@ -256,7 +266,7 @@ impl Commands {
                     (envelope, None, print)
                 }
             };
-            commands.session(envelope.session.as_ref()).await?;
+            commands.session(&envelope.session).await?;
             let state = match is_started {
                 true => FlightState::Started,
                 false => FlightState::Queued,
@@ -279,7 +289,7 @@ impl Commands {
             if is_started {
                 commands.interrupted.push(ticket);
             }
-            commands.insert(ticket, flight);
+            commands.insert(ticket, Box::new(flight));
         }
         Ok(commands)
     }
@@ -382,8 +392,9 @@ impl Commands {
                 summary.rerun.push(flight.id.clone());
             }
         }
-        let heads: Vec<u64> =
-            self.lanes.values().filter_map(|lane| lane.front().copied()).collect();
+        let heads = self.lanes.values().filter_map(|lane| lane.front().copied());
+        let mut heads: Vec<u64> = heads.collect();
+        heads.sort_unstable();
         self.ready.extend(heads);
         for ticket in interrupted {
             if mutant!(now.cx, "recovery.reruns_started") {
@@ -409,9 +420,10 @@ impl Commands {
         if self.writes.is_empty() {
             return;
         }
-        for lane in std::mem::take(&mut self.changed) {
+        for lane in self.changed.drain(..) {
             self.writes.session(lane.as_ref(), &self.sessions[&lane]);
         }
+        self.uncommitted = self.totals.next_row;
         self.writes.totals(&self.totals);
     }
 

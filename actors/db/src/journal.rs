@@ -54,13 +54,7 @@ impl Held {
     /// Tells what was held back.
     fn release(self, hub: &Hub) {
         self.waiting.into_iter().for_each(Waiting::release);
-        for note in self.notes {
-            match note.what {
-                Tell::Answer(asker, answer) => asker.answer(answer),
-                Tell::Event(event, joins) => hub.publish(*event, joins),
-                Tell::Cancelled(reply, cancelled) => reply.send(cancelled),
-            }
-        }
+        release_notes(self.notes, hub);
     }
 
     /// What it rests on was taken back.
@@ -70,6 +64,17 @@ impl Held {
         }
         // Otherwise nobody knows, and who asks is told so by the silence: the connection closes.
         refuse_notes(self.notes);
+    }
+}
+
+/// What notes rest on is safe.
+pub(crate) fn release_notes(notes: Vec<Note>, hub: &Hub) {
+    for note in notes {
+        match note.what {
+            Tell::Answer(asker, answer) => asker.answer(answer),
+            Tell::Event(event, joins) => hub.publish(*event, joins),
+            Tell::Cancelled(reply, cancelled) => reply.send(cancelled),
+        }
     }
 }
 

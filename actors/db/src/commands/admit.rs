@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use orloj_kernel::{mutant, sometimes};
 use orloj_net::envelope::{
     ANONYMOUS, Causes, Code, End, Envelope, Event, Failure, Fingerprint, Outcome, Plane, Record,
-    SessionName, Stage, canonical::fingerprint,
+    Stage, canonical::fingerprint,
 };
 use orloj_storage::Error;
 
 use super::{
-    Commands, FLIES, Flight, FlightState, Kept, Note, Now, Tell, Told, ToldStep,
+    Commands, FLIES, Flight, FlightState, Kept, Lane, Note, Now, Tell, Told, ToldStep,
     tables::{Known, Table, scoped},
     unreadable,
 };
@@ -36,11 +36,10 @@ pub(super) enum Before {
 
 impl Commands {
     /// Has the lane's state in memory.
-    pub(super) async fn session(&mut self, lane: Option<&SessionName>) -> Result<(), Error> {
-        let lane = lane.cloned();
-        if !self.sessions.contains_key(&lane) {
+    pub(super) async fn session(&mut self, lane: &Lane) -> Result<(), Error> {
+        if !self.sessions.contains_key(lane) {
             let session = self.tables.session(lane.as_ref()).await?;
-            self.sessions.insert(lane, session);
+            self.sessions.insert(lane.clone(), session);
         }
         Ok(())
     }
@@ -59,7 +58,7 @@ impl Commands {
         let (cx, at) = (now.cx, now.at);
         let print = fingerprint(&envelope);
         let before = match self.before(&envelope, &print, now).await {
-            Ok(before) => match self.session(envelope.session.as_ref()).await {
+            Ok(before) => match self.session(&envelope.session).await {
                 Ok(()) => before,
                 Err(error) => return self.unreadable(envelope, asker, error, now),
             },
@@ -166,7 +165,7 @@ impl Commands {
         let (ticket, lane) = (self.ticket(), envelope.session.clone());
         // One without an id gets it with its row.
         let id = envelope.id.clone().unwrap_or_else(|| ANONYMOUS.into());
-        let flight = Flight {
+        let flight = Box::new(Flight {
             id,
             deadline: envelope.deadline(now.at),
             envelope: Box::new(envelope),
@@ -179,7 +178,7 @@ impl Commands {
             row: 0,
             is_new: true,
             askers: vec![(asker, false)],
-        };
+        });
         if self.insert(ticket, flight) {
             self.ready.push_back(ticket);
         }
@@ -196,7 +195,7 @@ impl Commands {
     }
 
     /// Adds a flight; whether it is the head of its lane.
-    pub(super) fn insert(&mut self, ticket: u64, flight: Flight) -> bool {
+    pub(super) fn insert(&mut self, ticket: u64, flight: Box<Flight>) -> bool {
         let lane = flight.envelope.session.clone();
         if let Some(id) = &flight.envelope.id {
             self.ids.insert(id.clone(), ticket);

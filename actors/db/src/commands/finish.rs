@@ -44,9 +44,17 @@ impl Commands {
         if let Some(deadline) = flight.deadline {
             self.deadlines.remove(&(deadline, ticket));
         }
-        let Flight { mut id, envelope, mut kept, fingerprint, mut row, is_new, askers, .. } =
-            flight;
-        let accepted = flight.accepted;
+        let Flight {
+            mut id,
+            envelope,
+            mut kept,
+            fingerprint,
+            mut row,
+            is_new,
+            accepted,
+            askers,
+            ..
+        } = *flight;
         let lane = envelope.session.clone();
         let session = self.sessions.get_mut(&lane).expect("loaded at admission");
         if end.is_ok() && !envelope.call.class().is_read_only {
@@ -199,7 +207,9 @@ impl Commands {
             self.retention.first_row(at);
         }
         self.totals.bytes += self.writes.row(number, &row);
-        self.changed.insert(lane.clone());
+        if before < self.uncommitted {
+            self.changed.push(lane.clone());
+        }
         exchange(&mut row.record, kept);
         (lane_sequence, row.record)
     }

@@ -169,9 +169,9 @@ impl Commands {
             Before::Other(field) => return Ok(Err(format!("its {field} was used for another"))),
             Before::Lost => return Ok(Err("what became of it cannot be understood".to_owned())),
         }
-        self.session(envelope.session.as_ref()).await?;
+        self.session(&envelope.session).await?;
         let ticket = self.ticket();
-        let flight = Flight {
+        let flight = Box::new(Flight {
             deadline: envelope.deadline(row.at),
             id,
             envelope: Box::new(envelope),
@@ -184,7 +184,7 @@ impl Commands {
             row: 0,
             is_new: true,
             askers: Vec::new(),
-        };
+        });
         self.insert(ticket, flight);
         Ok(Ok(ticket))
     }
@@ -202,7 +202,7 @@ impl Commands {
             Record::Accepted { .. } | Record::Whole { .. } => number,
             Record::Started { accepted } | Record::Finished { accepted, .. } => *accepted,
         };
-        let in_flight = |flight: &(&u64, &Flight)| flight.1.row == accepted;
+        let in_flight = |flight: &(&u64, &Box<Flight>)| flight.1.row == accepted;
         let found = arrived.get(&accepted).copied();
         let found = found.or_else(|| self.flights.iter().find(in_flight).map(|(t, _)| *t));
         let Some(ticket) = found.filter(|ticket| self.flights.contains_key(ticket)) else {

@@ -276,6 +276,12 @@ impl Sequencer {
                 let (notes, later): (Vec<_>, Vec<_>) =
                     rest.into_iter().partition(|note| of(note) == safety);
                 rest = later;
+                // Then nothing older waits below, either: of those that need no more than memory
+                // none ever does.
+                if safety == Durability::InMemory {
+                    journal::release_notes(notes, &self.hub);
+                    continue;
+                }
                 let held = Held { rest_on, is_whole: false, safety, waiting: Vec::new(), notes };
                 self.journal.send(journal::Msg::Hold(held)).await.map_err(|_| ended())?;
             }

@@ -13,6 +13,10 @@ use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
 use tracing_subscriber::EnvFilter;
 
+/// Actors pass what they allocate to each other all day, which glibc's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Serves one Orloj database over RESP, the native protocol and JSON.
 #[derive(Debug, Parser)]
 #[command(
