@@ -17,6 +17,10 @@ use orloj_net::{
 const SESSIONS: u64 = 50;
 const ROUNDS: u64 = 20_000;
 
+/// As the daemon has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// CPU time of this process, in microseconds.
 fn cpu() -> f64 {
     let clock = std::fs::read_to_string("/proc/self/stat").expect("Linux says so");

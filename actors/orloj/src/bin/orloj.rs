@@ -17,6 +17,10 @@ use orloj_storage::{
 };
 use serde_json::{Value, json};
 
+/// A replay allocates as much as the daemon did.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Looks after Orloj databases that no process has open, and asks daemons that run.
 #[derive(Debug, Parser)]
 #[command(
