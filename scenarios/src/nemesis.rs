@@ -7,14 +7,14 @@ use orloj_kernel::{Context, JoinHandle};
 use orloj_sim::{
     Control, Crash, LinkFault,
     choice::Stream,
-    disk::{Damage, Place},
+    disk::{Damage, Image, Place},
     fault::FaultClass,
 };
 
 use crate::{
     client,
     node::{ADDRESS, JOURNAL, NODE},
-    scenario::{Count, CrashKind, LinkKind, Part, Span, Strike, StrikeKind, Time},
+    scenario::{Count, CrashKind, Extent, LinkKind, Part, Span, Strike, StrikeKind, Time},
 };
 
 /// Polls of the node within which a death at an await point comes.
@@ -71,6 +71,7 @@ pub(crate) fn enable(strikes: &[Strike]) {
             // Whoever writes is refused as by a full disk.
             StrikeKind::DiskReadOnly(_) => Vec::new(),
             StrikeKind::BitRot(..) => vec![FaultClass::DiskBitRot],
+            StrikeKind::OldCopy(_) => vec![FaultClass::DiskOldCopy],
         };
         classes.into_iter().for_each(|class| Control.enable(class));
     }
@@ -116,6 +117,8 @@ pub(crate) fn start_again(victim: &dyn Victim) {
 impl Nemesis {
     async fn go_on(self, strike: Strike) {
         loop {
+            let image =
+                matches!(strike.kind, StrikeKind::OldCopy(_)).then(|| Control.snapshot_disk(NODE));
             self.rest(strike.every, "every").await;
             // A node that refuses to serve is left to its operator, and its disk as it is.
             if self.victim.has_refused() {
@@ -154,6 +157,9 @@ impl Nemesis {
                     Control.set_disk_read_only(NODE, false);
                 }
                 StrikeKind::BitRot(part, bits) => self.rot(*part, *bits).await,
+                StrikeKind::OldCopy(extent) => {
+                    self.go_back(*extent, &image.expect("taken before")).await;
+                }
             }
         }
     }
@@ -261,6 +267,16 @@ impl Nemesis {
             strangers.extend(connecting.ok().and_then(Result::ok));
         }
         self.rest(last, "crowd-for").await;
+    }
+
+    async fn go_back(&self, extent: Extent, image: &Image) {
+        strike_down(&*self.victim, Crash::Power);
+        match extent {
+            Extent::File => _ = Control.restore_file(NODE, image),
+            Extent::Disk => Control.restore_disk(NODE, image),
+        }
+        self.cx.sleep(Duration::from_millis(10)).await;
+        start_again(&*self.victim);
     }
 
     async fn rot(&self, part: Part, bits: u64) {

@@ -231,6 +231,8 @@ pub struct Disk {
     pub lost_rename: Span<Share>,
     /// A sync fails and the dirty pages are dropped.
     pub sync_failed: Span<Share>,
+    /// A sync answers success, and the next one of that file fails: the first was none.
+    pub late_sync: Span<Share>,
     /// A write fails.
     pub write_error: Span<Share>,
     /// A read fails.
@@ -342,6 +344,13 @@ pub enum Nemesis {
         /// How long.
         last: Span<Time>,
     },
+    /// The node loses power, and its disk comes back as it was at the strike before.
+    OldCopy {
+        /// Time between two strikes.
+        every: Span<Time>,
+        /// How much of it.
+        extent: Extent,
+    },
     /// The node goes down, durable bits of its journal flip, and it comes back.
     BitRot {
         /// Time between two strikes.
@@ -383,6 +392,16 @@ pub enum LinkKind {
     Clog,
     /// It is narrow.
     Bandwidth,
+}
+
+/// How much of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extent {
+    /// One of its files.
+    File,
+    /// All of it.
+    Disk,
 }
 
 /// A part of the journal.
@@ -499,6 +518,7 @@ impl Nemesis {
             | Nemesis::DiskFull { every, .. }
             | Nemesis::DiskStall { every, .. }
             | Nemesis::DiskReadOnly { every, .. }
+            | Nemesis::OldCopy { every, .. }
             | Nemesis::BitRot { every, .. } => *every,
         }
     }

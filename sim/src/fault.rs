@@ -53,6 +53,7 @@ classes! {
     DiskMisdirectedWrite "disk-misdirected-write" "A write lands at another place of the file.",
     DiskMisdirectedRead "disk-misdirected-read" "A read returns another place of the file.",
     DiskStale "disk-stale" "A sector shows what it held before its last write.",
+    DiskOldCopy "disk-old-copy" "A file, or the whole disk, comes back as it was some time ago.",
     DiskZeroed "disk-zeroed" "A sector reads as zeros.",
     DiskLostName "disk-lost-name" "A power cut takes back an unsynced creation or removal.",
     DiskLostRename "disk-lost-rename" "A power cut takes back a rename that was not synced.",

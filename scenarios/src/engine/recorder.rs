@@ -458,6 +458,7 @@ pub(super) fn was_damaged() -> bool {
     let faults = Control.faults();
     [
         C::DiskBitRot,
+        C::DiskOldCopy,
         C::DiskMisdirectedRead,
         C::DiskMisdirectedWrite,
         C::DiskStale,

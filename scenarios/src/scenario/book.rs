@@ -42,6 +42,8 @@ const BOOK: &[Listing] = book![
     "engine-failed-sync",
     "engine-in-memory",
     "engine-misread",
+    "engine-old-disk",
+    "engine-old-file",
     "engine-power-loss",
     "engine-slow-disk",
     "failed-sync",

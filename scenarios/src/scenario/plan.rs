@@ -6,12 +6,12 @@ use orloj_invariants::Durability;
 use orloj_sim::{
     Latency, NetFaults,
     choice::{Choices, Stream},
-    disk::{DiskFaults, OnSynced},
+    disk::{DiskFaults, OnSynced, SyncFailure},
 };
 
 use super::{
-    CommandsPlan, Count, CrashKind, LinkKind, Mode, Nemesis, Part, Scenario, Share, Size, Span,
-    Time, Workload,
+    CommandsPlan, Count, CrashKind, Extent, LinkKind, Mode, Nemesis, Part, Scenario, Share, Size,
+    Span, Time, Workload,
 };
 
 /// One seed's configuration.
@@ -147,6 +147,8 @@ pub enum StrikeKind {
     DiskReadOnly(Span<Time>),
     /// Durable bits flip while the node is down.
     BitRot(Part, u64),
+    /// What lies on the disk is as it was at the strike before.
+    OldCopy(Extent),
 }
 
 /// Draws what one seed does. Every draw is made whether or not faults are wanted, so that
@@ -198,6 +200,7 @@ impl Draw<'_> {
         let d = &s.disk;
         // Bits may rot in what was synced only where a scenario is about that.
         let rots = |n: &Nemesis| matches!(n, Nemesis::BitRot { .. });
+        let late = self.rate(d.late_sync, "late-sync");
         let bit_rot = s.nemesis.iter().any(rots) || d.read_flip.high > 0 || d.bit_rot.high > 0;
         DiskFaults {
             lost_write: self.rate(d.lost_write, "lost-write"),
@@ -206,7 +209,11 @@ impl Draw<'_> {
             garbage: self.rate(d.garbage, "garbage"),
             lost_name: self.rate(d.lost_name, "lost-name"),
             lost_rename: self.rate(d.lost_rename, "lost-rename"),
-            sync_failed: self.rate(d.sync_failed, "sync-failed"),
+            sync_failed: self.rate(d.sync_failed, "sync-failed").max(late),
+            sync_failures: match late {
+                0 => DiskFaults::NONE.sync_failures,
+                _ => &[SyncFailure::Late],
+            },
             write_error: self.rate(d.write_error, "write-error"),
             read_error: self.rate(d.read_error, "read-error"),
             read_flip: self.rate(d.read_flip, "read-flip"),
@@ -285,6 +292,7 @@ impl Draw<'_> {
             Nemesis::DiskFull { room, last, .. } => StrikeKind::DiskFull(*room, *last),
             Nemesis::DiskStall { last, .. } => StrikeKind::DiskStall(*last),
             Nemesis::DiskReadOnly { last, .. } => StrikeKind::DiskReadOnly(*last),
+            Nemesis::OldCopy { extent, .. } => StrikeKind::OldCopy(*extent),
             Nemesis::BitRot { part, bits, .. } => {
                 StrikeKind::BitRot(*part, bits.draw(self.choices, "bits"))
             }

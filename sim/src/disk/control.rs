@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Ambush, Damage, DiskFaults, Image, LatencyProfile, Luck, Place, SimDisk, Struck};
 use crate::{
     control::{Control, id, nanos},
+    fault::FaultClass,
     world::with,
 };
 
@@ -94,8 +95,25 @@ impl Control {
     /// When the host is up.
     pub fn restore_disk(&self, host: &str, image: &Image) {
         assert!(!self.is_up(host), "the disk of {host} is in use");
-        self.disk(host, |disk, _| disk.restore(image));
+        self.disk(host, |disk, luck| {
+            luck.faults.count(FaultClass::DiskOldCopy);
+            disk.restore(image);
+        });
         self.tell_disk(host, format_args!("has the content of another time or place"));
+    }
+
+    /// Lets a host that is down come back with one of its files as `image` has it; whether one
+    /// differed.
+    ///
+    /// # Panics
+    /// When the host is up.
+    pub fn restore_file(&self, host: &str, image: &Image) -> bool {
+        assert!(!self.is_up(host), "the disk of {host} is in use");
+        let path = self.disk(host, |disk, luck| disk.restore_file(image, luck));
+        if let Some(path) = &path {
+            self.tell_disk(host, format_args!("{path} is as it was some time ago"));
+        }
+        path.is_some()
     }
 
     fn tell_disk(&self, host: &str, what: std::fmt::Arguments<'_>) {

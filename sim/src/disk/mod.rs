@@ -14,7 +14,7 @@ use orloj_kernel::{DiskErrorKind, Entry, OpenMode};
 
 use crate::{
     choice::{Choices, Stream},
-    fault::Faults,
+    fault::{FaultClass, Faults},
 };
 
 mod content;
@@ -75,6 +75,13 @@ impl Luck<'_> {
     fn between(&mut self, site: &'static str, low: u64, high: u64) -> u64 {
         self.choices.between(Stream::Disk, site, low, high.max(low))
     }
+}
+
+/// All that a file holds.
+fn bytes(content: &Content) -> Vec<u8> {
+    let mut bytes = vec![0; content.len as usize];
+    content.read(0, &mut bytes);
+    bytes
 }
 
 /// An open file. It dies with the process, and with the machine.
@@ -362,6 +369,30 @@ impl SimDisk {
         self.boot += 1;
         self.tree = image.0.clone();
         self.remount();
+    }
+
+    /// One file of `image`, drawn, comes back as it was there: its length and its bytes; `None` if
+    /// no file that both know differs. The machine starts anew, as in [`SimDisk::restore`].
+    pub fn restore_file(&mut self, image: &Image, luck: &mut Luck<'_>) -> Option<String> {
+        self.restore(&self.snapshot());
+        let mut files = Vec::new();
+        for (path, node) in self.tree.files() {
+            let Ok((_, Some(old))) = image.0.find_file(&path) else { continue };
+            let (Some(now), Some(then)) = (self.tree.file(node), image.0.file(old)) else {
+                continue;
+            };
+            if bytes(now) != bytes(then) {
+                files.push((path, node, old));
+            }
+        }
+        if files.is_empty() {
+            return None;
+        }
+        let drawn = luck.draw("disk.old-copy", files.len() as u64) as usize;
+        let (path, node, old) = files.swap_remove(drawn);
+        self.tree.nodes[node as usize].body = image.0.nodes[old as usize].body.clone();
+        luck.faults.count(FaultClass::DiskOldCopy);
+        Some(path)
     }
 
     fn remount(&mut self) {

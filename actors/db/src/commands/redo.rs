@@ -202,9 +202,9 @@ impl Commands {
             Record::Accepted { .. } | Record::Whole { .. } => number,
             Record::Started { accepted } | Record::Finished { accepted, .. } => *accepted,
         };
-        let in_flight = |flight: &(&u64, &Box<Flight>)| flight.1.row == accepted;
         let found = arrived.get(&accepted).copied();
-        let found = found.or_else(|| self.flights.iter().find(in_flight).map(|(t, _)| *t));
+        let mut flights = self.flights.iter();
+        let found = found.or_else(|| flights.find(|(_, f)| f.row == accepted).map(|(t, _)| *t));
         let Some(ticket) = found.filter(|ticket| self.flights.contains_key(ticket)) else {
             let got = format!("no command in flight that was accepted in row {accepted}");
             return Ok(Redone::Other("a command in flight".to_owned(), got));
