@@ -5,5 +5,6 @@
 //! of the database, read no clock, and count their budget in steps, so the same history always gets
 //! the same verdict.
 
+pub mod anomalies;
 pub mod linearizability;
 pub mod models;
