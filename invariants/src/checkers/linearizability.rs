@@ -123,6 +123,9 @@ pub fn linearizable<M: Sequential>(
     search::Search::new(model, calls, budget).run()
 }
 
+/// What each part of a history is given before any is given more.
+const FIRST_SLICE: u64 = 50_000;
+
 /// The same of a history that falls into independent parts, each judged by itself: linearizability
 /// is local. The first violation found, with the indices of `calls`; an order is not put together.
 pub fn linearizable_by<M: Sequential, K: Ord>(
@@ -135,18 +138,29 @@ pub fn linearizable_by<M: Sequential, K: Ord>(
     for (at, call) in calls.iter().enumerate() {
         parts.entry(key(&call.input)).or_default().push(at);
     }
-    let mut unknown = false;
-    for part in parts.values() {
-        let some: Vec<_> = part.iter().map(|at| calls[*at].clone()).collect();
-        match linearizable(model, &some, budget) {
-            Verdict::Holds(_) => {}
-            Verdict::Unknown => unknown = true,
-            Verdict::Violated(witness) => {
-                let before = witness.before.iter().map(|at| part[*at]).collect();
-                let stuck = part[witness.stuck];
-                return Verdict::Violated(Witness { before, stuck, ..witness });
+    // One hard part must not cost the others their turn.
+    let mut open: Vec<Vec<usize>> = parts.into_values().collect();
+    let mut slice = FIRST_SLICE;
+    while !open.is_empty() && budget.0 > 0 {
+        let mut unknown = Vec::new();
+        for part in open {
+            let some: Vec<_> = part.iter().map(|at| calls[*at].clone()).collect();
+            let given = slice.min(budget.0);
+            let mut own = Budget(given);
+            let verdict = linearizable(model, &some, &mut own);
+            budget.0 -= given - own.0;
+            match verdict {
+                Verdict::Holds(_) => {}
+                Verdict::Unknown => unknown.push(part),
+                Verdict::Violated(witness) => {
+                    let before = witness.before.iter().map(|at| part[*at]).collect();
+                    let stuck = part[witness.stuck];
+                    return Verdict::Violated(Witness { before, stuck, ..witness });
+                }
             }
         }
+        open = unknown;
+        slice = slice.saturating_mul(16);
     }
-    if unknown { Verdict::Unknown } else { Verdict::Holds(Vec::new()) }
+    if open.is_empty() { Verdict::Holds(Vec::new()) } else { Verdict::Unknown }
 }
