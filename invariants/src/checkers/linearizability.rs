@@ -54,6 +54,11 @@ pub trait Sequential {
     /// The state in words.
     fn show_state(&self, state: &Self::State) -> String;
 
+    /// Who asked, in words.
+    fn show_process(&self, process: u32) -> String {
+        format!("process {process}")
+    }
+
     /// A time in words.
     fn show_time(&self, at: u64) -> String {
         at.to_string()

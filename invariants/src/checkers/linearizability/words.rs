@@ -55,7 +55,7 @@ fn show<M: Sequential>(model: &M, call: &Call<M::Input, M::Output>) -> String {
     let what = model.show(&call.input, call.output.as_ref());
     let from = model.show_time(call.called);
     let until = call.answered.map_or("never answered".to_owned(), |at| model.show_time(at));
-    format!("process {}: {what} ({from} to {until})", call.process)
+    format!("{}: {what} ({from} to {until})", model.show_process(call.process))
 }
 
 fn list(mut items: Vec<String>, between: &str) -> String {
