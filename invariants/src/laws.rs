@@ -2,6 +2,7 @@
 
 mod acked_is_durable;
 mod exactly_one_reply;
+mod linearizable;
 mod model_equal;
 mod nothing_from_nowhere;
 mod progress;
@@ -33,6 +34,7 @@ pub const LAWS: &[&Law] = &[
     &real_time::LAW,
     &acked_is_durable::LAW,
     &model_equal::LAW,
+    &linearizable::LAW,
     &refusal_is_definite::LAW,
     &unknown_resolved::LAW,
     &recovery_idempotent::LAW,

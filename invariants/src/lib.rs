@@ -9,6 +9,7 @@
 //! Invariant: of the other crates this one knows the protocol's words alone. It shares no code with
 //! the database, so that the two cannot be wrong in the same way for the same reason.
 
+pub mod checkers;
 pub mod commands;
 pub mod engine;
 mod history;

@@ -1,6 +1,7 @@
 //! The laws of the engine: one promise a file, each with what breaking it would cost.
 
 mod acked_is_durable;
+mod anomalies;
 mod cache_budget;
 mod model_equal;
 mod no_wrong_bytes;
@@ -35,6 +36,7 @@ pub const ENGINE_LAWS: &[&EngineLaw] = &[
     &real_time::LAW,
     &model_equal::LAW,
     &serializable::LAW,
+    &anomalies::LAW,
     &snapshot_holds::LAW,
     &recovery_idempotent::LAW,
     &cache_budget::LAW,
