@@ -161,13 +161,7 @@ impl Actor for Teller {
 
 impl Teller {
     /// The entry that a transfer would be, after those of this batch; `None` to refuse it.
-    fn decide(
-        &self,
-        ahead: &BTreeMap<u64, u64>,
-        from: u64,
-        to: u64,
-        amount: u64,
-    ) -> Option<Entry> {
+    fn decide(&self, ahead: &BTreeMap<u64, u64>, from: u64, to: u64, amount: u64) -> Option<Entry> {
         let balance = |account| ahead.get(&account).copied().or(self.books.balance(account));
         let (payer, payee) = (balance(from)?, balance(to)?);
         let left = payer.checked_sub(amount)?;

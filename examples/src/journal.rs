@@ -25,10 +25,7 @@ impl<const N: usize> Journal<N> {
     /// Opens the journal `name` in the host's root, and returns what it holds.
     ///
     /// A record that is torn ends it: neither it nor anything behind it was ever acknowledged.
-    pub async fn open(
-        cx: &Context,
-        name: &str,
-    ) -> Result<(Journal<N>, Vec<[u64; N]>), DiskError> {
+    pub async fn open(cx: &Context, name: &str) -> Result<(Journal<N>, Vec<[u64; N]>), DiskError> {
         let file = cx.open(name, OpenMode::Create).await?;
         cx.sync_dir("").await?;
         let mut bytes = file.read_at(0, file.size().await? as usize).await?;
@@ -63,9 +60,9 @@ impl<const N: usize> Journal<N> {
 }
 
 fn decode<const N: usize>(cx: &Context, bytes: &[u8]) -> Option<[u64; N]> {
-    let mut words = bytes.chunks_exact(8).map(|word| {
-        u64::from_le_bytes(word.try_into().expect("chunks of eight bytes"))
-    });
+    let mut words = bytes
+        .chunks_exact(8)
+        .map(|word| u64::from_le_bytes(word.try_into().expect("chunks of eight bytes")));
     let record = std::array::from_fn(|_| words.next().expect("a record has all its words"));
     let whole = words.next() == Some(checksum(&record));
     (whole || mutant!(cx, "journal-believes-anything")).then_some(record)

@@ -110,7 +110,10 @@ impl Actor for Keep {
                 Store::Write { token, value, reply } => (false, token, value, reply),
             };
             if token < self.fence && !mutant!(cx, "lock-without-fence") {
-                cx.trace(Self::NAME, format_args!("refuses token {token}: {} was here", self.fence));
+                cx.trace(
+                    Self::NAME,
+                    format_args!("refuses token {token}: {} was here", self.fence),
+                );
                 reply.send(None);
                 continue;
             }
