@@ -23,7 +23,8 @@ struct Known {
     told: u64,
 }
 
-#[orloj_sim::test(seeds = 100)]
+/// Seed 117 found that an increment was answered with a sum of which only one host knew.
+#[orloj_sim::test(seeds = 100, keep = [117])]
 async fn increments_survive(test: Context) {
     increments(test).await;
 }
@@ -129,4 +130,10 @@ fn a_majority_of_one_is_found() {
 #[test]
 fn a_read_without_its_second_round_is_found() {
     found("counter-reads-once", &["reads-are-monotonic"]);
+}
+
+/// An increment answered with all that was heard on the way: the bug that seed 117 found.
+#[test]
+fn a_sum_that_one_host_knows_is_found() {
+    found("counter-tells-what-one-knows", &["reads-are-monotonic"]);
 }
