@@ -13,6 +13,7 @@ use crate::{
     choice::{Choices, Script, Source},
     control::Control,
     executor::{self, End},
+    host::Boot,
     net::Latency,
     panics,
     runtime::SIM,
@@ -120,14 +121,13 @@ impl Simulation {
     pub fn host<F>(
         &mut self,
         name: &str,
-        mut process: impl FnMut(Context) -> F + Send + 'static,
+        process: impl FnMut(Context) -> F + Send + 'static,
     ) -> Context
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let world = self.world.as_mut().expect("the world is here between runs");
-        let boot = Arc::new(Mutex::new(move |cx| Box::pin(process(cx)) as orloj_kernel::Task));
-        let id = world.add_host(name, 0, Some(boot));
+        let id = world.add_host(name, 0, Some(boot(process)));
         world.context(id)
     }
 
@@ -219,6 +219,45 @@ impl Simulation {
                 }
             }
         });
+    }
+}
+
+fn boot<F>(mut process: impl FnMut(Context) -> F + Send + 'static) -> Boot
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Arc::new(Mutex::new(move |cx| Box::pin(process(cx)) as orloj_kernel::Task))
+}
+
+impl Control {
+    /// Adds a host to the running world, as [`Simulation::host`] does before a run.
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn host<F>(
+        &self,
+        name: &str,
+        process: impl FnMut(Context) -> F + Send + 'static,
+    ) -> Context
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let boot = boot(process);
+        world::with(|w| {
+            let id = w.add_host(name, 0, Some(boot));
+            w.context(id)
+        })
+    }
+
+    /// Adds a host that runs nothing of its own, as [`Simulation::idle_host`] does before a run.
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn idle_host(&self, name: &str) -> Context {
+        world::with(|w| {
+            let id = w.add_host(name, 0, None);
+            w.context(id)
+        })
     }
 }
 

@@ -39,9 +39,33 @@ pub fn on_fresh_thread<T: Send>(f: impl FnOnce() -> T + Send) -> T {
 
 /// Runs one seed of `body` and returns what came of it.
 pub fn run_seed(seed: u64, detail: Detail, body: Body) -> (Result<(), Failure>, Report) {
+    run_one(seed, detail, None, body)
+}
+
+/// The first of `seeds` that fails with the planted defect `mutant` active, and how it fails.
+///
+/// A test of the test: what no seed can tell from the right code, no seed would have found.
+pub fn find_mutant(
+    mutant: &'static str,
+    mut seeds: Range<u64>,
+    body: Body,
+) -> Option<(u64, Failure)> {
+    seeds.find_map(|seed| {
+        let (outcome, _) = run_one(seed, Detail::Hash, Some(mutant), body);
+        outcome.err().map(|failure| (seed, failure))
+    })
+}
+
+fn run_one(
+    seed: u64,
+    detail: Detail,
+    mutant: Option<&'static str>,
+    body: Body,
+) -> (Result<(), Failure>, Report) {
     on_fresh_thread(move || {
         let mut config = config(seed);
         config.detail = detail;
+        config.mutant = mutant;
         let mut sim = Simulation::new(config);
         let context = sim.idle_host("test");
         let outcome = sim.run(context, body(context));
@@ -49,17 +73,16 @@ pub fn run_seed(seed: u64, detail: Detail, body: Body) -> (Result<(), Failure>, 
     })
 }
 
-/// Runs the seeds of one test.
+/// Runs the seeds of one test of `package`: those to `keep` first, then `0..seeds`.
 ///
 /// # Panics
 /// At the first seed that fails, with its evidence, the end of its story, and how to replay it.
-pub fn run(module: &str, name: &str, seeds: u64, body: Body) {
-    let asked = Asked::of_environment();
-    for seed in asked.seeds(seeds) {
+pub fn run(package: &str, name: &str, keep: &[u64], seeds: u64, body: Body) {
+    for seed in Asked::of_environment().seeds(keep, seeds) {
         let (outcome, _) = run_seed(seed, Detail::Hash, body);
         if let Err(failure) = outcome {
             let (_, report) = run_seed(seed, Detail::Story, body);
-            panic!("{}", tell(module, name, seed, &failure, &report));
+            panic!("{}", tell(package, name, seed, &failure, &report));
         }
     }
 }
@@ -67,14 +90,13 @@ pub fn run(module: &str, name: &str, seeds: u64, body: Body) {
 /// Lines of the story that a failure shows.
 const SHOWN: usize = 40;
 
-fn tell(module: &str, name: &str, seed: u64, failure: &Failure, report: &Report) -> String {
+fn tell(package: &str, name: &str, seed: u64, failure: &Failure, report: &Report) -> String {
     let mut text = format!("BROKEN  {name}  seed {seed}\n\n  evidence  {failure}\n");
     let skipped = report.story.len().saturating_sub(SHOWN);
     text += &format!("\n  the last events ({skipped} before them)\n");
     for line in &report.story[skipped..] {
         text += &format!("    {line}\n");
     }
-    let package = module.split("::").next().unwrap_or(module).replace('_', "-");
     text + &format!("\n  replay    ORLOJ_SEED={seed} cargo test -p {package} {name}\n")
 }
 
@@ -102,10 +124,11 @@ impl Asked {
         Asked::Nothing
     }
 
-    fn seeds(self, usual: u64) -> Range<u64> {
-        match self {
-            Asked::Nothing => 0..usual,
-            Asked::Seeds(seeds) => seeds,
-        }
+    fn seeds(self, keep: &[u64], usual: u64) -> impl Iterator<Item = u64> {
+        let (keep, seeds) = match self {
+            Asked::Nothing => (keep, 0..usual),
+            Asked::Seeds(seeds) => (&[][..], seeds),
+        };
+        keep.iter().copied().chain(seeds)
     }
 }

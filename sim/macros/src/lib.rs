@@ -2,30 +2,44 @@
 
 use proc_macro::TokenStream;
 use quote::quote;
-use syn::{Error, ItemFn, LitInt, parse::ParseStream};
+use syn::{
+    Error, Ident, ItemFn, LitInt, Token, bracketed,
+    parse::{Parse, ParseStream},
+};
 
 /// Runs an async function as a test in many seeded worlds.
 ///
 /// The function takes the [`Context`] of a host called `test`; it adds further hosts by
 /// `orloj_sim::Control`. `#[orloj_sim::test(seeds = 200)]` sets how many seeds a plain run tries
-/// (20 otherwise). A failure names the seed and the command that replays it; `ORLOJ_SEED=N` replays
-/// one and prints its story, `ORLOJ_SEEDS=A..B` tries others.
+/// (20 otherwise), `keep = [4711]` further ones that failed once and are tried first. A failure
+/// names the seed and the command that replays it; `ORLOJ_SEED=N` runs one seed alone,
+/// `ORLOJ_SEEDS=A..B` tries others.
 ///
 /// [`Context`]: https://docs.rs/orloj-kernel
 #[proc_macro_attribute]
 pub fn test(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let function = syn::parse_macro_input!(item as ItemFn);
-    let mut seeds = 20u64;
+    let (mut seeds, mut keep) = (20u64, Vec::new());
     let parser = |input: ParseStream<'_>| {
-        if input.is_empty() {
-            return Ok(());
+        while !input.is_empty() {
+            let name: Ident = input.parse()?;
+            input.parse::<Token![=]>()?;
+            if name == "seeds" {
+                seeds = input.parse::<LitInt>()?.base10_parse()?;
+            } else if name == "keep" {
+                let list;
+                bracketed!(list in input);
+                for seed in list.parse_terminated(<LitInt as Parse>::parse, Token![,])? {
+                    keep.push(seed.base10_parse::<u64>()?);
+                }
+            } else {
+                let message = "the arguments are `seeds = N` and `keep = [N, ..]`";
+                return Err(Error::new(name.span(), message));
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
         }
-        let name: syn::Ident = input.parse()?;
-        if name != "seeds" {
-            return Err(Error::new(name.span(), "the only argument is `seeds = N`"));
-        }
-        input.parse::<syn::Token![=]>()?;
-        seeds = input.parse::<LitInt>()?.base10_parse()?;
         Ok(())
     };
     syn::parse_macro_input!(attribute with parser);
@@ -41,8 +55,9 @@ pub fn test(attribute: TokenStream, item: TokenStream) -> TokenStream {
         fn #name() {
             #inner
             ::orloj_sim::testing::run(
-                ::core::module_path!(),
+                ::core::env!("CARGO_PKG_NAME"),
                 ::core::stringify!(#name),
+                &[#(#keep),*],
                 #seeds,
                 |context| ::std::boxed::Box::pin(#name(context)),
             );
