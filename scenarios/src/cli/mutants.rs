@@ -25,6 +25,7 @@ const WHERE: &[(&str, &[&str])] = &[
     ("cache.dropped_trees_stay", &["engine-crowded"]),
     ("checkpoint.flip_before_sync", &["engine-power-loss"]),
     ("checkpoint.prune_above_floor", &["engine-crowded", "engine-power-loss"]),
+    ("client.lost_try_forgotten", &["commands-network"]),
     ("history.sequence_gap", &["commands"]),
     ("journal.ack_before_sync", &["crash-anywhere", "default"]),
     ("journal.lost_dir_sync", &["torn-and-lost-writes", "crash-anywhere"]),
