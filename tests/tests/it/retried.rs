@@ -39,8 +39,7 @@ fn client(dir: &Path, native: &str, from: usize, answers: &Path) -> Child {
     let requests: String = (from..COMMANDS)
         .map(|n| {
             let id = format!("c{n}");
-            let incr =
-                json!({"type": "incr", "key": "k", "session": "s", "id": id, "request": n});
+            let incr = json!({"type": "incr", "key": "k", "session": "s", "id": id, "request": n});
             format!("{incr}\n")
         })
         .collect();
@@ -80,7 +79,9 @@ fn a_client_killed_amid_10_000_commands_has_each_done_once() {
     let mut node = Orlojd::start(&data, FLAGS);
     let native = node.native().to_owned();
     let create = ["send", "create_session", "--session", "s", "--connect", &native];
-    assert!(Command::new(tool::program()).args(create).output().expect("it starts").status.success());
+    assert!(
+        Command::new(tool::program()).args(create).output().expect("it starts").status.success()
+    );
 
     let mut seeded = Seeded(7);
     let mut known = BTreeMap::new();
