@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use orloj_kernel::sometimes;
+use orloj_kernel::{Context, mutant, sometimes};
 use orloj_net::{
     UnixMs,
     envelope::{Record, Row, SessionName, canonical::decode_row},
@@ -23,7 +23,7 @@ use orloj_net::{
 use orloj_storage::{Error, database::KeyRange};
 
 use super::{
-    Commands, Now,
+    Commands, Now, Told, ToldStep,
     tables::{Session, Table, scoped, session_key},
 };
 use crate::config::HistoryRetention;
@@ -128,7 +128,7 @@ impl Commands {
         if self.retention.again.is_some_and(|again| again <= now.at) {
             (self.retention.swept, self.retention.again) = (0, None);
         }
-        let needed = self.needed().await?;
+        let needed = self.needed(now.cx).await?;
         let mut next = self.totals.first_row;
         let mut is_oldest = true;
         for _ in 0..STEP {
@@ -145,7 +145,7 @@ impl Commands {
             next = number + 1;
             match self.may_go(number, &row, is_oldest, needed, now.at).await? {
                 None => {
-                    self.drop_row(number, row, bytes, is_oldest).await?;
+                    self.drop_row(number, row, bytes, is_oldest, now).await?;
                     sometimes!(now.cx, true, "commands: a row of the history was dropped");
                     sometimes!(now.cx, !is_oldest, "commands: rows were stepped over");
                     if is_oldest {
@@ -180,8 +180,11 @@ impl Commands {
 
     /// The oldest row that commands in flight, or what they depend on, still need. What a command
     /// depends on is known when it is accepted, or gets a row behind its own.
-    async fn needed(&mut self) -> Result<u64, Error> {
+    async fn needed(&mut self, cx: Context) -> Result<u64, Error> {
         let mut needed = self.totals.next_row;
+        if mutant!(cx, "retention.forgets_flights") {
+            return Ok(needed);
+        }
         let mut fresh = Vec::new();
         let mut has_rows = true;
         for (ticket, flight) in self.flights.range(self.retention.needs.seen + 1..) {
@@ -291,6 +294,7 @@ impl Commands {
         row: Row,
         bytes: u64,
         is_oldest: bool,
+        now: Now,
     ) -> Result<(), Error> {
         let lane = row.session;
         if let Some((_, envelope)) = super::tables::accepted(row.record) {
@@ -304,7 +308,7 @@ impl Commands {
             self.writes.delete(Table::Ends, &number.to_be_bytes());
         }
         if let Some(name) = lane.as_ref().filter(|_| is_oldest) {
-            self.forget_session(name, number).await?;
+            self.forget_session(name, number, now).await?;
         }
         self.writes.delete(Table::History, &number.to_be_bytes());
         self.totals.bytes -= bytes;
@@ -313,12 +317,19 @@ impl Commands {
 
     /// Forgets the lane of a session that there is no more, with its last row. A session that is
     /// made again has a lane of its own: of the other nobody can see anything.
-    async fn forget_session(&mut self, name: &SessionName, row: u64) -> Result<(), Error> {
+    async fn forget_session(
+        &mut self,
+        name: &SessionName,
+        row: u64,
+        now: Now,
+    ) -> Result<(), Error> {
         let session = self.lane(Some(name)).await?;
         let lane = Some(name.clone());
         if session.last_row == row && !session.is_alive && !self.lanes.contains_key(&lane) {
             self.writes.delete(Table::Sessions, &session_key(Some(name)));
             self.sessions.remove(&lane);
+            let step = || ToldStep::Forgotten(name.clone());
+            self.tell(|| Told { at: now.at, lane_sequence: 0, step: step() });
         }
         Ok(())
     }
