@@ -7,7 +7,8 @@
 //!
 //! Failures are those of the server and, with [`Code::Unavailable`] and a `reason`, those of the
 //! way: `connect` no connection came about; `disconnected` it was lost before the request was sent;
-//! `unknown_fate` it was lost, or the deadline came, while the request may have been under way.
+//! `unknown_fate` it was lost, or the deadline came, while the request may have been under way. It
+//! stays unknown if a later try is refused; the detail `refused` is that refusal's code then.
 
 mod feed;
 mod link;
@@ -21,7 +22,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use orloj_kernel::{Answer, Context};
+use orloj_kernel::{Answer, Context, mutant, sometimes};
 
 use crate::{
     Commands,
@@ -137,12 +138,13 @@ impl Client {
     async fn insist<T>(
         &self,
         session: Option<&SessionName>,
-        is_repeatable: bool,
+        repeat: Repeat,
         ask: impl Fn(&Arc<Link>) -> Answer<Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let Shared { cx, config, .. } = &*self.0;
         let until = cx.now() + config.deadline;
         let mut tried = 0;
+        let mut was_lost = false;
         loop {
             let answer = ask(&self.link(session));
             let result = match cx.timeout(until - cx.now(), answer).await {
@@ -152,11 +154,17 @@ impl Client {
             };
             let Err(failure) = result else { return result };
             let wait = self.wait(tried);
-            let is_safe = is_repeatable || failure.detail("reason") != Some(UNKNOWN_FATE);
+            let is_lost = failure.detail("reason") == Some(UNKNOWN_FATE);
+            let is_safe = repeat != Repeat::Never || !is_lost;
             let is_over = tried == config.retries || cx.now() + wait >= until;
             if !may_pass(failure.code) || !is_safe || is_over {
-                return Err(failure);
+                // A refusal answers one try: one that was lost may still be accepted behind it.
+                let is_open = was_lost && !is_lost && repeat == Repeat::Once && !was_done(&failure);
+                let is_open = is_open && !mutant!(cx, "client.lost_try_forgotten");
+                sometimes!(*cx, is_open, "client: a try was refused after one that was lost");
+                return Err(if is_open { open_fate(&failure) } else { failure });
             }
+            was_lost |= is_lost;
             tried += 1;
             cx.sleep(wait).await;
         }
@@ -185,21 +193,37 @@ impl Commands for Client {
         if envelope.id.is_none() && !is_read_only && self.0.config.retries > 0 {
             envelope.id = Some(self.draw_id());
         }
-        let is_repeatable = is_read_only || envelope.id.is_some();
+        let repeat = match (&envelope.id, &envelope.idempotency_key) {
+            (None, None) if is_read_only => Repeat::Freely,
+            (None, _) if !is_read_only => Repeat::Never,
+            _ => Repeat::Once,
+        };
         let session = envelope.session.clone();
         let ask = |link: &Arc<Link>| link.request(envelope.clone());
-        self.insist(session.as_ref(), is_repeatable, ask).await
+        self.insist(session.as_ref(), repeat, ask).await
     }
 
     async fn ask(&self, question: Question) -> Result<Finding, Failure> {
         // A second one finds nothing to cancel.
-        let is_repeatable = !matches!(question, Question::Cancel(_));
-        self.insist(None, is_repeatable, |link| link.question(question.clone())).await
+        let is_cancel = matches!(question, Question::Cancel(_));
+        let repeat = if is_cancel { Repeat::Never } else { Repeat::Freely };
+        self.insist(None, repeat, |link| link.question(question.clone())).await
     }
 
     async fn subscribe(&self, session: Option<SessionName>) -> Result<Subscription, Failure> {
         Subscription::open(self.clone(), session).await
     }
+}
+
+/// Whether a request may be asked again after a try that was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    /// It might be done twice.
+    Never,
+    /// It happens once, by its id or key.
+    Once,
+    /// It changes nothing.
+    Freely,
 }
 
 /// The reason of a failure that leaves open what became of the request.
@@ -208,6 +232,17 @@ const UNKNOWN_FATE: &str = "unknown_fate";
 fn unknown(why: &str) -> Failure {
     let text = format!("{why}: what became of the request is not known; ask again with its id");
     Failure::new(Code::Unavailable, text).with("reason", UNKNOWN_FATE)
+}
+
+/// What is told of a command of which one try was lost and a later one refused with `refusal`.
+fn open_fate(refusal: &Failure) -> Failure {
+    let why = format!("a try was lost, and a later one refused ({})", refusal.message);
+    unknown(&why).with("refused", refusal.code.name())
+}
+
+/// Of all refusals one says that the command was done: its answer alone fits no frame.
+fn was_done(refusal: &Failure) -> bool {
+    refusal.code == Code::TooLarge && refusal.detail("reason") == Some("frame")
 }
 
 fn may_pass(code: Code) -> bool {

@@ -185,6 +185,15 @@ async fn read_beside(cx: Context, door: &Door) -> Option<Beside> {
             _ => return None,
         }
     }
+    commands.extend(every_command(ask).await?);
+    Some((sessions, commands))
+}
+
+/// Every command, newest first, page by page.
+async fn every_command<F: Future<Output = Option<Finding>>>(
+    ask: impl Fn(Question) -> F,
+) -> Option<Vec<State>> {
+    let mut commands = Vec::new();
     let mut filter = Filter { limit: 50, ..Filter::default() };
     loop {
         match ask(Question::History(filter.clone())).await? {
@@ -192,7 +201,7 @@ async fn read_beside(cx: Context, door: &Door) -> Option<Beside> {
                 commands.extend(page);
                 match cursor {
                     Some(_) => filter.cursor = cursor,
-                    None => return Some((sessions, commands)),
+                    None => return Some(commands),
                 }
             }
             _ => return None,

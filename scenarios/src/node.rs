@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use orloj_db::{CommandLimits, Durability, Node, NodeConfig, Observer, StartError};
+use orloj_db::{
+    CommandLimits, Durability, HistoryRetention, Node, NodeConfig, Observer, StartError,
+};
 use orloj_invariants::{Ending, Halt, Moment};
 use orloj_kernel::{Context, Shutdown};
+use orloj_net::envelope::redaction::{DataClass, Redaction};
 use orloj_sim::{Control, fault::FaultClass};
 use orloj_storage::Options;
 
@@ -48,6 +51,8 @@ pub(crate) fn config(plan: &Plan, observer: Arc<dyn Observer>) -> NodeConfig {
         observer: Some(observer),
         native: plan.commands.as_ref().filter(|c| c.network).map(|_| "0.0.0.0:6380".to_owned()),
         commands: limits(plan),
+        history: retention(plan),
+        redaction: redaction(plan),
         ..NodeConfig::new("data", "0.0.0.0:6379")
     }
 }
@@ -66,6 +71,29 @@ fn limits(plan: &Plan) -> CommandLimits {
             ..usual
         },
     }
+}
+
+/// What it lets go of the history.
+fn retention(plan: &Plan) -> HistoryRetention {
+    match plan.commands.as_ref().and_then(|commands| commands.upkeep.as_ref().zip(Some(commands))) {
+        None => HistoryRetention::default(),
+        // Those in flight may end in another order than they were accepted in.
+        Some((upkeep, commands)) => HistoryRetention {
+            age: upkeep.age,
+            bytes: upkeep.bytes,
+            outcomes: upkeep.outcomes + commands.in_flight as u64 + 100,
+        },
+    }
+}
+
+/// What it hides in it.
+fn redaction(plan: &Plan) -> Redaction {
+    let mut redaction = Redaction::default();
+    let upkeep = plan.commands.as_ref().and_then(|commands| commands.upkeep.as_ref());
+    if upkeep.is_some_and(|upkeep| upkeep.is_hidden) {
+        redaction.classes.set("value", DataClass::NeverPersist).expect("a field");
+    }
+    redaction
 }
 
 /// One life of the process, from its start to its own end. `meet` is shown the node when it serves.

@@ -12,7 +12,7 @@ mod span;
 use serde::Deserialize;
 
 pub use book::{Listing, find, list};
-pub use commands::{Commands, CommandsPlan};
+pub use commands::{Commands, CommandsPlan, Upkeep, UpkeepPlan};
 pub use engine::{Engine, EnginePlan};
 pub use plan::{ClientPlan, Plan, Strike, StrikeKind, WorkloadPlan};
 pub use span::{Count, Share, Size, Span, Time, Unit};

@@ -133,6 +133,7 @@ pub(crate) enum ToldStep {
     Accepted(u64, Id, Box<Envelope>),
     Started(u64),
     Finished(u64, Outcome),
+    Forgotten(SessionName),
 }
 
 /// What the turn of a command comes to.

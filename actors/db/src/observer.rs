@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use orloj_net::{
     Answer, Command, UnixMs,
-    envelope::{Envelope, Failure, Id, Outcome},
+    envelope::{Envelope, Failure, Id, Outcome, SessionName},
 };
 
 use crate::Summary;
@@ -79,6 +79,12 @@ pub enum Step<'a> {
         row: u64,
         /// How it ended.
         outcome: &'a Outcome,
+    },
+    /// Of a session that was deleted no row is left: its lane is forgotten, and one that is made
+    /// again counts from 1.
+    Forgotten {
+        /// Its name.
+        session: &'a SessionName,
     },
 }
 

@@ -4,15 +4,18 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use orloj_db::{CommandLimits, Node, NodeConfig, StartError};
 use orloj_kernel::{Context, Shutdown};
 use orloj_net::{
     Answer, Command, Commands, Events,
     client::{Client, ClientConfig},
-    envelope::{Call, Code, End, Envelope, Failure, Finding, Question, Stage},
+    envelope::{Call, Code, End, Envelope, Failure, Finding, Outcome, Question, Stage},
+    native::{Decoder, Encoder, Message, VERSION, Welcome},
 };
 use orloj_sim::{Control, Crash, LinkFault, NetFaults, Report, Simulation, testing};
 use orloj_storage::Options;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -258,6 +261,73 @@ fn a_deadline_leaves_the_fate_open() {
     for seed in 0..6 {
         beside(seed, NetFaults::default(), lost_answer);
     }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        version: u16::from(VERSION),
+        server: "words".to_owned(),
+        capabilities: Vec::new(),
+        credits: 16,
+        message_max: 1 << 20,
+        key_max: 1 << 10,
+        value_max: 1 << 20,
+        event_credits_max: 16,
+        durability: None,
+        connection: 1,
+    }
+}
+
+/// A server of its own words: drops the connection on the first request, and answers each behind it.
+async fn loses_the_first(cx: Context, answer: Result<Outcome, Failure>) {
+    let mut listener = cx.listen("127.0.0.1:7380").await.expect("it is free");
+    let mut asked = 0;
+    loop {
+        let (mut stream, _) = listener.accept().await.expect("it listens");
+        let (mut input, mut decoder) = (BytesMut::new(), Decoder::default());
+        'connection: while stream.read_buf(&mut input).await.is_ok_and(|read| read > 0) {
+            while let Some(frame) = decoder.decode(&mut input).expect("the client is ours") {
+                let message = match frame.message.expect("it is ours") {
+                    Message::Hello(_) => Message::Welcome(welcome()),
+                    Message::Request(_) if asked == 0 => {
+                        asked += 1;
+                        break 'connection;
+                    }
+                    Message::Request(_) => Message::Answer { answer: answer.clone(), credits: 1 },
+                    _ => continue,
+                };
+                let mut output = Vec::new();
+                Encoder::default().encode(frame.tag, &message, &mut output).expect("it is short");
+                stream.write_all(&output).await.expect("the client lives");
+            }
+        }
+    }
+}
+
+/// A refusal answers one try: behind one that was lost the fate stays open, unless it is told.
+#[orloj_sim::test(seeds = 6)]
+async fn a_refusal_behind_a_lost_try_leaves_the_fate_open(cx: Context) {
+    let ask = async |envelope: Envelope, answer| {
+        let server = cx.spawn("server", loses_the_first(cx, answer));
+        cx.sleep(MS).await;
+        let answer = Client::new(cx, client_config("127.0.0.1:7380")).send(envelope).await;
+        server.abort();
+        cx.sleep(MS).await;
+        answer
+    };
+    for code in Code::ALL {
+        let refusal = Failure::new(code, "no").with("field", "id");
+        let told = ask(incr("k"), Err(refusal.clone())).await.expect_err("it was refused");
+        assert_eq!(reason(&told), (Code::Unavailable, "unknown_fate"), "{code:?}");
+        assert_eq!(told.detail("refused"), Some(code.name()));
+        // A read that nobody named may be lost.
+        assert_eq!(ask(get("k"), Err(refusal.clone())).await, Err(refusal));
+    }
+    let done = Failure::new(Code::TooLarge, "it fits no frame").with("reason", "frame");
+    assert_eq!(ask(incr("k"), Err(done.clone())).await, Err(done));
+    let end = End::Failed(Failure::new(Code::Invalid, "no number"));
+    let outcome = Outcome { end, session_version: None, replayed: true };
+    assert_eq!(ask(incr("k"), Ok(outcome.clone())).await, Ok(outcome));
 }
 
 /// A subscription goes on over a new connection, and says that something may be missing.

@@ -156,6 +156,99 @@ fn what_somebody_rests_on_stays() {
     });
 }
 
+/// Every command that a filter finds, by pages of three.
+async fn all(commands: &Embedded, filter: Filter) -> Vec<(String, u64)> {
+    let mut filter = Filter { limit: 3, ..filter };
+    let mut found = Vec::new();
+    loop {
+        let page = history(commands, filter.clone()).await;
+        found.extend(page.commands.iter().map(|c| (c.causes.id.to_string(), c.lane_sequence)));
+        match page.cursor {
+            Some(cursor) => filter.cursor = Some(cursor),
+            None => return found,
+        }
+    }
+}
+
+#[test]
+fn what_has_no_id_does_not_grow_behind_what_has() {
+    world(config(keep(1_000 * MS, u64::MAX, 6)), async |cx, node, config| {
+        let mut node = node;
+        let mut ids = Vec::new();
+        for n in 0..3_u64 {
+            let commands = node.commands();
+            let session = format!("s{n}");
+            let create = Envelope::new(Call::CreateSession).session(&*session);
+            done(&commands, create.id(format!("a{n}"))).await;
+            for _ in 0..600 {
+                done(&commands, incr("n").session(&*session)).await;
+                done(&commands, incr("n")).await;
+            }
+            done(&commands, incr("n").session(&*session).id(format!("b{n}"))).await;
+            done(&commands, incr("n").session(&*session)).await;
+            ids.extend([format!("a{n}"), format!("b{n}")]);
+            cx.sleep(1_500 * MS).await;
+            // The last of each lane stays until it is the oldest; other rows without an id go.
+            let left = all(&commands, Filter::default()).await;
+            assert!(left.len() as u64 <= (n + 1) * 4, "{left:?}");
+            let known: Vec<_> =
+                left.iter().map(|(id, _)| id).filter(|id| ids.contains(id)).collect();
+            assert!(known.into_iter().eq(ids.iter().rev()), "{left:?}");
+            for n in 0..=n {
+                // A lane's rows are found though others between them are gone.
+                let of = Filter { session: Some(format!("s{n}").into()), ..Filter::default() };
+                let lane = all(&commands, of).await;
+                let sequences: Vec<_> = lane.iter().map(|(_, sequence)| *sequence).collect();
+                assert_eq!(sequences, [1 + 602 * 3, 1 + 601 * 3, 1], "{lane:?}");
+            }
+            let again = done(&commands, incr("n").session("s0").id("b0")).await;
+            assert!(again.replayed);
+            drop(commands);
+            node.stop().await.expect("it stops");
+            node = Node::start(config.clone(), cx).await.expect("it starts");
+        }
+        // With one outcome more the oldest goes, and so on.
+        let commands = node.commands();
+        done(&commands, incr("n").id("c")).await;
+        cx.sleep(1_500 * MS).await;
+        let unknown = commands.ask(Question::Outcome("a0".into())).await;
+        assert_eq!(unknown.expect_err("dropped").code, Code::DependencyUnknown);
+        let known = commands.ask(Question::Outcome("b0".into())).await;
+        assert!(known.is_ok(), "{known:?}");
+        for n in 0..6 {
+            done(&commands, incr("n").id(format!("d{n}"))).await;
+        }
+        cx.sleep(1_500 * MS).await;
+        let left: Vec<_> = all(&commands, Filter::default()).await;
+        assert_eq!(left.len(), 6, "the last of their lanes have gone, too: {left:?}");
+        // Times are found though there are gaps.
+        let to = history(&commands, Filter::default()).await.commands[2].accepted;
+        let before = all(&commands, Filter { to: Some(to), ..Filter::default() }).await;
+        assert!(before.len() <= 3, "{before:?}");
+        let far = Filter { cursor: Some(u64::MAX), ..Filter::default() };
+        assert_eq!(all(&commands, far).await, left);
+    });
+}
+
+#[test]
+fn the_last_of_a_lane_goes_when_it_is_that_no_more() {
+    world(config(keep(1_000 * MS, u64::MAX, 2)), async |cx, node, _| {
+        let commands = node.commands();
+        done(&commands, incr("n").id("stays")).await;
+        for _ in 0..20 {
+            done(&commands, Envelope::new(Command::DbSize)).await;
+            cx.sleep(5_000 * MS).await;
+        }
+        let left = all(&commands, Filter::default()).await.len();
+        assert!(left < 18, "{left} of those that were the last have not gone");
+        cx.sleep(60_000 * MS).await;
+        done(&commands, Envelope::new(Command::DbSize)).await;
+        cx.sleep(5_000 * MS).await;
+        let left = all(&commands, Filter::default()).await;
+        assert_eq!(left.len(), 2, "{left:?}");
+    });
+}
+
 #[test]
 fn a_dead_session_goes_with_its_last_row() {
     world(config(keep(1_000 * MS, u64::MAX, 0)), async |cx, node, _| {

@@ -152,6 +152,12 @@ pub enum What {
         /// What the store answered.
         answer: Answer,
     },
+    /// Nothing is left of a session that was deleted: the lane of one that is made again counts
+    /// from 1.
+    Forgotten {
+        /// Its name.
+        session: SessionName,
+    },
     /// The disk took nothing from the turn on.
     Undone,
 }

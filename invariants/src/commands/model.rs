@@ -164,6 +164,7 @@ impl Model {
                 .store
                 .judge(command, told.at, answer)
                 .map_err(|right| format!("the answer {}", show_answer(&right))),
+            What::Forgotten { session } => self.forgotten(session),
             What::Undone => Err("a step".to_owned()),
         }?;
         self.latest = self.latest.max(told.at);
@@ -178,6 +179,17 @@ impl Model {
             Ok(())
         } else {
             Err(format!("lane sequence {}", lane.sequence))
+        }
+    }
+
+    /// The lane of a session that there is no more, and on which nothing waits, may be forgotten.
+    fn forgotten(&mut self, session: &SessionName) -> Result<(), Expected> {
+        match self.lanes.get(&Some(session.clone())) {
+            Some(Lane { version: None, queue, .. }) if queue.is_empty() => {
+                self.lanes.remove(&Some(session.clone()));
+                Ok(())
+            }
+            _ => Err(format!("that {session} is known")),
         }
     }
 

@@ -65,6 +65,7 @@ pub fn show_step(told: &Told) -> String {
         What::Plain { command, answer } => {
             format!("{} -> {}", show_command(command), show_answer(answer))
         }
+        What::Forgotten { session } => format!("forgot session {session}"),
         What::Undone => "undone".to_owned(),
     };
     let lane = if told.lane_sequence > 0 {

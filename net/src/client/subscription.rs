@@ -70,7 +70,7 @@ async fn connect(
         *opened = Some((link.clone(), tag, feed));
         answer
     };
-    client.insist(session, true, subscribe).await?;
+    client.insist(session, super::Repeat::Freely, subscribe).await?;
     let opened = opened.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     opened.ok_or_else(|| super::unknown("nothing was asked"))
 }

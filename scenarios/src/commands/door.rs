@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use orloj_db::Embedded;
@@ -15,7 +16,7 @@ use orloj_net::{
 };
 use orloj_sim::Control;
 
-use super::{envelopes::session_name, recorder::Recorder};
+use super::{envelopes::session_name, every_command, recorder::Recorder};
 use crate::scenario::Plan;
 
 /// What becomes of several commands.
@@ -97,6 +98,9 @@ pub(super) async fn porter(
         let one = (number > 0).then(|| session_name(Control.between("follow", 0, sessions - 1)));
         cx.spawn("follower", follow(cx, handle.clone(), one, recorder.clone()));
     }
+    if plan.commands.as_ref().is_some_and(|commands| commands.upkeep.is_some()) {
+        cx.spawn("inspector", inspect(cx, handle.clone(), recorder.clone()));
+    }
     loop {
         let call = door.next().await;
         let handle = handle.clone();
@@ -106,6 +110,21 @@ pub(super) async fn porter(
                 Call::Ask(question, reply) => reply.send(handle.ask(question).await),
             }
         });
+    }
+}
+
+/// Reads every command again and again while old ones are let go, as long as the process lives.
+async fn inspect(cx: Context, handle: Embedded, recorder: Arc<Recorder>) {
+    let ask = async |question| handle.ask(question).await.ok();
+    loop {
+        let rest = Control.between("inspect-after", 1_000_000, 100_000_000);
+        cx.sleep(Duration::from_nanos(rest)).await;
+        let Some(before) = every_command(ask).await else { continue };
+        let rest = Control.between("inspect-again", 1_000_000, 200_000_000);
+        cx.sleep(Duration::from_nanos(rest)).await;
+        if let Some(after) = every_command(ask).await {
+            recorder.kept(before, after);
+        }
     }
 }
 

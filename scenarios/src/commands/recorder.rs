@@ -11,7 +11,8 @@ use orloj_db::{Lived, Observer, Seen, Step, Summary};
 use orloj_invariants::{
     OpId,
     commands::{
-        Dump, End, History, Inquiry, Life, Limits, Operation, Subscription, Told, What,
+        Dump, End, History, Inquiry, Life, Limits, Operation, Subscription, Told, Upkeep,
+        UpkeepKind, What,
         show_envelope, show_outcome, show_step,
     },
 };
@@ -44,6 +45,7 @@ struct Inner {
     /// What each life said, and what of its recovery.
     told: Vec<(Vec<Told>, Option<RecoverySummary>)>,
     dumps: Vec<(Vec<SessionState>, Vec<State>)>,
+    upkeep: Vec<Upkeep>,
 }
 
 impl Recorder {
@@ -141,6 +143,14 @@ impl Recorder {
         self.inner().dumps.push((sessions, commands));
     }
 
+    /// Every command was read, twice, while old ones are let go.
+    pub(super) fn kept(&self, before: Vec<State>, after: Vec<State>) {
+        let newest = before.first().map_or(0, |state| state.row);
+        let after = after.into_iter().filter(|state| state.row <= newest).collect();
+        let upkeep = Upkeep { done: now(), kind: UpkeepKind::Compaction, before, after };
+        self.inner().upkeep.push(upkeep);
+    }
+
     /// Sizes of what was seen.
     pub(super) fn tally(&self) -> Tally {
         let inner = self.inner();
@@ -165,6 +175,9 @@ impl Recorder {
             limits.in_flight = commands.in_flight;
             limits.idempotency = commands.key_life;
             limits.dependency_wait = commands.dependency_wait;
+            if let Some(upkeep) = &commands.upkeep {
+                limits.outcomes = upkeep.outcomes as usize;
+            }
         }
         let told = std::mem::take(&mut inner.told);
         let lives = base.lives.into_iter().zip(told).map(|(life, (told, summary))| Life {
@@ -191,7 +204,7 @@ impl Recorder {
             inquiries: std::mem::take(&mut inner.inquiries),
             subscriptions: std::mem::take(&mut inner.subscriptions),
             lives: lives.collect(),
-            upkeep: Vec::new(),
+            upkeep: std::mem::take(&mut inner.upkeep),
             quiet: base.quiet,
             dumps: dumps.collect(),
             halt: base.halt,
@@ -245,6 +258,7 @@ impl Observer for Recorder {
             Step::Finished { row, outcome } => {
                 What::Finished { row: *row, outcome: (*outcome).clone() }
             }
+            Step::Forgotten { session } => What::Forgotten { session: (*session).clone() },
         };
         self.hears_of(lived.turn, lived.at, lived.lane_sequence, what);
     }

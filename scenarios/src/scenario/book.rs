@@ -30,6 +30,7 @@ const BOOK: &[Listing] = book![
     "commands-disk-full",
     "commands-limits",
     "commands-network",
+    "commands-upkeep",
     "crash-anywhere",
     "crowded",
     "disk-full",

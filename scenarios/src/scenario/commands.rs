@@ -5,7 +5,7 @@ use std::time::Duration;
 use orloj_sim::choice::Choices;
 use serde::Deserialize;
 
-use super::{Count, Share, Span, Time};
+use super::{Count, Share, Size, Span, Time};
 
 /// How clients put commands into envelopes.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,6 +52,35 @@ pub struct Commands {
     pub dependency_wait: Span<Time>,
     /// How long an idempotency key is known.
     pub key_life: Span<Time>,
+    /// What is let go of the history, and hidden in it; absent is nothing.
+    pub upkeep: Option<Upkeep>,
+}
+
+/// What is let go of the history, and hidden in it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Upkeep {
+    /// What ended longer ago goes.
+    pub age: Span<Time>,
+    /// The oldest go while there is more.
+    pub bytes: Span<Size>,
+    /// So many outcomes stay.
+    pub outcomes: Span<Count>,
+    /// 1 if values are never to be kept.
+    pub hidden: Span<Count>,
+}
+
+/// What one seed lets go and hides.
+#[derive(Clone, Debug)]
+pub struct UpkeepPlan {
+    /// What ended longer ago goes.
+    pub age: Duration,
+    /// The oldest go while there is more.
+    pub bytes: u64,
+    /// So many outcomes are known at least.
+    pub outcomes: u64,
+    /// Whether values are hidden in the history.
+    pub is_hidden: bool,
 }
 
 impl Default for Commands {
@@ -77,6 +106,7 @@ impl Default for Commands {
             rate: Span::new(0, 0),
             dependency_wait: Span::new(5_000_000, 500_000_000),
             key_life: Span::new(20_000_000, 2_000_000_000),
+            upkeep: None,
         }
     }
 }
@@ -124,6 +154,8 @@ pub struct CommandsPlan {
     pub dependency_wait: Duration,
     /// How long an idempotency key is known.
     pub key_life: Duration,
+    /// What is let go and hidden.
+    pub upkeep: Option<UpkeepPlan>,
 }
 
 impl Commands {
@@ -150,6 +182,18 @@ impl Commands {
             // The node counts whole milliseconds.
             dependency_wait: millis(self.dependency_wait.draw(choices, "dependency-wait")),
             key_life: millis(self.key_life.draw(choices, "key-life")),
+            upkeep: self.upkeep.as_ref().map(|upkeep| upkeep.plan(choices)),
+        }
+    }
+}
+
+impl Upkeep {
+    fn plan(&self, choices: &mut Choices) -> UpkeepPlan {
+        UpkeepPlan {
+            age: millis(self.age.draw(choices, "history-age")),
+            bytes: self.bytes.draw(choices, "history-bytes"),
+            outcomes: self.outcomes.draw(choices, "history-outcomes"),
+            is_hidden: self.hidden.draw(choices, "hidden") == 1,
         }
     }
 }

@@ -13,6 +13,7 @@ mod ports;
 mod process;
 mod raft;
 mod repair;
+mod retried;
 mod rude_clients;
 mod signals;
 mod tool;

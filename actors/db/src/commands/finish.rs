@@ -41,6 +41,7 @@ impl Commands {
         self.stop_waiting(ticket);
         let flight = self.flights.remove(&ticket).expect(FLIES);
         self.bytes -= flight.envelope.call.payload_len();
+        self.retention.ended(ticket);
         if let Some(deadline) = flight.deadline {
             self.deadlines.remove(&(deadline, ticket));
         }

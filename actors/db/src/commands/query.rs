@@ -38,6 +38,7 @@ pub(crate) async fn history(tables: &Tables, filter: &Filter) -> Result<HistoryP
     let mut walk = look.walk(filter).await?;
     let mut looked_at = 0;
     while let Some((number, row)) = walk.next(&look).await? {
+        walk.stays_on(filter, number, &row);
         if filter.from.is_some_and(|from| row.at < from) {
             return Ok(page);
         }
@@ -123,7 +124,7 @@ struct Look<'a> {
 struct Walk {
     /// The next row, newest first; 0 is none.
     next: u64,
-    /// Whether it follows a lane.
+    /// Whether it follows a lane, as long as that has no row that retention has dropped.
     follows_lane: bool,
     /// Outcomes of rows that were passed, by the row of the acceptance.
     ends: BTreeMap<u64, (UnixMs, Outcome)>,
@@ -134,13 +135,26 @@ impl Walk {
         if self.next == 0 {
             return Ok(None);
         }
-        let number = self.next;
-        let Some(row) = look.row(number).await? else {
-            self.next = 0;
-            return Ok(None);
+        let found = match look.row(self.next).await? {
+            Some(row) => Some((self.next, row)),
+            None => {
+                self.follows_lane = false;
+                look.newest_up_to(self.next).await?
+            }
         };
-        self.next = if self.follows_lane { row.before } else { number - 1 };
-        Ok(Some((number, row)))
+        self.next = match &found {
+            Some((_, row)) if self.follows_lane => row.before,
+            Some((number, _)) => number - 1,
+            None => 0,
+        };
+        Ok(found)
+    }
+
+    /// From a row of another lane it goes on by numbers.
+    fn stays_on(&mut self, filter: &Filter, number: u64, row: &Row) {
+        if self.follows_lane && row.session != filter.session {
+            (self.follows_lane, self.next) = (false, number - 1);
+        }
     }
 }
 
@@ -154,6 +168,17 @@ impl Look<'_> {
     async fn row(&self, number: u64) -> Result<Option<Row>, Error> {
         let value = self.get(Table::History, &number.to_be_bytes()).await?;
         Ok(value.and_then(|value| decode_row(&value).ok()))
+    }
+
+    /// The newest row that is kept of those up to that number.
+    async fn newest_up_to(&self, number: u64) -> Result<Option<(u64, Row)>, Error> {
+        let to = number.saturating_add(1).to_be_bytes();
+        let range = KeyRange { from: &[], to: Some(&to) };
+        let mut rows = self.tables.db.cursor(self.tables.of(Table::History), range, &self.at)?;
+        Ok(rows.back().await?.and_then(|item| {
+            let number = item.key.try_into().map(u64::from_be_bytes).ok()?;
+            Some((number, decode_row(item.value).ok()?))
+        }))
     }
 
     async fn known(&self, id: &Id) -> Result<Option<Known>, Error> {
@@ -204,8 +229,11 @@ impl Look<'_> {
         let (mut from, mut until) = (oldest, newest + 1);
         while from < until {
             let middle = from + (until - from) / 2;
-            let is_before = self.row(middle).await?.is_none_or(|row| row.at < to);
-            if is_before { from = middle + 1 } else { until = middle }
+            let row = match self.row(middle).await? {
+                Some(row) => Some(row),
+                None => self.newest_up_to(middle).await?.map(|(_, row)| row),
+            };
+            if row.is_none_or(|row| row.at < to) { from = middle + 1 } else { until = middle }
         }
         Ok(from.saturating_sub(1))
     }

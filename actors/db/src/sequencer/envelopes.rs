@@ -332,6 +332,7 @@ pub(super) fn tell(observer: &dyn Observer, turn: u64, told: &mut Vec<Told>) {
             ToldStep::Accepted(row, id, envelope) => Step::Accepted { row: *row, id, envelope },
             ToldStep::Started(row) => Step::Started { row: *row },
             ToldStep::Finished(row, outcome) => Step::Finished { row: *row, outcome },
+            ToldStep::Forgotten(session) => Step::Forgotten { session },
         };
         observer.lived(&Lived { turn, at, lane_sequence, step });
     }

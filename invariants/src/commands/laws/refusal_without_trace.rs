@@ -1,6 +1,5 @@
 //! Law: a request that was refused before its acceptance leaves no command behind. Only a refusal
-//! that says that nobody knows may; and a conflict, if the client had tried before by itself: a key
-//! whose time was over may belong to another command by then, and keys come before ids.
+//! that says that nobody knows may: a client that had tried before by itself has to say that.
 //!
 //! Source: specification of causal commands, section 2; `Code::Unavailable`.
 //!
@@ -25,9 +24,6 @@ fn check(case: &Case<'_>) -> Result<(), Broken> {
         _ => false,
     };
     for op in case.history.ops.iter().filter(is_refused) {
-        if was_tried_before(case, op) {
-            continue;
-        }
         // One of several requests in the same words may have been accepted; as many as that.
         let may = case.asking(&op.envelope).filter(|op| !is_refused(op)).count();
         let survives = |known: &&Known<'_>| case.account.fate(known.accepted) == Fate::Survives;
@@ -45,18 +41,6 @@ fn check(case: &Case<'_>) -> Result<(), Broken> {
         }
     }
     Ok(())
-}
-
-/// Whether a conflict met a request that had been accepted while its client waited.
-fn was_tried_before(case: &Case<'_>, op: &Operation) -> bool {
-    let End::Answered { at, answer: Err(failure) } = &op.end else { return false };
-    let in_time = |known: &Known<'_>| {
-        let seen = case.account.told(known.accepted).seen;
-        op.invoked <= seen && seen <= *at
-    };
-    failure.code == Code::Conflict
-        && op.envelope.idempotency_key.is_some()
-        && case.accepted(&op.envelope).any(in_time)
 }
 
 #[cfg(test)]
@@ -97,23 +81,5 @@ mod tests {
         // And the next try may succeed.
         h.does(&envelope, ok());
         h.holds();
-    }
-
-    #[test]
-    fn a_conflict_may_meet_a_second_try_whose_key_is_anothers_by_then() {
-        let story = |key: bool| {
-            let mut h = strict();
-            let mut envelope = data(set("k", "a")).id("a");
-            envelope.idempotency_key = key.then(|| "key".into());
-            h.runs(&envelope, End::Ok(ok()));
-            h.wait_ms(600_000);
-            if key {
-                h.does(&data(set("k", "b")).idempotency_key("key"), ok());
-            }
-            h.is_told(0, Err(failure(Code::Conflict, &[])));
-            h
-        };
-        story(true).holds();
-        story(false).breaks(LAW.name, "was refused; it was accepted as a, row 1");
     }
 }

@@ -49,7 +49,11 @@ fn check(case: &Case<'_>) -> Result<(), Broken> {
         What::Repeated { row, .. } if !steps.contains_key(row) => {
             Err("what it repeats was never accepted".to_owned())
         }
-        What::Repeated { .. } | What::Refused { .. } | What::Plain { .. } | What::Undone => Ok(()),
+        What::Repeated { .. }
+        | What::Refused { .. }
+        | What::Plain { .. }
+        | What::Forgotten { .. }
+        | What::Undone => Ok(()),
     })
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use orloj_net::envelope::State;
 
 use super::{Broken, Case, CommandLaw};
-use crate::commands::{Upkeep, UpkeepKind};
+use crate::commands::{Known, Upkeep, UpkeepKind};
 
 pub(super) const LAW: CommandLaw = CommandLaw {
     name: "upkeep-equivalent",
@@ -21,12 +21,18 @@ pub(super) const LAW: CommandLaw = CommandLaw {
 
 fn check(case: &Case<'_>) -> Result<(), Broken> {
     case.history.upkeep.iter().try_for_each(|upkeep| {
-        equivalent(upkeep)
+        let is_over = |state: &State| {
+            let is_it = |known: &&Known<'_>| known.row == state.row && known.id == &state.causes.id;
+            let mut ends = case.account.commands.iter().filter(is_it).flat_map(|k| &k.finished);
+            ends.any(|(place, _)| case.account.told(*place).seen <= upkeep.done)
+        };
+        equivalent(upkeep, is_over)
             .map_err(|why| Broken::new(upkeep.done, format!("{:?}: {why}", upkeep.kind)))
     })
 }
 
-fn equivalent(upkeep: &Upkeep) -> Result<(), String> {
+/// `is_over` says whether a command had ended by then.
+fn equivalent(upkeep: &Upkeep, is_over: impl Fn(&State) -> bool) -> Result<(), String> {
     let before: BTreeMap<u64, &State> = upkeep.before.iter().map(|s| (s.row, s)).collect();
     let after: BTreeMap<u64, &State> = upkeep.after.iter().map(|s| (s.row, s)).collect();
     for (row, now) in &after {
@@ -43,10 +49,11 @@ fn equivalent(upkeep: &Upkeep) -> Result<(), String> {
     if upkeep.kind == UpkeepKind::Redaction {
         return Err(format!("row {newest} is gone"));
     }
-    if let Some(state) = gone().find(|state| state.outcome.is_none()) {
+    let waits = |state: &State| state.outcome.is_none() && !is_over(state);
+    if let Some(state) = gone().find(|state| waits(state)) {
         return Err(format!("row {} is gone, and it was in flight", state.row));
     }
-    let in_flight = || before.values().filter(|state| state.outcome.is_none());
+    let in_flight = || before.values().filter(|state| waits(state));
     let is_needed = |id| in_flight().find(|state| state.causes.depends_on.contains(id));
     for state in gone() {
         if let Some(by) = is_needed(&state.causes.id) {
