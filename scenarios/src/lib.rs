@@ -7,11 +7,13 @@
 pub mod cli;
 mod client;
 mod commands;
+pub mod compare;
 mod engine;
 pub mod leaks;
 mod ledger;
 mod nemesis;
 mod node;
+pub mod page;
 mod record;
 mod recorder;
 pub mod scenario;
