@@ -77,14 +77,13 @@ pub(crate) fn roots(graph: &Graph, when: Moment, about: &About) -> Vec<u32> {
     let told = |kind| matches!(kind, Kind::Story | Kind::Begin | Kind::Step | Kind::End);
     let broken = before().find(|(event, _)| event.kind == Kind::Broken);
     let mut roots: Vec<u32> = broken.map(|(_, id)| id).into_iter().collect();
-    if words.is_empty() {
-        if roots.is_empty() {
-            roots.extend(before().find(|(event, _)| told(event.kind)).map(|(_, id)| id));
-        }
+    if words.is_empty() && !roots.is_empty() {
         return roots;
     }
     let of_ops =
         |event: &orloj_sim::graph::Event| event.operation.is_some_and(|op| words.ops.contains(&op));
+    // Where the law was found broken: a recovery, a reading, an answer.
+    roots.extend(before().find(|(event, _)| told(event.kind)).map(|(_, id)| id));
     // An answer may have come after the law was broken and yet belong to what broke it.
     roots.extend(graph.events.iter().zip(0..).filter(|(e, _)| of_ops(e)).map(|(_, id)| id));
     let touching = before().filter(|(event, _)| !of_ops(event) && words.touch(event));

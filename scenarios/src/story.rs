@@ -12,8 +12,10 @@ use crate::record::Words;
 const LINES: usize = 40;
 /// Of them, lines about the violation's requests and keys,
 const ABOUT: usize = 16;
-/// and lines about what struck before it.
+/// lines about hosts that went down, stood still and came up, links, clocks and disks,
 const STRIKES: usize = 10;
+/// and about other faults.
+const FAULTS: usize = 5;
 
 /// Chooses from the causal cone of `roots` what a reader needs, in order: what is about the
 /// violation's requests and keys, what struck, and then whatever else is nearest.
@@ -28,8 +30,11 @@ pub(crate) fn choose(graph: &Graph, roots: &[u32], when: Moment, about: &About) 
     };
     chosen.extend(latest(&|e| words.touch(e), ABOUT));
     chosen.extend(latest(&|e| e.at <= when.0 && is_strike(e), STRIKES));
+    chosen.extend(latest(&|e| e.at <= when.0 && e.kind == Kind::Fault, FAULTS));
     let mut others: Vec<(u32, u32)> =
         cone.iter().filter(|(id, _)| is_telling(event(*id))).map(|(id, far)| (*far, *id)).collect();
+    chosen.sort_unstable();
+    chosen.dedup();
     others.sort_by_key(|(far, id)| (*far, std::cmp::Reverse(*id)));
     for (_, id) in others {
         if chosen.len() >= LINES {
@@ -40,20 +45,21 @@ pub(crate) fn choose(graph: &Graph, roots: &[u32], when: Moment, about: &About) 
         }
     }
     chosen.sort_unstable();
-    chosen.dedup();
     chosen.into_iter().map(|id| cut(&line(graph, event(id)))).collect()
 }
 
 /// Whether an event is a fault, a start or an end, or tells of one.
 fn is_strike(event: &Event) -> bool {
     const TOLD: &[&str] = &["link", "clock", "disk"];
-    event.kind.is_strike() || event.kind == Kind::Story && TOLD.contains(&event.actor)
+    let told = event.kind == Kind::Story && TOLD.contains(&event.actor);
+    told || event.kind.is_strike() && event.kind != Kind::Fault
 }
 
 /// Whether an event says something to a reader who has not asked for all.
 fn is_telling(event: &Event) -> bool {
     match event.kind {
         Kind::Turn | Kind::Connect | Kind::Send | Kind::Disk | Kind::Held => false,
+        Kind::Fault => false,
         // Bytes on their way are told by who asks and who hears.
         Kind::Deliver => false,
         Kind::DiskDone => event.text.starts_with("write "),

@@ -49,7 +49,13 @@ impl Control {
 
     /// Ends what a host's process has left running, its own end being no fault.
     pub fn exit(&self, host: &str) {
-        with(|w| w.end_host(id(w, host), Crash::Process));
+        with(|w| {
+            let host = id(w, host);
+            if w.hosts[host as usize].alive {
+                w.tell_as(Kind::Crash, Some(host), "host", format_args!("its process has ended"));
+            }
+            w.end_host(host, Crash::Process);
+        });
     }
 
     /// Boots a host that is down. Does nothing if it is up.

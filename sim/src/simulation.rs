@@ -192,6 +192,9 @@ impl Simulation {
 
     /// Takes the world down and tells what happened in it.
     pub fn finish(mut self) -> Report {
+        if let Some(tape) = self.world.as_mut().and_then(|world| world.trace.tape.as_mut()) {
+            tape.is_over = true;
+        }
         self.take_down();
         let mut world = reclaim(self.world.take().expect("a world is finished once"));
         let tape = world.trace.tape.take();

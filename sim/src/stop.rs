@@ -74,6 +74,9 @@ impl World {
     /// Ends the run, and keeps what every actor is like.
     pub(crate) fn stop_here(&mut self) {
         self.stop = None;
+        if let Some(tape) = &mut self.trace.tape {
+            tape.is_over = true;
+        }
         for host in self.hosts.iter().filter(|host| host.alive) {
             let look = |status| Look { host: host.name.clone(), status };
             self.looks.extend(host.directory.list().into_iter().map(look));

@@ -33,6 +33,7 @@ const hostOf = (i) => HOSTS[HOST[i]];
 
 // Seconds, milliseconds, microseconds; nanoseconds when they matter.
 function time(ns, fine) {
+  ns = Math.max(0, ns);
   const us = Math.floor(ns / 1000);
   const part = (n, width) => String(n).padStart(width, "0");
   const s = `${Math.floor(us / 1e6)}.${part(Math.floor(us / 1000) % 1000, 3)} ${part(us % 1000, 3)}`;
@@ -158,7 +159,8 @@ function rows(list, most) {
   for (const one of list) {
     const lane = ends[one.lane];
     let row = lane.findIndex((end) => end <= one.from);
-    if (row < 0) row = lane.length < most ? lane.length : lane.length - 1;
+    one.crowded = row < 0 && lane.length === most;
+    if (row < 0) row = one.crowded ? most - 1 : lane.length;
     lane[row] = one.to;
     one.row = row;
   }

@@ -107,14 +107,26 @@ function showViolation() {
     parts.push(el("h2", "", `Key ${ledger.key}: the engine beside the model`));
     const table = el("table", "", el("tr", "", el("th", "", "when, who"), el("th", "", "what"),
       el("th", "", "engine"), el("th", "", "model")));
-    for (const row of ledger.rows) {
+    const upto = ledger.rows.filter((row) => row.at <= v.when).length;
+    const shown = ledger.rows.slice(Math.max(0, upto - 10), upto + 6);
+    const fill = (rows) => rows.forEach((row) => {
       const line = el("tr", row.wrong ? "wrong to" : "to",
         el("td", "", el("span", "when", time(row.at)), el("br"), row.who), el("td", "", row.what),
         el("td", "", row.seen), el("td", "", row.expected));
       line.onclick = () => centre(row.at);
       table.append(line);
-    }
+    });
+    fill(shown);
     parts.push(table);
+    if (shown.length < ledger.rows.length) {
+      const all = el("button", "", `all ${ledger.rows.length} rows`);
+      all.onclick = () => {
+        while (table.rows.length > 1) table.deleteRow(1);
+        fill(ledger.rows);
+        all.remove();
+      };
+      parts.push(all);
+    }
   }
   if (v.events.length) {
     parts.push(el("h2", "", "Events that it touches"), ...v.events.map((i) => eventLine(i)));
@@ -289,6 +301,8 @@ function chips() {
 
 function violation() {
   if (!RUN.violation) return;
+  state.selected = -1;
+  state.cone = RUN.violation.events.length ? coneOf(RUN.violation.events) : null;
   tab("violation");
   centre(RUN.violation.when, Math.min(END, Math.max(2e7, Math.min(state.to - state.from, END / 20))));
 }

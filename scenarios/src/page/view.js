@@ -156,7 +156,7 @@ function drawSpans(list, part, colour) {
       pen.fillStyle = lost ? COLOURS.crash : COLOURS.opline;
       pen.fillRect(x, y, 1, ROW - 2); pen.fillRect(x + width - 1, y, 1, ROW - 2);
     }
-    if (width > 50) {
+    if (width > 50 && !one.crowded) {
       pen.fillStyle = sync ? COLOURS.ground : COLOURS.ink;
       const text = textOf(one.of);
       const label = part === "ops" ? text.replace(/^client \d+, request /, "") : text;

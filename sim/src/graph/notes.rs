@@ -4,8 +4,8 @@ use super::Kind;
 use crate::world::{Event, World};
 
 impl World {
-    /// Records an event, if events are recorded. Its host is that of the running task if `host` is
-    /// [`NO_HOST`](super::NO_HOST).
+    /// Records an event, if events are recorded. Its host is that of the running task, or of what it
+    /// follows, if `host` is [`NO_HOST`](super::NO_HOST).
     #[cold]
     pub(crate) fn record(
         &mut self,
@@ -15,7 +15,7 @@ impl World {
         text: &str,
         of: Option<u32>,
     ) -> Option<u32> {
-        if self.trace.tape.is_none() {
+        if self.trace.tape.as_ref().is_none_or(|tape| tape.is_over) {
             return None;
         }
         if kind != Kind::Fault {

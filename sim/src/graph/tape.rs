@@ -32,6 +32,8 @@ pub(crate) struct Tape {
     pub(crate) packets: Vec<Packet>,
     /// Whether packets are kept.
     pub(crate) keeps_packets: bool,
+    /// Whether nothing more is kept: the run is over, or was stopped to look at it.
+    pub(crate) is_over: bool,
     /// The event that what happens now follows.
     current: Option<u32>,
     turn: Option<Turn>,
@@ -106,7 +108,8 @@ impl Tape {
         id
     }
 
-    /// Something happened. Its host is that of the turn if `host` is [`NO_HOST`].
+    /// Something happened. Its host is that of the turn, or of the event that it follows, if `host`
+    /// is [`NO_HOST`].
     pub(crate) fn record(
         &mut self,
         at: u64,
@@ -118,7 +121,11 @@ impl Tape {
     ) -> u32 {
         let before = self.now();
         let turn = self.turn.as_ref();
-        let host = if host == NO_HOST { turn.map_or(NO_HOST, |turn| turn.host) } else { host };
+        let around = || {
+            let current = before.map_or(NO_HOST, |event| self.events[event as usize].host);
+            turn.map_or(current, |turn| turn.host)
+        };
+        let host = if host == NO_HOST { around() } else { host };
         let actor = actor.or(turn.map(|turn| turn.actor)).unwrap_or("");
         let task = turn.map(|turn| turn.task.0);
         let operation = None;
@@ -153,6 +160,9 @@ impl Tape {
 
     /// A task is woken by what happens now.
     pub(crate) fn wake(&mut self, task: TaskId) {
+        if self.is_over {
+            return;
+        }
         if self.timer && self.current.is_none() {
             self.woken.entry(task.0).or_default().timer = true;
             return;
