@@ -51,7 +51,11 @@ pub(crate) fn choose(graph: &Graph, roots: &[u32], when: Moment, about: &About) 
 /// Whether an event is a fault, a start or an end, or tells of one.
 fn is_strike(event: &Event) -> bool {
     const TOLD: &[&str] = &["link", "clock", "disk"];
-    let told = event.kind == Kind::Story && TOLD.contains(&event.actor);
+    const LIVES: &[&str] = &["ended: ", "undid ", "recovered ", "QUIET"];
+    let text = &event.text;
+    let told = event.kind == Kind::Story
+        && (TOLD.contains(&event.actor) && !text.ends_with("not found")
+            || LIVES.iter().any(|life| text.starts_with(life)));
     told || event.kind.is_strike() && event.kind != Kind::Fault
 }
 
@@ -62,6 +66,7 @@ fn is_telling(event: &Event) -> bool {
         Kind::Fault => false,
         // Bytes on their way are told by who asks and who hears.
         Kind::Deliver => false,
+        Kind::Story => !event.text.ends_with("not found"),
         Kind::DiskDone => event.text.starts_with("write "),
         _ => true,
     }

@@ -166,18 +166,36 @@ function drawSpans(list, part, colour) {
   pen.globalAlpha = 1;
 }
 
+// Events in view from which on messages are drawn as columns.
+const DENSE = 30000;
 function drawMessages() {
   const drawn = new Set(), faint = [], bright = [];
+  // Where very many stand upright in a column of pixels, what they span is drawn as one bar.
+  const dense = firstAt(state.to) - firstAt(state.from) > DENSE;
+  const bars = [new Float32Array(2 * W), new Float32Array(2 * W)];
   for (const one of within(MESSAGES, state.from, state.to)) {
     const a = LANES[HOST[one.of]], b = LANES[HOST[one.i]];
     if (!a || !b || !(isShown(one.i) && isShown(one.of))) continue;
     const lit = inCone(one.i);
     const x0 = xOf(one.from), x1 = xOf(one.to);
+    if (dense && x1 - x0 < 3 && !one.lost) {
+      const bar = bars[lit ? 1 : 0], x = 2 * Math.max(0, Math.min(W - 1, Math.floor(x0)));
+      const low = Math.min(a.middle, b.middle), high = Math.max(a.middle, b.middle);
+      if (!bar[x] || low < bar[x]) bar[x] = low;
+      if (high > bar[x + 1]) bar[x + 1] = high;
+      continue;
+    }
     const key = ((HOST[one.of] * 256 + HOST[one.i]) * 32768 + Math.round(x0) + 8192) * 32768
       + Math.round(x1) + 8192;
     if (drawn.has(lit ? key : -key)) continue;
     drawn.add(lit ? key : -key);
     (lit ? bright : faint).push([x0, a.middle, x1, b.middle, one.lost]);
+  }
+  for (const [bar, alpha] of [[bars[0], .08], [bars[1], .3]]) {
+    pen.fillStyle = COLOURS.message; pen.globalAlpha = alpha;
+    for (let x = 0; dense && x < W; x++) {
+      if (bar[2 * x]) pen.fillRect(x, bar[2 * x], 1, bar[2 * x + 1] - bar[2 * x]);
+    }
   }
   const heads = bright.length + faint.length < 1500;
   const stroke = (list, alpha) => {

@@ -19,7 +19,7 @@ impl World {
             return None;
         }
         if kind != Kind::Fault {
-            self.tell_faults();
+            self.tell_faults_of(host, actor);
         }
         let choices = self.choices.made();
         let tape = self.trace.tape.as_mut()?;
@@ -42,6 +42,10 @@ impl World {
     /// Records the faults that were counted since this was last called.
     #[cold]
     pub(crate) fn tell_faults(&mut self) {
+        self.tell_faults_of(super::NO_HOST, None);
+    }
+
+    fn tell_faults_of(&mut self, host: u32, actor: Option<&'static str>) {
         let Some(tape) = &mut self.trace.tape else { return };
         let told = std::mem::replace(&mut tape.told, self.faults.clone());
         let news: Vec<(&str, u64)> = self
@@ -52,7 +56,7 @@ impl World {
             .collect();
         for (name, times) in news {
             let text = if times > 1 { format!("{name}, {times} times") } else { name.to_owned() };
-            self.record(Kind::Fault, super::NO_HOST, None, &text, None);
+            self.record(Kind::Fault, host, actor, &text, None);
         }
     }
 }
