@@ -130,6 +130,13 @@ const MESSAGES = [], OPS = [], DISKS = [], BANDS = [];
     } else if ((kind === K["disk-done"] || kind === K.synced) && of >= 0) {
       DISKS.push({ from: AT[of], to: AT[i], i, of, lane: HOST[of], row: 0 });
     } else if (kind === K.crash) {
+      // What was asked for on a host that went down never ends.
+      for (const begun of open.keys()) {
+        if (HOST[begun] !== HOST[i]) continue;
+        open.delete(begun);
+        OPS.push({ from: AT[begun], to: AT[i], i: begun, of: begun, lane: HOST[i], row: 0,
+          open: true });
+      }
       if (!down.has(HOST[i])) down.set(HOST[i], i);
       paused.delete(HOST[i]);
     } else if (kind === K.boot && down.has(HOST[i])) {

@@ -22,7 +22,10 @@ const COLOUR_OF = {
   lost: "crash", synced: "sync", resume: "boot", boot: "boot", pause: "pause", fault: "fault",
   crash: "crash", broken: "broken",
 };
+// A rare but legal path that the code took is no misfortune.
+const isRarePath = (i) => KIND[i] === K.fault && textOf(i).startsWith("buggify");
 const RANKS = Uint8Array.from(RUN.kinds, (name) => RANK[name] || 1);
+const RANK_OF = Uint8Array.from(KIND, (kind, i) => (isRarePath(i) ? 4 : RANKS[kind]));
 
 function readColours() {
   const style = getComputedStyle(document.documentElement);
@@ -242,7 +245,7 @@ function drawMarks() {
     if (x < 0 || x >= width) continue;
     const place = HOST[i] * width + x;
     count[place]++;
-    const rank = RANKS[KIND[i]] + (state.cone && state.cone[i] ? 32 : 0)
+    const rank = RANK_OF[i] + (state.cone && state.cone[i] ? 32 : 0)
       + (state.isMatch && state.isMatch[i] ? 64 : 0);
     const other = best[place];
     if (other < 0 || rank >= ranked(other)) best[place] = i;
@@ -272,7 +275,7 @@ function drawMarks() {
 }
 
 function ranked(i) {
-  return RANKS[KIND[i]] + (state.cone && state.cone[i] ? 32 : 0)
+  return RANK_OF[i] + (state.cone && state.cone[i] ? 32 : 0)
     + (state.isMatch && state.isMatch[i] ? 64 : 0);
 }
 
@@ -294,7 +297,7 @@ function label(i, x, place, best, width) {
 }
 
 function mark(i, x) {
-  const y = LANES[HOST[i]].middle, kind = kindOf(i);
+  const y = LANES[HOST[i]].middle, kind = isRarePath(i) ? "rare" : kindOf(i);
   pen.globalAlpha = inCone(i) ? 1 : .2;
   pen.fillStyle = pen.strokeStyle = colourOf(KIND[i]);
   pen.beginPath();
@@ -408,7 +411,8 @@ function drawOverview() {
 }
 const STRIKES = [];
 for (let i = 0; i < N; i++) {
-  if (["crash", "boot", "pause", "fault", "broken"].includes(kindOf(i))) STRIKES.push(i);
+  const strikes = ["crash", "boot", "pause", "fault", "broken"].includes(kindOf(i));
+  if (strikes && !isRarePath(i)) STRIKES.push(i);
 }
 
 // The event under a point, or -1.
@@ -431,7 +435,7 @@ function under(x, y) {
     const to = firstAt(nsOf(x + 7));
     for (let i = firstAt(nsOf(x - 7)); i < to; i++) {
       if (HOST[i] !== host || !isShown(i)) continue;
-      const near = RANKS[KIND[i]] * .6 - Math.abs(xOf(AT[i]) - x) * 2;
+      const near = RANK_OF[i] * .6 - Math.abs(xOf(AT[i]) - x) * 2;
       if (near > value) { best = i; value = near; }
     }
   }

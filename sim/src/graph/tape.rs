@@ -123,7 +123,11 @@ impl Tape {
         let turn = self.turn.as_ref();
         let around = || {
             let current = before.map_or(NO_HOST, |event| self.events[event as usize].host);
-            turn.map_or(current, |turn| turn.host)
+            match kind {
+                // What was just done to another host is that host's misfortune.
+                Kind::Fault if before.is_some() => current,
+                _ => turn.map_or(current, |turn| turn.host),
+            }
         };
         let host = if host == NO_HOST { around() } else { host };
         let actor = actor.or(turn.map(|turn| turn.actor)).unwrap_or("");

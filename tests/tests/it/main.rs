@@ -16,6 +16,7 @@ mod repair;
 mod rude_clients;
 mod signals;
 mod tool;
+mod trace_page;
 mod transactions;
 mod transports;
 mod tree;
