@@ -77,6 +77,8 @@ pub(crate) fn line(graph: &Graph, event: &Event) -> String {
     let target = if event.actor.is_empty() { "network" } else { event.actor };
     let text = match event.kind {
         Kind::Fault => format!("FAULT {}", event.text),
+        Kind::Turn if event.text.is_empty() => "runs".to_owned(),
+        Kind::Turn => format!("runs: {}", event.text),
         Kind::Lost => format!("LOST {}", event.text),
         Kind::Synced | Kind::DiskDone => format!("did {}", event.text),
         _ => event.text.clone(),

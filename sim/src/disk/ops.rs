@@ -128,7 +128,7 @@ impl Work {
             Work::Write(_, at, buf) => format!("{name} {path}, {} B at {at}", buf.len()),
             Work::SetLen(_, len) => format!("{name} {path} to {len} B"),
             Work::Rename(from, _) => format!("{name} {from} to {path}"),
-            _ => format!("{name} {path}"),
+            _ => format!("{name} {path}").trim_end().to_owned(),
         }
     }
 
