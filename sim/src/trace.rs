@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt, io::Write};
 
-use crate::{choice::mix, graph::Tape};
+use crate::{choice::mix, graph::Tape, task::TaskId};
 
 /// How much of a run is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +14,8 @@ pub enum Detail {
     Story,
     /// Also who caused what, as a [`Graph`](crate::graph::Graph) in the report.
     Graph,
-    /// The story, and in its sink every poll, event and choice. For finding the first difference between two runs.
+    /// The story, and in its sink every poll, event and choice. For finding the first difference
+    /// between two runs.
     Events,
 }
 
@@ -73,6 +74,14 @@ impl Trace {
     pub(crate) fn event(&mut self, a: u64, b: u64) {
         self.events += 1;
         self.hash = mix(self.hash, a ^ b.rotate_left(40));
+    }
+
+    /// A task is woken, and polls and events are looked at.
+    #[cold]
+    pub(crate) fn wakes(&mut self, task: TaskId) {
+        if let Some(tape) = &mut self.tape {
+            tape.wake(task);
+        }
     }
 
     #[inline]

@@ -14,7 +14,7 @@ use crate::{
     clock::{Fired, Timers},
     disk::Ops,
     fault::Faults,
-    graph::{Kind, NO_HOST},
+    graph::Kind,
     host::Host,
     net::Net,
     queue::Queue,
@@ -23,7 +23,7 @@ use crate::{
     sites::Coverage,
     stop::{Look, Stop},
     task::{Slot, TaskId, Wake},
-    trace::{Line, Trace},
+    trace::Trace,
     trap::Traps,
     verdict::Failure,
 };
@@ -249,7 +249,7 @@ impl World {
             return;
         }
         if self.trace.close {
-            note_wake(&mut self.trace, task);
+            self.trace.wakes(task);
         }
         if s.queued {
             return;
@@ -373,23 +373,6 @@ impl World {
         Some(Step::Poll(id, task, self.context(host)))
     }
 
-    #[cold]
-    fn note_poll(&mut self, id: TaskId, host: u32) {
-        self.tell_faults();
-        let slot = id.slot();
-        let (name, made, digest) =
-            (self.names[slot as usize], self.choices.made(), self.choices.digest);
-        if let Some(tape) = &mut self.trace.tape {
-            tape.turn(id, (host, name), self.now, made);
-            return;
-        }
-        let host = &self.hosts[host as usize].name;
-        self.trace.note(
-            self.now,
-            format_args!("poll {slot} {name} on {host}; choices {made} {digest:016x}"),
-        );
-    }
-
     #[inline]
     fn happen(&mut self, event: Event) {
         if self.trace.close {
@@ -398,18 +381,9 @@ impl World {
         self.carry(event);
     }
 
-    #[cold]
-    fn happen_noted(&mut self, event: Event) {
-        self.note_event(event);
-        if self.carry(event) && self.trace.detail == crate::trace::Detail::Events {
-            self.trace.note(self.now, format_args!("event {event:?}"));
-        }
-        self.tell_faults();
-    }
-
     /// Lets `event` happen, and says whether it still mattered to anybody.
     #[inline]
-    fn carry(&mut self, event: Event) -> bool {
+    pub(crate) fn carry(&mut self, event: Event) -> bool {
         match event {
             Event::Timer { slot, life } => {
                 let (now, hosts) = (self.now, &self.hosts);
@@ -466,34 +440,6 @@ impl World {
         mix(self.trace.hash, self.choices.digest)
     }
 
-    /// Adds to the story, if it is told.
-    pub(crate) fn tell(
-        &mut self,
-        host: Option<u32>,
-        target: &'static str,
-        text: std::fmt::Arguments<'_>,
-    ) {
-        self.tell_as(Kind::Story, host, target, text);
-    }
-
-    /// As [`World::tell`], as a kind of event; its number, if events are recorded.
-    pub(crate) fn tell_as(
-        &mut self,
-        kind: Kind,
-        host: Option<u32>,
-        target: &'static str,
-        text: std::fmt::Arguments<'_>,
-    ) -> Option<u32> {
-        if !self.trace.tells() {
-            return None;
-        }
-        let text = text.to_string();
-        let recorded = self.record(kind, host.unwrap_or(NO_HOST), Some(target), &text, None);
-        let host = host.map_or("world".to_owned(), |h| self.hosts[h as usize].name.clone());
-        self.trace.tell(Line { at: self.now, host, target, text });
-        recorded
-    }
-
     /// Ends the run with `failure`, unless it has failed already.
     pub(crate) fn fail(&mut self, failure: Failure) {
         self.tell_as(Kind::Broken, None, "world", format_args!("BROKEN {}", failure.law));
@@ -504,12 +450,5 @@ impl World {
     /// A draw for the code running on `host`.
     pub(crate) fn host_bits(&mut self, host: u32) -> u64 {
         self.choices.bits(Stream::Host(host), "entropy")
-    }
-}
-
-#[cold]
-fn note_wake(trace: &mut Trace, task: TaskId) {
-    if let Some(tape) = &mut trace.tape {
-        tape.wake(task);
     }
 }

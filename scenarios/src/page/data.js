@@ -173,4 +173,4 @@ function rows(list, most) {
   }
   return ends.map((lane) => lane.length);
 }
-const OP_ROWS = rows(OPS, 4), DISK_ROWS = rows(DISKS, 3);
+const OP_ROWS = rows(OPS, HOSTS.length > 4 ? 4 : 8), DISK_ROWS = rows(DISKS, 3);

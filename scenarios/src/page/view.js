@@ -332,7 +332,7 @@ function mark(i, x) {
 // The violation, the first difference, and the event that is selected.
 function drawChosen() {
   const bottom = state.tall + AXIS;
-  const upright = (ns, colour, text, dash) => {
+  const upright = (ns, colour, text, dash, down) => {
     const x = xOf(ns);
     if (x < GUTTER - 1 || x > W + 1) return;
     pen.strokeStyle = colour; pen.setLineDash(dash);
@@ -342,12 +342,12 @@ function drawChosen() {
     const left = x + 6 + pen.measureText(text).width > W;
     pen.textAlign = left ? "right" : "left";
     pen.fillStyle = colour;
-    pen.fillText(text, x + (left ? -5 : 5), AXIS + state.scroll + 8);
+    pen.fillText(text, x + (left ? -5 : 5), AXIS + state.scroll + 8 + down);
   };
   if (RUN.passing && RUN.passing.at !== null) {
-    upright(RUN.passing.at, COLOURS.good, "first difference", [2, 4]);
+    upright(RUN.passing.at, COLOURS.good, "first difference", [2, 4], 13);
   }
-  if (RUN.violation) upright(RUN.violation.when, COLOURS.broken, RUN.violation.law, [6, 3]);
+  if (RUN.violation) upright(RUN.violation.when, COLOURS.broken, RUN.violation.law, [6, 3], 0);
   for (const i of [state.hover, state.selected]) {
     if (i < 0 || !LANES[HOST[i]]) continue;
     pen.strokeStyle = COLOURS.accent; pen.lineWidth = 2;
@@ -366,7 +366,7 @@ function drawAxis() {
   pen.font = "11px system-ui, DejaVu Sans, sans-serif"; pen.textAlign = "center";
   pen.textBaseline = "middle"; pen.fillStyle = COLOURS.faint;
   const digits = Math.max(0, Math.min(9, 9 - Math.floor(Math.log10(step))));
-  for (let ns = Math.ceil(state.from / step) * step; ns <= state.to; ns += step) {
+  for (let ns = Math.max(0, Math.ceil(state.from / step)) * step; ns <= state.to; ns += step) {
     const x = xOf(ns);
     pen.beginPath(); pen.moveTo(x, AXIS - 5); pen.lineTo(x, AXIS); pen.stroke();
     if (x > GUTTER + 20 && x < W - 20) pen.fillText((ns / 1e9).toFixed(digits), x, AXIS / 2);

@@ -16,17 +16,16 @@ use orloj_scenarios::{
 };
 use orloj_sim::{Detail, graph::Kind};
 
-/// A browser, or why there is none.
+/// Said aloud when there is no browser.
+const SKIPPED: &str = "SKIPPED: no Chromium is on this machine; the page was opened by nobody";
+
+/// A browser, if there is one.
 fn browser() -> Option<PathBuf> {
     let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let known = std::env::split_paths(&path).flat_map(|dir| names.map(|name| dir.join(name)));
-    let found = named.into_iter().chain(known).find(|file| file.is_file());
-    if found.is_none() {
-        eprintln!("SKIPPED: no Chromium is on this machine; the page was opened by nobody");
-    }
-    found
+    named.into_iter().chain(known).find(|file| file.is_file())
 }
 
 /// The page as the browser has it after its scripts have run, opened at a place in the run.
@@ -75,7 +74,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
 
 #[test]
 fn a_browser_shows_the_violation_its_cone_and_what_is_searched() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = browser() else { return println!("{SKIPPED}") };
     let dir = tempfile::tempdir().unwrap();
     let mut run = broken();
     let held = orloj_scenarios::run(
@@ -121,7 +120,7 @@ fn a_browser_shows_the_violation_its_cone_and_what_is_searched() {
 
 #[test]
 fn a_page_of_a_hundred_thousand_events_is_small_and_quickly_drawn() {
-    let Some(browser) = browser() else { return };
+    let Some(browser) = browser() else { return println!("{SKIPPED}") };
     let dir = tempfile::tempdir().unwrap();
     let text = "title = \"long\"\npromise = \"Many events.\"\nduration = \"9s\"\nsettle = \"10s\"\n\
                 [clients]\ncount = \"16\"\nrequests = \"600..700\"\npipeline = \"1..4\"\n\
