@@ -1,7 +1,8 @@
 //! Who caused what: the events of a run with their causes, recorded on request.
 //!
 //! An event's causes are what came before it in the same turn of the same task, whatever woke that
-//! turn, and, for a delivery or the end of an operation, what sent or began it. So happened-before
+//! turn or put the messages into its mailbox that it took out, and, for a delivery or the end of an
+//! operation, what sent or began it. So happened-before
 //! is a graph without circles whose edges lead back in the order of recording, and the cone of an
 //! event is what it can rest on. What one task tells another through shared memory alone, without
 //! waking it, leaves no edge.

@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, fmt, io::Write};
 
+use orloj_kernel::Mail;
+
 use crate::{choice::mix, graph::Tape, task::TaskId};
 
 /// How much of a run is kept.
@@ -58,6 +60,9 @@ impl Trace {
     const KEPT: usize = 4_096;
 
     pub(crate) fn new(detail: Detail, sink: Option<Box<dyn Write + Send>>) -> Trace {
+        if detail == Detail::Graph {
+            orloj_kernel::watch_mail();
+        }
         Trace {
             hash: 0,
             events: 0,
@@ -81,6 +86,13 @@ impl Trace {
     pub(crate) fn wakes(&mut self, task: TaskId) {
         if let Some(tape) = &mut self.tape {
             tape.wake(task);
+        }
+    }
+
+    /// A message goes into a mailbox, or all come out.
+    pub(crate) fn mail(&mut self, mailbox: u64, what: Mail) {
+        if let Some(tape) = &mut self.tape {
+            tape.mail(mailbox, what);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orloj_kernel::{Context, OpenMode};
+use orloj_kernel::{Actor, Context, OpenMode, Stop as OrderlyStop};
 use orloj_sim::{
     Config, Control, Crash, Detail, Fork, NetFaults, Report, Simulation, Stop,
     graph::{Event, Graph, Kind},
@@ -163,5 +163,52 @@ fn a_fork_has_the_same_past_and_another_future() {
         assert!(same < whole.events.len());
         assert!(whole.events[same].at >= middle, "parted at {}", whole.events[same].at);
         assert_eq!(other.events, fork(seed).events);
+    }
+}
+
+/// Takes long over each batch, so that messages wait for it.
+struct Slow;
+
+impl Actor for Slow {
+    type Msg = u64;
+    const NAME: &'static str = "slow";
+
+    async fn turn(&mut self, batch: &mut Vec<u64>, cx: &Context) -> Result<(), OrderlyStop> {
+        for number in batch.drain(..) {
+            cx.trace("slow", format_args!("has {number}"));
+        }
+        cx.sleep(Duration::from_millis(5)).await;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_message_to_an_actor_that_is_busy_is_a_cause_though_it_wakes_nobody() {
+    let mut config = Config::seed(1);
+    config.detail = Detail::Graph;
+    let mut sim = Simulation::new(config);
+    let host = sim.idle_host("host");
+    let ran = sim.run(host, async move {
+        let slow = host.start(Slow);
+        for number in 0..8 {
+            let slow = slow.clone();
+            host.spawn("sender", async move {
+                host.sleep(Duration::from_millis(number)).await;
+                host.trace("sender", format_args!("sends {number}"));
+                slow.send(number).await.unwrap();
+            });
+        }
+        host.sleep(Duration::from_millis(60)).await;
+    });
+    ran.unwrap();
+    let graph = sim.finish().graph.unwrap();
+    for number in 0..8 {
+        let the = |text: String| find(&graph, |e| e.text == text)[0];
+        let (sent, had) = (the(format!("sends {number}")), the(format!("has {number}")));
+        assert!(path(&graph, sent, had), "message {number}");
+        // What is sent later is no cause.
+        if number < 7 {
+            assert!(!path(&graph, the(format!("sends {}", number + 1)), sent));
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use orloj_kernel::Mail;
+
 use super::{Event, Graph, Kind, NO_HOST, Packet};
 use crate::{fault::Faults, net::NetEvent, task::TaskId};
 
@@ -42,6 +44,8 @@ pub(crate) struct Tape {
     /// What each task did last.
     last: BTreeMap<u64, u32>,
     woken: BTreeMap<u64, Woken>,
+    /// Who put the messages there that wait in each mailbox.
+    mailboxes: BTreeMap<u64, Vec<u32>>,
     /// What is on its way: by where it arrives, in order, with its length.
     on_way: BTreeMap<Way, VecDeque<(u32, u32)>>,
     /// Operations of disks under way, by slot and life.
@@ -175,6 +179,25 @@ impl Tape {
             let woken = &mut self.woken.entry(task.0).or_default().by;
             if woken.last() != Some(&by) {
                 woken.push(by);
+            }
+        }
+    }
+
+    /// A message goes into a mailbox, or all come out: who takes them rests on those who put them
+    /// there, whether or not they woke it.
+    pub(crate) fn mail(&mut self, mailbox: u64, what: Mail) {
+        if self.is_over {
+            return;
+        }
+        match what {
+            Mail::Put => {
+                let by = self.now();
+                self.mailboxes.entry(mailbox).or_default().extend(by);
+            }
+            Mail::Taken => {
+                let Some(by) = self.mailboxes.remove(&mailbox) else { return };
+                let taken = self.now();
+                self.edges.extend(by.into_iter().zip(taken.into_iter().cycle()));
             }
         }
     }
