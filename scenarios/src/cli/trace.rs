@@ -91,11 +91,10 @@ pub(super) fn run(args: &RunArgs, task: &TraceArgs) -> Result<u8, String> {
 
 /// The nearest run that breaks nothing.
 fn nearest(picked: &Picked, when: u64) -> Result<Passing, String> {
-    let held = |run: &Run| run.outcome == Outcome::Held;
     if let Some(mutant) = picked.mutant {
         let without = Picked { mutant: None, ..picked.clone() };
         let run = without.recorded()?;
-        if held(&run) {
+        if run.outcome == Outcome::Held {
             return Ok(Passing {
                 rule: format!("The same seed without the planted defect {mutant}."),
                 command: format!("cargo xtask sim {}", without.flags()),
@@ -103,11 +102,16 @@ fn nearest(picked: &Picked, when: u64) -> Result<Passing, String> {
             });
         }
     }
+    forked(picked, when)
+}
+
+/// The run with the longest past in common with this one that breaks nothing.
+fn forked(picked: &Picked, when: u64) -> Result<Passing, String> {
     for part in FORKS {
         let at = (u128::from(when) * u128::from(*part) / 64) as u64;
         for seed in FUTURES {
             let forked = Picked { fork: Some(Fork { at, seed }), ..picked.clone() };
-            if !held(&forked.judged()) {
+            if forked.judged().outcome != Outcome::Held {
                 continue;
             }
             let command =
@@ -126,4 +130,36 @@ fn nearest(picked: &Picked, when: u64) -> Result<Passing, String> {
         command: String::new(),
         run: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cli::program::Program, compare};
+
+    #[test]
+    fn another_future_that_holds_is_found_and_has_the_past_that_it_says() {
+        let program = Program::named("default").expect("a built-in scenario");
+        let picked = |seed| Picked {
+            program: program.clone(),
+            scenario: "default".to_owned(),
+            seed,
+            faults: true,
+            scheduler: orloj_sim::Scheduler::default(),
+            mutant: Some("journal.ack_before_sync"),
+            fork: None,
+        };
+        let broken = |seed| law(&picked(seed).judged()).is_some();
+        let picked = picked((0..60).find(|seed| broken(*seed)).expect("the defect is found"));
+        let run = picked.recorded().expect("it runs");
+        let Outcome::Broken(breach) = &run.outcome else { unreachable!("it is the same run") };
+        let passing = forked(&picked, breach.when).expect("it runs");
+        let other = passing.run.expect("some future holds");
+        assert_eq!(other.outcome, Outcome::Held);
+        let [mine, theirs] = [&run, &other].map(|run| pick::record(run).expect("recorded"));
+        let parting = compare::parting(mine, theirs).expect("they differ");
+        let at = passing.command.split(" --at ").nth(1).and_then(|rest| rest.split("ns").next());
+        let at: u64 = at.and_then(|at| at.parse().ok()).expect("the command names the time");
+        assert!(parting.at >= at && parting.event > 0);
+    }
 }

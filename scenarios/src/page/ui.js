@@ -350,7 +350,9 @@ function recall() {
   if (wanted.get("theme")) dark(wanted.get("theme") === "dark");
   layOut(); chips();
   const times = /^(-?\d+)-(\d+)$/.exec(wanted.get("t") || "");
-  if (times) view(Number(times[1]), Number(times[2])); else fit();
+  // A run that broke something is shown as far as that.
+  const far = RUN.violation ? Math.min(END, RUN.violation.when) : END;
+  if (times) view(Number(times[1]), Number(times[2])); else view(-far * .01, far * 1.1);
   if (wanted.get("q")) search(wanted.get("q"));
   const event = Number.parseInt(wanted.get("e") || "", 10);
   if (event >= 0 && event < N) select(event, !times);
