@@ -8,8 +8,8 @@ use std::{
 };
 
 use orloj_kernel::{
-    Clock, Datagram, Directory, Entropy, HostKey, Instant, Io, Listener, Network, Probe, Site,
-    Spawner, Stream, Task, TaskKey, Timer, WallTime,
+    Clock, Datagram, Directory, Entropy, HostKey, Instant, Io, Listener, Mail, Network, Probe,
+    Site, Spawner, Stream, Task, TaskKey, Timer, WallTime,
 };
 
 use crate::{
@@ -165,6 +165,10 @@ impl Probe for Sim {
             let id = here(w, host);
             w.tell(Some(id), target, format_args!("{line}"));
         });
+    }
+
+    fn mail(&self, _: HostKey, mailbox: u64, what: Mail) {
+        try_current(|w| w.trace.mail(mailbox, what));
     }
 
     fn mutant(&self, _: HostKey, name: &'static str) -> bool {

@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, fmt, io::Write};
 
-use crate::choice::mix;
+use orloj_kernel::Mail;
+
+use crate::{choice::mix, graph::Tape, task::TaskId};
 
 /// How much of a run is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +14,10 @@ pub enum Detail {
     Hash,
     /// Also the last lines that code and faults wrote about themselves.
     Story,
-    /// Also every poll, event and choice. For finding the first difference between two runs.
+    /// Also who caused what, as a [`Graph`](crate::graph::Graph) in the report.
+    Graph,
+    /// The story, and in its sink every poll, event and choice. For finding the first difference
+    /// between two runs.
     Events,
 }
 
@@ -42,6 +47,10 @@ pub(crate) struct Trace {
     pub(crate) hash: u64,
     pub(crate) events: u64,
     pub(crate) detail: Detail,
+    /// Whether each poll and event is looked at: the one branch when it is not.
+    pub(crate) close: bool,
+    /// The events with their causes, if they are recorded.
+    pub(crate) tape: Option<Box<Tape>>,
     story: VecDeque<Line>,
     sink: Option<Box<dyn Write + Send>>,
 }
@@ -51,7 +60,18 @@ impl Trace {
     const KEPT: usize = 4_096;
 
     pub(crate) fn new(detail: Detail, sink: Option<Box<dyn Write + Send>>) -> Trace {
-        Trace { hash: 0, events: 0, detail, story: VecDeque::new(), sink }
+        if detail == Detail::Graph {
+            orloj_kernel::watch_mail();
+        }
+        Trace {
+            hash: 0,
+            events: 0,
+            detail,
+            close: detail >= Detail::Graph,
+            tape: (detail == Detail::Graph).then(Box::default),
+            story: VecDeque::new(),
+            sink,
+        }
     }
 
     /// Something happened, told by two words of it.
@@ -59,6 +79,21 @@ impl Trace {
     pub(crate) fn event(&mut self, a: u64, b: u64) {
         self.events += 1;
         self.hash = mix(self.hash, a ^ b.rotate_left(40));
+    }
+
+    /// A task is woken, and polls and events are looked at.
+    #[cold]
+    pub(crate) fn wakes(&mut self, task: TaskId) {
+        if let Some(tape) = &mut self.tape {
+            tape.wake(task);
+        }
+    }
+
+    /// A message goes into a mailbox, or all come out.
+    pub(crate) fn mail(&mut self, mailbox: u64, what: Mail) {
+        if let Some(tape) = &mut self.tape {
+            tape.mail(mailbox, what);
+        }
     }
 
     #[inline]

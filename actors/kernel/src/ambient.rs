@@ -4,7 +4,10 @@
 //! makes the polled task's context ambient around each poll, and an adapter reads it here. Our own
 //! code is handed its context and does not use this door.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use crate::Context;
 
@@ -23,6 +26,34 @@ pub fn ambient() -> Context {
 /// The context of the task being polled on this thread, if there is one.
 pub fn try_ambient() -> Option<Context> {
     AMBIENT.get()
+}
+
+/// What happens to a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mail {
+    /// A message was put in.
+    Put,
+    /// All that waited were taken out.
+    Taken,
+}
+
+/// Whether a runtime of this process has ever wanted to hear of messages.
+static WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// From now on, runtimes of this process hear of messages ([`Probe::mail`](crate::Probe::mail)).
+/// Until then nobody pays for it.
+pub fn watch_mail() {
+    WATCHED.store(true, Ordering::Relaxed);
+}
+
+/// Something happens to mailbox number `mailbox`.
+#[inline]
+pub(crate) fn mail(mailbox: u64, what: Mail) {
+    if WATCHED.load(Ordering::Relaxed)
+        && let Some(context) = try_ambient()
+    {
+        context.mail(mailbox, what);
+    }
 }
 
 /// The seat of an executor on this thread: what it sets stays ambient until it sets another or

@@ -4,7 +4,8 @@ use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
     Actor, Addr, Datagram, Directory, DiskError, Elapsed, Entry, File, HostKey, Instant, Interval,
-    JoinHandle, Listener, OpenMode, RawLock, Runtime, Site, Sleep, Stream, WallTime, actor, task,
+    JoinHandle, Listener, Mail, OpenMode, RawLock, Runtime, Site, Sleep, Stream, WallTime, actor,
+    task,
 };
 
 /// An actor's view of the world: clock, tasks, randomness, network, disk of one host.
@@ -180,6 +181,11 @@ impl Context {
     /// The actors of this host.
     pub fn directory(&self) -> Arc<Directory> {
         self.runtime.directory(self.host)
+    }
+
+    /// Tells the runtime what happens to a mailbox.
+    pub(crate) fn mail(&self, mailbox: u64, what: Mail) {
+        self.runtime.mail(self.host, mailbox, what);
     }
 
     /// Whether anybody reads [`Context::trace`]. Ask before building something costly to print.

@@ -25,7 +25,7 @@ mod task;
 mod time;
 
 pub use actor::{Actor, Stop};
-pub use ambient::{Ambient, ambient, try_ambient, with_ambient};
+pub use ambient::{Ambient, Mail, ambient, try_ambient, watch_mail, with_ambient};
 pub use context::Context;
 pub use directory::{Directory, Inspect, Status};
 pub use disk::{

@@ -5,13 +5,16 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context as TaskContext, Poll, Waker},
     time::Duration,
 };
 
-use crate::{Inspect, Status};
+use crate::{
+    Inspect, Status,
+    ambient::{self, Mail},
+};
 
 /// What happens to a message for which the mailbox has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +52,12 @@ impl<M> fmt::Debug for SendError<M> {
 #[error("actor has ended")]
 pub struct Closed;
 
+/// Numbers mailboxes, for a runtime that records who told whom. No number is ever shown.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
 pub(crate) struct Mailbox<M> {
     name: String,
+    number: u64,
     capacity: usize,
     overflow: Overflow,
     senders: AtomicUsize,
@@ -85,6 +92,7 @@ impl<M> Mailbox<M> {
         assert!(capacity > 0, "{name}: a mailbox without room would never deliver");
         Arc::new(Mailbox {
             name,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             capacity,
             overflow,
             senders: AtomicUsize::new(0),
@@ -122,6 +130,7 @@ impl<M> Mailbox<M> {
                 }
             };
             drop(state);
+            ambient::mail(self.number, Mail::Taken);
             writers.into_values().for_each(Waker::wake);
             return Poll::Ready(true);
         }
@@ -198,6 +207,7 @@ impl<M> Mailbox<M> {
         let reader = state.reader.take();
         drop(state);
         drop(oldest);
+        ambient::mail(self.number, Mail::Put);
         if let Some(reader) = reader {
             reader.wake();
         }

@@ -11,7 +11,7 @@ use std::{
     task::{self, Poll},
 };
 
-use crate::{Directory, Disk, Instant, Network, Site, WallTime};
+use crate::{Directory, Disk, Instant, Mail, Network, Site, WallTime};
 
 /// A type-erased unit of work, boxed once at spawn, so that actor code is compiled in the crate
 /// that owns it and not again in every binary that starts it.
@@ -86,6 +86,9 @@ pub trait Probe {
     fn traces(&self, host: HostKey) -> bool;
     /// One line about what `target` did.
     fn trace(&self, host: HostKey, target: &'static str, line: fmt::Arguments<'_>);
+    /// Something happens to mailbox number `mailbox`. Called once somebody has asked for it with
+    /// [`watch_mail`](crate::watch_mail).
+    fn mail(&self, _host: HostKey, _mailbox: u64, _what: Mail) {}
     /// Whether the planted defect `name` is active. Asked only in builds with `mutants`.
     fn mutant(&self, host: HostKey, name: &'static str) -> bool;
     /// The actors of this host.

@@ -17,6 +17,7 @@ mod retried;
 mod rude_clients;
 mod signals;
 mod tool;
+mod trace_page;
 mod transactions;
 mod transports;
 mod tree;
