@@ -278,7 +278,7 @@ fn welcome() -> Welcome {
     }
 }
 
-/// A server of its own words: drops the connection on the first request, and answers each behind it.
+/// A server of its own words: it drops the connection on the first request, and answers others.
 async fn loses_the_first(cx: Context, answer: Result<Outcome, Failure>) {
     let mut listener = cx.listen("127.0.0.1:7380").await.expect("it is free");
     let mut asked = 0;

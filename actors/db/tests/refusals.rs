@@ -1,7 +1,7 @@
 //! Goal: what only a node in trouble refuses is refused with the same code over every transport:
 //! `Internal`, `ShuttingDown`, and `Unavailable` of what a restart interrupted.
-//! Method: a node in a simulated world whose redactor meddles, that is asked to stop in the midst of
-//! many requests, or that ends while a slow disk keeps a command waiting; and a client of each kind.
+//! Method: a node in a simulated world whose redactor meddles, that is asked to stop under load, or
+//! that ends while a slow disk keeps a command waiting; and a client of each kind.
 
 use std::{sync::Arc, time::Duration};
 

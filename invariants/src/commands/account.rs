@@ -129,10 +129,9 @@ impl<'h> Account<'h> {
                 return;
             }
             What::Started { row } | What::Finished { row, .. } | What::Repeated { row, .. } => row,
-            What::Refused { .. }
-            | What::Plain { .. }
-            | What::Forgotten { .. }
-            | What::Undone => return,
+            What::Refused { .. } | What::Plain { .. } | What::Forgotten { .. } | What::Undone => {
+                return;
+            }
         };
         // A step of what was never accepted belongs to nothing.
         let Some(index) = rows.get(row) else { return };

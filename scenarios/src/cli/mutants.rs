@@ -43,7 +43,7 @@ const WHERE: &[(&str, &[&str])] = &[
     ("pager.sum_is_not_looked_at", &["engine-misread", "engine-damage"]),
     ("recovery.reruns_started", &["commands-crash", "commands-cycles"]),
     ("recovery.skip_bad_record", &["bit-rot-middle", "torn-and-lost-writes"]),
-    ("retention.forgets_flights", &["commands-upkeep"]),
+    ("retention.drops_outcomes", &["commands-upkeep"]),
     ("sequencer.dropped_reply", &["pipelining", "default"]),
     ("sequencer.unsynced_read", &["torn-and-lost-writes", "crash-anywhere"]),
     ("session.reorder_replies", &["pipelining", "default"]),

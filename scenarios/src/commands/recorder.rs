@@ -12,8 +12,7 @@ use orloj_invariants::{
     OpId,
     commands::{
         Dump, End, History, Inquiry, Life, Limits, Operation, Subscription, Told, Upkeep,
-        UpkeepKind, What,
-        show_envelope, show_outcome, show_step,
+        UpkeepKind, What, show_envelope, show_outcome, show_step,
     },
 };
 use orloj_net::{

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use orloj_kernel::{Context, mutant, sometimes};
+use orloj_kernel::{mutant, sometimes};
 use orloj_net::{
     UnixMs,
     envelope::{Record, Row, SessionName, canonical::decode_row},
@@ -128,7 +128,7 @@ impl Commands {
         if self.retention.again.is_some_and(|again| again <= now.at) {
             (self.retention.swept, self.retention.again) = (0, None);
         }
-        let needed = self.needed(now.cx).await?;
+        let needed = self.needed().await?;
         let mut next = self.totals.first_row;
         let mut is_oldest = true;
         for _ in 0..STEP {
@@ -143,7 +143,7 @@ impl Commands {
                 self.totals.first_row = number;
             }
             next = number + 1;
-            match self.may_go(number, &row, is_oldest, needed, now.at).await? {
+            match self.may_go(number, &row, is_oldest, needed, now).await? {
                 None => {
                     self.drop_row(number, row, bytes, is_oldest, now).await?;
                     sometimes!(now.cx, true, "commands: a row of the history was dropped");
@@ -180,11 +180,8 @@ impl Commands {
 
     /// The oldest row that commands in flight, or what they depend on, still need. What a command
     /// depends on is known when it is accepted, or gets a row behind its own.
-    async fn needed(&mut self, cx: Context) -> Result<u64, Error> {
+    async fn needed(&mut self) -> Result<u64, Error> {
         let mut needed = self.totals.next_row;
-        if mutant!(cx, "retention.forgets_flights") {
-            return Ok(needed);
-        }
         let mut fresh = Vec::new();
         let mut has_rows = true;
         for (ticket, flight) in self.flights.range(self.retention.needs.seen + 1..) {
@@ -238,7 +235,7 @@ impl Commands {
         row: &Row,
         is_oldest: bool,
         needed: u64,
-        now: UnixMs,
+        now: Now,
     ) -> Result<Option<Stay>, Error> {
         let mut at = row.at;
         if let Record::Accepted { .. } = row.record
@@ -249,7 +246,7 @@ impl Commands {
         }
         let HistoryRetention { age, bytes, outcomes } = self.retention.keep;
         let due = at.after(age);
-        if due > now && self.totals.bytes <= bytes {
+        if due > now.at && self.totals.bytes <= bytes {
             return Ok(Some(Stay::Until(due)));
         }
         if number >= needed {
@@ -260,7 +257,7 @@ impl Commands {
                 if let Some(key) = &envelope.idempotency_key {
                     let name = scoped(row.session.as_ref(), key);
                     let known = self.tables.known(Table::Idempotency, &name).await?;
-                    if known.is_some_and(|known| known.accepted == number && known.until > now) {
+                    if known.is_some_and(|known| known.accepted == number && known.until > now.at) {
                         return Ok(Some(Stay::Needed));
                     }
                 }
@@ -268,7 +265,9 @@ impl Commands {
                     return Ok(Some(Stay::AtLeast));
                 }
             }
-            Record::Started { accepted } | Record::Finished { accepted, .. } if !is_oldest => {
+            Record::Started { accepted } | Record::Finished { accepted, .. }
+                if !is_oldest && !mutant!(now.cx, "retention.drops_outcomes") =>
+            {
                 let accepted = self.tables.row(*accepted).await?.map(|row| row.record);
                 let command = accepted.and_then(super::tables::accepted);
                 if command.is_some_and(|(_, envelope)| envelope.id.is_some()) {

@@ -97,11 +97,7 @@ impl Model {
             && let Some(row) = self.ids.get(id)
         {
             fits.push(earlier(*row));
-            let is_kept = match self.commands[row].progress {
-                Progress::Done { ordinal, .. } => self.finished - ordinal <= self.limits.outcomes,
-                _ => true,
-            };
-            if is_kept {
+            if self.is_kept(*row) {
                 return fits;
             }
         }

@@ -74,6 +74,7 @@ impl Model {
             End::Failed(failure) if failure.code == Code::DependencyCycle => {
                 return self.is_victim(command, failure);
             }
+            End::Failed(failure) if self.misses_a_forgotten_one(command, failure) => return Ok(()),
             End::Failed(_) | End::Ok(_) => {}
         }
         match &command.progress {
@@ -107,6 +108,22 @@ impl Model {
                 self.execute(&command.envelope, end, now)
             }
             Progress::Done { .. } => Err("nothing".to_owned()),
+        }
+    }
+
+    /// Whether a started command fails for one that need not be known any more.
+    fn misses_a_forgotten_one(&self, command: &Command, failure: &Failure) -> bool {
+        let on = failure.detail("on").filter(|_| failure.code == Code::DependencyUnknown);
+        let on = command.envelope.depends_on.iter().find(|id| on == Some(id));
+        let row = on.and_then(|id| self.ids.get(id));
+        !matches!(command.progress, Progress::Queued) && row.is_some_and(|row| !self.is_kept(*row))
+    }
+
+    /// Whether a command must be known by its id.
+    pub(super) fn is_kept(&self, row: u64) -> bool {
+        match self.commands[&row].progress {
+            Progress::Done { ordinal, .. } => self.finished - ordinal <= self.limits.outcomes,
+            _ => true,
         }
     }
 
