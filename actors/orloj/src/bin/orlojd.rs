@@ -4,13 +4,18 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Parser;
 use orloj::settings::{Age, ConfigError, LogFormat, Partial, Settings};
-use orloj_db::{AppendFailure, Durability, Node, NodeConfig, StartError};
+use orloj_db::{AppendFailure, Durability, Embedded, Node, NodeConfig, StartError};
 use orloj_host::Options;
 use orloj_kernel::{Context, Shutdown};
+use orloj_net::{
+    Commands,
+    envelope::{Finding, Question},
+};
 use tracing_subscriber::EnvFilter;
 
 /// Actors pass what they allocate to each other all day, which glibc's allocator is slow at.
@@ -199,6 +204,7 @@ async fn serve(settings: Settings, has_stdio: bool, cx: Context, shutdown: Shutd
         Err(e) => return not_started(&e),
     };
     let ready = announce(&node, &data, settings.durability);
+    cx.spawn("recovery", announce_commands(cx, node.commands()));
     if has_stdio {
         tracing::info!("{ready}");
         let conversation = node.attach(orloj_host::stdio());
@@ -261,6 +267,27 @@ fn announce(node: &Node, data: &str, durability: Durability) -> String {
         "orlojd ready resp={resp} native={native}{ws} data={data} durability={durability} \
          recovered={records} cut={cut}"
     )
+}
+
+/// Says what became of commands that were in flight, as soon as that is decided. How many: their
+/// ids are their clients' words, and `orloj recovery` tells them to who may ask.
+async fn announce_commands(cx: Context, commands: Embedded) {
+    loop {
+        match commands.ask(Question::Health).await {
+            Ok(Finding::Health(health)) if health.is_ready => break,
+            Ok(_) => cx.sleep(Duration::from_millis(10)).await,
+            Err(_) => return,
+        }
+    }
+    if let Ok(Finding::Recovery(summary)) = commands.ask(Question::RecoverySummary).await {
+        tracing::info!(
+            outcomes = summary.outcomes,
+            unsupported = summary.unsupported,
+            rerun = summary.rerun.len(),
+            failed = summary.failed.len(),
+            "recovered commands"
+        );
+    }
 }
 
 fn not_started(e: &StartError) -> ExitCode {
