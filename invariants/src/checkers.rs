@@ -7,4 +7,6 @@
 
 pub mod anomalies;
 pub mod linearizability;
+pub mod liveness;
 pub mod models;
+pub mod witnesses;

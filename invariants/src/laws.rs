@@ -34,11 +34,11 @@ pub const LAWS: &[&Law] = &[
     &real_time::LAW,
     &acked_is_durable::LAW,
     &model_equal::LAW,
-    &linearizable::LAW,
     &refusal_is_definite::LAW,
     &unknown_resolved::LAW,
     &recovery_idempotent::LAW,
     &progress::LAW,
+    &linearizable::LAW,
 ];
 
 /// A law that does not hold, and what contradicts it.

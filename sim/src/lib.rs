@@ -26,6 +26,7 @@ mod clock;
 mod control;
 pub mod disk;
 mod executor;
+pub mod explore;
 pub mod fault;
 pub mod graph;
 mod host;

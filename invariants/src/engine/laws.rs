@@ -36,11 +36,11 @@ pub const ENGINE_LAWS: &[&EngineLaw] = &[
     &real_time::LAW,
     &model_equal::LAW,
     &serializable::LAW,
-    &anomalies::LAW,
     &snapshot_holds::LAW,
     &recovery_idempotent::LAW,
     &cache_budget::LAW,
     &progress::LAW,
+    &anomalies::LAW,
 ];
 
 /// Holds `history` to every law and returns the breaches, in the order of [`ENGINE_LAWS`].

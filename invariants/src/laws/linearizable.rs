@@ -33,15 +33,11 @@ pub(super) const LAW: Law = Law {
     check,
 };
 
-/// Steps of the search for one key: some milliseconds.
-const STEPS: u64 = 20_000;
+/// Steps of the search for one key, and for each call: most need one or two.
+const STEPS: (u64, u64) = (400, 4);
 
-/// One key's calls, and whose they are.
-#[derive(Default)]
-struct Calls<'h> {
-    calls: Vec<Call<Asked<'h>, Answer>>,
-    ops: Vec<Option<OpId>>,
-}
+/// The calls of a key, and whose they are.
+type Calls<'h> = Vec<(Call<Asked<'h>, Answer>, Option<OpId>)>;
 
 fn check(timeline: &Timeline<'_>) -> Result<(), Broken> {
     let history = timeline.history;
@@ -49,9 +45,11 @@ fn check(timeline: &Timeline<'_>) -> Result<(), Broken> {
         return Ok(());
     }
     let (processes, keys) = by_key(history);
-    for (key, Calls { calls, ops }) in keys {
+    for (key, it) in keys {
+        let (calls, ops): (Vec<_>, Vec<_>) = it.into_iter().unzip();
         let model = OneKey { key, processes: &processes };
-        let verdict = linearizable(&model, &calls, &mut Budget(STEPS));
+        let verdict =
+            linearizable(&model, &calls, &mut Budget(STEPS.0 + STEPS.1 * calls.len() as u64));
         let Verdict::Violated(witness) = verdict else { continue };
         let when = calls[witness.stuck].answered.unwrap_or_default();
         // The last few of the order say how it came to the state that does not fit.
@@ -94,23 +92,17 @@ fn by_key(history: &History) -> (Vec<(u32, u32)>, BTreeMap<&Key, Calls<'_>>) {
             continue;
         }
         for (key, asked, output) in key::parts(command, answer) {
-            let it = keys.entry(key).or_default();
-            it.calls.push(call(asked, output));
-            it.ops.push(Some(op.id));
+            keys.entry(key).or_default().push((call(asked, output), Some(op.id)));
         }
     }
     let next = processes.len() as u32;
     for (key, it) in &mut keys {
         for (id, flush) in &flushes {
-            it.calls.push(flush.clone());
-            it.ops.push(Some(*id));
+            it.push((flush.clone(), Some(*id)));
         }
         put_dumps(history, key, it, next);
         // The order of calls is that of each connection; flushes came last.
-        let mut order: Vec<usize> = (0..it.calls.len()).collect();
-        order.sort_by_key(|at| (it.calls[*at].called, it.ops[*at].map(|op| op.number)));
-        it.calls = order.iter().map(|at| it.calls[*at].clone()).collect();
-        it.ops = order.iter().map(|at| it.ops[*at]).collect();
+        it.sort_by_key(|(call, op)| (call.called, op.map(|op| op.number)));
     }
     (processes, keys)
 }
@@ -123,8 +115,7 @@ fn put_dumps<'h>(history: &'h History, key: &Key, it: &mut Calls<'h>, process: u
         let value = at.map(|at| Answer::Bulk(dump.entries[at].value.clone().into()));
         let (called, answered) = (quiet.began.0, Some(dump.seen.0));
         let output = Some(value.unwrap_or(Answer::Nil));
-        it.calls.push(Call { process, input: Asked::Read, called, answered, output });
-        it.ops.push(None);
+        it.push((Call { process, input: Asked::Read, called, answered, output }, None));
     }
 }
 

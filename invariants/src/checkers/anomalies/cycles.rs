@@ -38,7 +38,7 @@ const CLASSES: &[Class] = {
 /// Adds the shortest circle of each class in each knot; whether the budget sufficed.
 pub(super) fn find(
     txns: &[Txn],
-    graph: &Graph,
+    graph: &Graph<'_>,
     beside: Beside,
     budget: &mut Budget,
     found: &mut Vec<Anomaly>,
@@ -71,13 +71,13 @@ pub(super) fn find(
 
 /// The shortest circle of a class: where it begins, and its edges.
 fn shortest<'g>(
-    graph: &'g Graph,
+    graph: &'g Graph<'g>,
     class: &Class,
     back: Kinds,
     knot: &BTreeSet<usize>,
     budget: &mut Budget,
-) -> Option<(usize, Vec<&'g Edge>)> {
-    let mut best: Option<(usize, Vec<&Edge>)> = None;
+) -> Option<(usize, Vec<&'g Edge<'g>>)> {
+    let mut best: Option<(usize, Vec<&Edge<'_>>)> = None;
     let begins = knot.iter().flat_map(|from| {
         let edges = graph.edges(*from, class.begin.bit());
         edges.filter(|edge| knot.contains(&edge.to)).map(|edge| (*from, edge))
@@ -95,7 +95,7 @@ fn shortest<'g>(
 }
 
 /// `G-single: A before B: ...; B before A: ...`
-fn tell(txns: &[Txn], kind: Kind, beside: Beside, from: usize, circle: &[&Edge]) -> Anomaly {
+fn tell(txns: &[Txn], kind: Kind, beside: Beside, from: usize, circle: &[&Edge<'_>]) -> Anomaly {
     let with = match beside {
         Beside::Nothing => "",
         Beside::Session => " with sessions",
@@ -120,7 +120,7 @@ fn tell(txns: &[Txn], kind: Kind, beside: Beside, from: usize, circle: &[&Edge])
     Anomaly { kind, beside, txns: members, words }
 }
 
-fn why(edge: &Edge, one: &str, other: &str, beside: Beside) -> String {
+fn why(edge: &Edge<'_>, one: &str, other: &str, beside: Beside) -> String {
     let (key, older, newer) = &edge.shown_by;
     let value = |of: &Option<i64>| of.map_or("absent".to_owned(), |value| value.to_string());
     let (older, newer) = (value(older), value(newer));

@@ -13,19 +13,19 @@ pub(super) struct Writer {
 }
 
 /// The writers of all values, and which transactions happened.
-pub(super) struct Writers {
-    by_value: BTreeMap<String, BTreeMap<i64, Option<Writer>>>,
+pub(super) struct Writers<'t> {
+    by_value: BTreeMap<&'t str, BTreeMap<i64, Option<Writer>>>,
     /// Whether each transaction happened, as far as anybody knows.
     pub(super) happened: Vec<bool>,
 }
 
-impl Writers {
-    pub(super) fn new(txns: &[Txn]) -> Writers {
-        let mut by_value: BTreeMap<String, BTreeMap<i64, Option<Writer>>> = BTreeMap::new();
+impl<'t> Writers<'t> {
+    pub(super) fn new(txns: &'t [Txn]) -> Writers<'t> {
+        let mut by_value: BTreeMap<&str, BTreeMap<i64, Option<Writer>>> = BTreeMap::new();
         for (txn, it) in txns.iter().enumerate() {
-            let mut written: BTreeMap<&String, i64> = BTreeMap::new();
+            let mut written: BTreeMap<&str, i64> = BTreeMap::new();
             for (key, value) in it.acts.iter().filter_map(writes) {
-                let values = by_value.entry(key.clone()).or_default();
+                let values = by_value.entry(key).or_default();
                 if let Some(before) = written.insert(key, value)
                     && let Some(Some(writer)) = values.get_mut(&before)
                 {
@@ -71,9 +71,10 @@ impl Writers {
         last.map(|(value, writer)| (value, writer.txn))
     }
 
-    /// All keys that were ever written a value.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
-        self.by_value.keys()
+    /// The keys of a range that were ever written a value.
+    pub(super) fn keys(&self, from: &'t str, to: &'t str) -> impl Iterator<Item = &'t str> {
+        let range = (from <= to).then(|| self.by_value.range(from..to));
+        range.into_iter().flatten().map(|(key, _)| *key)
     }
 
     /// Judges a read of a value by another transaction: was it ever, and was it the last?
@@ -109,14 +110,14 @@ impl Writers {
 }
 
 /// The key and value that an act writes.
-pub(super) fn writes(act: &Act) -> Option<(&String, i64)> {
+pub(super) fn writes(act: &Act) -> Option<(&str, i64)> {
     match act {
         Act::Append(key, value) | Act::Write(key, value) => Some((key, *value)),
         _ => None,
     }
 }
 
-fn deletes(act: &Act) -> Option<&String> {
+fn deletes(act: &Act) -> Option<&str> {
     match act {
         Act::Delete(key) => Some(key),
         _ => None,

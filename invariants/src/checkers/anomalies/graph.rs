@@ -31,21 +31,21 @@ impl Why {
 
 /// One dependency, and which values show it: key, the older, the newer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Edge {
+pub(super) struct Edge<'t> {
     pub(super) to: usize,
     pub(super) why: Why,
-    pub(super) shown_by: (String, Option<i64>, Option<i64>),
+    pub(super) shown_by: (&'t str, Option<i64>, Option<i64>),
 }
 
 /// Transactions, and behind them barriers: moments at which all that was over is over.
 #[derive(Default)]
-pub(super) struct Graph {
-    edges: Vec<Vec<Edge>>,
+pub(super) struct Graph<'t> {
+    edges: Vec<Vec<Edge<'t>>>,
     seen: BTreeSet<(usize, usize, Why)>,
 }
 
-impl Graph {
-    pub(super) fn new(txns: usize) -> Graph {
+impl<'t> Graph<'t> {
+    pub(super) fn new(txns: usize) -> Graph<'t> {
         Graph { edges: (0..txns).map(|_| Vec::new()).collect(), seen: BTreeSet::new() }
     }
 
@@ -54,17 +54,16 @@ impl Graph {
         from: usize,
         to: usize,
         why: Why,
-        shown_by: (&str, Option<i64>, Option<i64>),
+        shown_by: (&'t str, Option<i64>, Option<i64>),
     ) {
         if from != to && self.seen.insert((from, to, why)) {
-            let (key, older, newer) = shown_by;
-            self.edges[from].push(Edge { to, why, shown_by: (key.to_owned(), older, newer) });
+            self.edges[from].push(Edge { to, why, shown_by });
         }
     }
 
     /// Adds an order beside the dependencies. Real time goes by barriers, one an end, so that the
     /// edges are as many as the transactions and not as their pairs.
-    pub(super) fn put_beside(&mut self, txns: &[Txn], writers: &Writers, beside: Beside) {
+    pub(super) fn put_beside(&mut self, txns: &[Txn], writers: &Writers<'_>, beside: Beside) {
         let there = (0..txns.len()).filter(|txn| writers.happened[*txn]);
         if beside == Beside::Session {
             let mut last: BTreeMap<u32, usize> = BTreeMap::new();
@@ -104,7 +103,7 @@ impl Graph {
         }
     }
 
-    pub(super) fn edges(&self, from: usize, kinds: Kinds) -> impl Iterator<Item = &Edge> {
+    pub(super) fn edges(&self, from: usize, kinds: Kinds) -> impl Iterator<Item = &Edge<'t>> {
         self.edges[from].iter().filter(move |edge| edge.why.bit() & kinds != 0)
     }
 
@@ -167,8 +166,8 @@ impl Graph {
         kinds: Kinds,
         knot: &BTreeSet<usize>,
         budget: &mut Budget,
-    ) -> Option<Vec<&Edge>> {
-        let mut came: BTreeMap<usize, (usize, &Edge)> = BTreeMap::new();
+    ) -> Option<Vec<&Edge<'t>>> {
+        let mut came: BTreeMap<usize, (usize, &Edge<'t>)> = BTreeMap::new();
         let mut queue = VecDeque::from([from]);
         while let Some(node) = queue.pop_front() {
             for edge in self.edges(node, kinds).filter(|edge| knot.contains(&edge.to)) {
@@ -198,7 +197,7 @@ impl Graph {
 mod tests {
     use super::*;
 
-    fn graph(nodes: usize, edges: &[(usize, usize, Why)]) -> Graph {
+    fn graph(nodes: usize, edges: &[(usize, usize, Why)]) -> Graph<'static> {
         let mut graph = Graph::new(nodes);
         edges.iter().for_each(|(from, to, why)| graph.add(*from, *to, *why, ("", None, None)));
         graph

@@ -14,8 +14,13 @@ struct Seen<'t> {
     values: &'t [i64],
 }
 
-pub(super) fn depend(txns: &[Txn], writers: &Writers, graph: &mut Graph, found: &mut Vec<Anomaly>) {
-    let mut reads: BTreeMap<&str, Vec<Seen<'_>>> = BTreeMap::new();
+pub(super) fn depend<'t>(
+    txns: &'t [Txn],
+    writers: &Writers<'t>,
+    graph: &mut Graph<'t>,
+    found: &mut Vec<Anomaly>,
+) {
+    let mut reads: BTreeMap<&'t str, Vec<Seen<'_>>> = BTreeMap::new();
     for (txn, it) in txns.iter().enumerate().filter(|(_, it)| it.fate == Fate::Committed) {
         let mut own: BTreeMap<&str, BTreeSet<i64>> = BTreeMap::new();
         for act in &it.acts {
@@ -40,11 +45,11 @@ pub(super) fn depend(txns: &[Txn], writers: &Writers, graph: &mut Graph, found: 
     }
 }
 
-fn of_key(
+fn of_key<'t>(
     txns: &[Txn],
-    writers: &Writers,
-    (key, seen): (&str, &[Seen<'_>]),
-    graph: &mut Graph,
+    writers: &Writers<'t>,
+    (key, seen): (&'t str, &[Seen<'_>]),
+    graph: &mut Graph<'t>,
     found: &mut Vec<Anomaly>,
 ) {
     let Some(longest) = seen.iter().max_by_key(|seen| seen.values.len()) else { return };
@@ -82,7 +87,7 @@ fn of_key(
     }
     // What nobody has read comes behind all that somebody has.
     let unread: Vec<(i64, usize)> =
-        writers.last_of(key).filter(|(value, _)| !order.contains(value)).collect();
+        writers.last_of(key).filter(|(value, _)| !once.contains(value)).collect();
     for (value, txn) in &unread {
         if let Some((before, older)) = behind {
             graph.add(before, *txn, Why::Ww, (key, Some(older), Some(*value)));

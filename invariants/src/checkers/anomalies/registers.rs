@@ -20,11 +20,11 @@ struct Register {
     was_deleted: bool,
 }
 
-pub(super) fn depend(
-    txns: &[Txn],
-    writers: &Writers,
+pub(super) fn depend<'t>(
+    txns: &'t [Txn],
+    writers: &Writers<'t>,
     orders: &BTreeMap<String, Vec<i64>>,
-    graph: &mut Graph,
+    graph: &mut Graph<'t>,
     found: &mut Vec<Anomaly>,
 ) {
     let mut registers: BTreeMap<&str, Register> = BTreeMap::new();
@@ -68,9 +68,10 @@ pub(super) fn depend(
     }
     for (txn, range) in ranges {
         let Act::Range(from, to, seen) = range else { continue };
-        for key in writers.keys().filter(|key| *key >= from && *key < to) {
-            let Some(register) = registers.get(key.as_str()) else { continue };
-            if register.was_deleted || seen.iter().any(|(seen, _)| seen == key) {
+        let seen: BTreeSet<&str> = seen.iter().map(|(key, _)| key.as_str()).collect();
+        for key in writers.keys(from, to) {
+            let Some(register) = registers.get(key) else { continue };
+            if register.was_deleted || seen.contains(key) {
                 continue;
             }
             for first in register.next.get(&None).into_iter().flatten() {
@@ -126,11 +127,11 @@ fn of_txn<'t>(
     }
 }
 
-fn of_key(
+fn of_key<'t>(
     txns: &[Txn],
-    writers: &Writers,
-    (key, register): (&str, &Register),
-    graph: &mut Graph,
+    writers: &Writers<'t>,
+    (key, register): (&'t str, &Register),
+    graph: &mut Graph<'t>,
     found: &mut Vec<Anomaly>,
 ) {
     for (value, readers) in &register.read {
@@ -156,7 +157,7 @@ fn of_key(
     lost_updates(txns, key, &register.read, found);
 }
 
-fn happened(writers: &Writers, key: &str, value: i64) -> Option<usize> {
+fn happened(writers: &Writers<'_>, key: &str, value: i64) -> Option<usize> {
     let writer = writers.of(key, value)?;
     writers.happened[writer.txn].then_some(writer.txn)
 }

@@ -45,19 +45,23 @@ fn check(case: &Case<'_>) -> Result<(), Broken> {
 
 /// Keys by number, so that their order is that of their names.
 struct Names<'h> {
-    keys: BTreeMap<Place<'h>, usize>,
+    keys: BTreeMap<Place<'h>, String>,
 }
 
 impl<'h> Names<'h> {
     fn new(case: &Case<'h>) -> Names<'h> {
         let changes = case.history.writes.iter().flat_map(|write| &write.changes);
         let places: BTreeSet<Place<'h>> = changes.filter_map(place).collect();
-        Names { keys: places.into_iter().zip(0..).collect() }
+        let name = |(number, place): (usize, Place<'h>)| {
+            let (keyspace, key) = place;
+            let key = show_bytes(key);
+            (place, format!("{number:06} (key {key} of keyspace {keyspace})"))
+        };
+        Names { keys: places.into_iter().enumerate().map(name).collect() }
     }
 
     fn name(&self, place: Place<'_>) -> Option<String> {
-        let number = self.keys.get(&place)?;
-        Some(format!("{number:06} (key {} of keyspace {})", show_bytes(place.1), place.0))
+        self.keys.get(&place).cloned()
     }
 
     /// Where a range of keys begins or ends among the names.
@@ -66,7 +70,7 @@ impl<'h> Names<'h> {
             Some(key) => self.keys.range((keyspace, key)..),
             None => self.keys.range((keyspace + 1, &[][..])..),
         };
-        behind.next().map_or(":".to_owned(), |(_, number)| format!("{number:06}"))
+        behind.next().map_or(":".to_owned(), |(_, name)| name.clone())
     }
 
     /// The writes of each key that are history at the end, oldest first.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{LAWFUL, Rig, every_way, oracle::Oracle, runs};
+use super::{LAWFUL, Rig, oracle::Oracle, runs};
 use crate::{
     choice::{Choices, Stream},
     disk::{DiskFaults, FileKey, SECTOR, SyncToken},
+    explore::every_way,
 };
 
 #[derive(Clone, Copy, Debug)]

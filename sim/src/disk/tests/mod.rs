@@ -4,7 +4,7 @@ use orloj_kernel::{DiskErrorKind, OpenMode};
 
 use super::{DiskFaults, FileKey, Luck, SimDisk};
 use crate::{
-    choice::{Choices, Script, Source, Stream},
+    choice::Choices,
     fault::{FaultClass, Faults},
 };
 
@@ -133,31 +133,4 @@ pub(super) fn runs(bytes: &[u8]) -> Vec<(u8, usize)> {
 /// `n` bytes of `byte`.
 pub(super) fn full(byte: u8, n: usize) -> Vec<u8> {
     vec![byte; n]
-}
-
-/// Runs `body` once for each way in which its choices can fall; a chance falls either way.
-pub(super) fn every_way(mut body: impl FnMut(Choices) -> Choices) -> usize {
-    let mut forced: Vec<u64> = Vec::new();
-    for runs in 1.. {
-        let mut script = Script::default();
-        for (index, value) in (0..).zip(&forced) {
-            script.overrides.insert((Stream::Disk, index), *value);
-        }
-        let choices = body(Choices::new(Source::Bytes(Vec::new()), script, true));
-        let record = choices.recorded().expect("it was asked for");
-        // The last choice that has another way to fall.
-        let next = record.iter().enumerate().rev().find_map(|(i, choice)| {
-            let value = match choice.bound {
-                1_000_000 if choice.value == 0 => 999_999,
-                1_000_000 => return None,
-                bound if choice.value + 1 < bound => choice.value + 1,
-                _ => return None,
-            };
-            Some((i, value))
-        });
-        let Some((last, value)) = next else { return runs };
-        forced = record[..last].iter().map(|choice| choice.value).collect();
-        forced.push(value);
-    }
-    unreachable!("the ways are finite")
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use orloj_kernel::{DiskErrorKind, OpenMode};
 
-use super::{ALWAYS, LAWFUL, Rig, every_way};
-use crate::{choice::Choices, disk::DiskFaults, fault::FaultClass};
+use super::{ALWAYS, LAWFUL, Rig};
+use crate::{choice::Choices, disk::DiskFaults, explore::every_way, fault::FaultClass};
 
 fn names(rig: &Rig, dir: &str) -> Vec<String> {
     rig.disk.list(dir).unwrap().into_iter().map(|entry| entry.name).collect()
