@@ -42,7 +42,8 @@ pub(crate) struct Words {
 impl Words {
     pub(crate) fn of(about: &About) -> Words {
         let ops = about.ops.iter().map(|op| crate::recorder::number(*op)).collect();
-        let plain = |key: &orloj_net::Key| format!(" {} ", show_bytes(key));
+        let plain =
+            |key: &orloj_net::Key| format!(" {} ", show_bytes(key)).replace([',', ':'], " ");
         let hidden = |key: &orloj_net::Key| format!("{:?}", HiddenKey(key));
         let words = about.keys.iter().flat_map(|key| [plain(key), hidden(key)]).collect();
         Words { ops, words }
