@@ -16,7 +16,7 @@ use super::{
     pick::{self, Pick, Picked, checked, law},
 };
 use crate::{
-    Outcome, Run, Setup,
+    Outcome, Setup,
     page::{self, Page, Passing, pcap, perfetto},
 };
 
