@@ -8,7 +8,7 @@ use orloj_sim::{
     graph::{Graph, Kind},
 };
 
-use crate::ledger::Ledger;
+use crate::account::Account;
 
 /// What happened in a run, and why.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub struct Record {
     /// What the actors were like where the run was stopped.
     pub looks: Vec<Look>,
     /// Of a run that broke a law: what the keys concerned went through.
-    pub ledger: Vec<Ledger>,
+    pub accounts: Vec<Account>,
 }
 
 impl Record {
@@ -29,7 +29,7 @@ impl Record {
         let graph = report.graph.take()?;
         let choices = report.recorded.take().unwrap_or_default();
         let looks = std::mem::take(&mut report.looks);
-        Some(Record { graph, choices, looks, ledger: Vec::new() })
+        Some(Record { graph, choices, looks, accounts: Vec::new() })
     }
 }
 
