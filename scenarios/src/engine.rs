@@ -21,7 +21,7 @@ use orloj_sim::{
 };
 
 use crate::{
-    Run, Scenario, Setup, ledger,
+    Run, Scenario, Setup, account,
     nemesis::{self, Victim},
     node::NODE,
     recorder::now,
@@ -58,7 +58,7 @@ pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
     let violations: Vec<Violation> = judge(&history).into_iter().filter(wanted).collect();
     let (outcome, about) = verdict(ended, violations, &report);
     let run = Run::of(seed, report, outcome, tally);
-    run.with_ledger(about, |when, about| ledger::of_engine(&history, when, about))
+    run.with_accounts(about, |when, about| account::of_engine(&history, when, about))
 }
 
 fn build(sim: &mut Simulation, plan: &Arc<EnginePlan>, recorder: &Arc<Recorder>) -> Context {

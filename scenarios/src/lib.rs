@@ -4,13 +4,13 @@
 //! is one world of `orloj-sim` in which the real node of `orloj-db` serves simulated clients; what
 //! they saw is held to the laws of `orloj-invariants`.
 
+mod account;
 pub mod cli;
 mod client;
 mod commands;
 pub mod compare;
 mod engine;
 pub mod leaks;
-mod ledger;
 mod nemesis;
 mod node;
 pub mod page;
@@ -22,7 +22,7 @@ mod story;
 mod verdict;
 mod workload;
 
-pub use ledger::{Ledger, Row};
+pub use account::{Account, Row};
 pub use record::Record;
 pub use scenario::{Scenario, ScenarioError};
 pub use seed::run;

@@ -88,11 +88,11 @@ struct Violation<'a> {
     also: &'a [&'static str],
     events: &'a [u32],
     backtrace: Option<&'a str>,
-    ledger: Vec<Ledger<'a>>,
+    accounts: Vec<Account<'a>>,
 }
 
 #[derive(Serialize)]
-struct Ledger<'a> {
+struct Account<'a> {
     key: &'a str,
     rows: Vec<Row<'a>>,
 }
@@ -204,9 +204,9 @@ fn violation<'a>(run: &'a Run, record: &'a Record) -> Option<Violation<'a>> {
         expected: &row.expected,
         wrong: row.wrong,
     };
-    let ledger = |ledger: &'a crate::Ledger| Ledger {
-        key: &ledger.key,
-        rows: ledger.rows.iter().map(row).collect(),
+    let account = |account: &'a crate::Account| Account {
+        key: &account.key,
+        rows: account.rows.iter().map(row).collect(),
     };
     Some(Violation {
         law: &breach.law,
@@ -216,7 +216,7 @@ fn violation<'a>(run: &'a Run, record: &'a Record) -> Option<Violation<'a>> {
         also: &breach.also,
         events: &breach.events,
         backtrace: breach.backtrace.as_deref(),
-        ledger: record.ledger.iter().map(ledger).collect(),
+        accounts: record.accounts.iter().map(account).collect(),
     })
 }
 

@@ -8,7 +8,7 @@ use orloj_sim::{
     graph::{Graph, Kind},
 };
 
-use crate::ledger::Ledger;
+use crate::account::Account;
 
 /// What happened in a run, and why.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub struct Record {
     /// What the actors were like where the run was stopped.
     pub looks: Vec<Look>,
     /// Of a run that broke a law: what the keys concerned went through.
-    pub ledger: Vec<Ledger>,
+    pub accounts: Vec<Account>,
 }
 
 impl Record {
@@ -29,7 +29,7 @@ impl Record {
         let graph = report.graph.take()?;
         let choices = report.recorded.take().unwrap_or_default();
         let looks = std::mem::take(&mut report.looks);
-        Some(Record { graph, choices, looks, ledger: Vec::new() })
+        Some(Record { graph, choices, looks, accounts: Vec::new() })
     }
 }
 
@@ -42,7 +42,8 @@ pub(crate) struct Words {
 impl Words {
     pub(crate) fn of(about: &About) -> Words {
         let ops = about.ops.iter().map(|op| crate::recorder::number(*op)).collect();
-        let plain = |key: &orloj_net::Key| format!(" {} ", show_bytes(key));
+        let plain =
+            |key: &orloj_net::Key| format!(" {} ", show_bytes(key)).replace([',', ':'], " ");
         let hidden = |key: &orloj_net::Key| format!("{:?}", HiddenKey(key));
         let words = about.keys.iter().flat_map(|key| [plain(key), hidden(key)]).collect();
         Words { ops, words }

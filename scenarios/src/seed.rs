@@ -16,9 +16,9 @@ use orloj_sim::{
 };
 
 use crate::{
-    Breach, Outcome, Run, Scenario, Setup,
+    Breach, Outcome, Run, Scenario, Setup, account,
     client::{self, Client, read_all},
-    commands, engine, ledger,
+    commands, engine,
     nemesis::{self, Victim},
     node::{self, NODE},
     record,
@@ -75,7 +75,7 @@ pub fn run(scenario: &Scenario, setup: Setup) -> Run {
         .collect();
     let (outcome, about) = verdict(ended, violations, &report);
     let run = Run::of(seed, report, outcome, tally);
-    run.with_ledger(about, |when, about| ledger::of_node(&history, when, about))
+    run.with_accounts(about, |when, about| account::of_node(&history, when, about))
 }
 
 /// Laws about how a run ends.

@@ -6,7 +6,7 @@ use orloj_invariants::{About, Moment};
 use orloj_kernel::{Site, SiteKind};
 use orloj_sim::{Config, Detail, Failure, Fork, Report, Scheduler, Stop, fault::FaultClass};
 
-use crate::{ledger::Ledger, record::Record};
+use crate::{account::Account, record::Record};
 
 /// How to run one seed.
 pub struct Setup {
@@ -225,13 +225,13 @@ impl Run {
 
 impl Run {
     /// Adds what the keys of a broken law went through, if events were recorded.
-    pub(crate) fn with_ledger(
+    pub(crate) fn with_accounts(
         mut self,
         about: Option<(Moment, About)>,
-        ledger: impl FnOnce(Moment, &About) -> Vec<Ledger>,
+        account: impl FnOnce(Moment, &About) -> Vec<Account>,
     ) -> Run {
         if let (Some(record), Some((when, about))) = (&mut self.record, about) {
-            Arc::make_mut(record).ledger = ledger(when, &about);
+            Arc::make_mut(record).accounts = account(when, &about);
         }
         self
     }

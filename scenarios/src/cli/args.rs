@@ -70,7 +70,7 @@ pub(super) struct RunArgs {
     /// Run this seed first, in the same process, and say nothing of it.
     #[arg(long, value_name = "N", hide = true)]
     pub(super) warm_up: Option<u64>,
-    /// Tell the story to nobody, to see whether telling changes the run.
+    /// Tell the story to nobody and record who caused what, to see whether that changes the run.
     #[arg(long, hide = true)]
     pub(super) told: bool,
 }

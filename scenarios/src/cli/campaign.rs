@@ -47,7 +47,8 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, String> {
     let setup = |seed| {
         let detail = match (&args.trace, args.events, args.told) {
             (Some(_), true, _) => Detail::Events,
-            (Some(_), false, _) | (None, _, true) => Detail::Story,
+            (Some(_), false, _) => Detail::Story,
+            (None, _, true) => Detail::Graph,
             (None, _, false) => Detail::Hash,
         };
         let sink = args.trace.as_deref().map(machine::create).transpose()?;

@@ -103,12 +103,12 @@ function showViolation() {
     el("h2", "", "Evidence"), el("p", "", v.evidence),
     el("p", "muted", `simulated ${time(v.when)} s of ${time(END)} s`)];
   if (v.also.length) parts.push(el("p", "muted", `the run also breaks ${v.also.join(", ")}`));
-  for (const ledger of v.ledger) {
-    parts.push(el("h2", "", `Key ${ledger.key}: the engine beside the model`));
+  for (const account of v.accounts) {
+    parts.push(el("h2", "", `Key ${account.key}: the engine beside the model`));
     const table = el("table", "", el("tr", "", el("th", "", "when, who"), el("th", "", "what"),
       el("th", "", "engine"), el("th", "", "model")));
-    const upto = ledger.rows.filter((row) => row.at <= v.when).length;
-    const shown = ledger.rows.slice(Math.max(0, upto - 10), upto + 6);
+    const upto = account.rows.filter((row) => row.at <= v.when).length;
+    const shown = account.rows.slice(Math.max(0, upto - 10), upto + 6);
     const fill = (rows) => rows.forEach((row) => {
       const line = el("tr", row.wrong ? "wrong to" : "to",
         el("td", "", el("span", "when", time(row.at)), el("br"), row.who), el("td", "", row.what),
@@ -118,11 +118,11 @@ function showViolation() {
     });
     fill(shown);
     parts.push(table);
-    if (shown.length < ledger.rows.length) {
-      const all = el("button", "", `all ${ledger.rows.length} rows`);
+    if (shown.length < account.rows.length) {
+      const all = el("button", "", `all ${account.rows.length} rows`);
       all.onclick = () => {
         while (table.rows.length > 1) table.deleteRow(1);
-        fill(ledger.rows);
+        fill(account.rows);
         all.remove();
       };
       parts.push(all);

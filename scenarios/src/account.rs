@@ -7,7 +7,7 @@ use orloj_net::{Key, UnixMs};
 
 /// One key.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub struct Account {
     /// The key, as in evidence.
     pub key: String,
     /// What touched it, in order.
@@ -36,13 +36,13 @@ const KEYS: usize = 4;
 /// Rows of each: the last before the violation, and those after.
 const ROWS: usize = 40;
 
-/// The ledgers of the keys that a violation in a node's history is about.
-pub(crate) fn of_node(history: &History, when: Moment, about: &About) -> Vec<Ledger> {
+/// The accounts of the keys that a violation in a node's history is about.
+pub(crate) fn of_node(history: &History, when: Moment, about: &About) -> Vec<Account> {
     let timeline = Timeline::new(history);
     about.keys.iter().take(KEYS).map(|key| of_key(&timeline, when, key)).collect()
 }
 
-fn of_key(timeline: &Timeline<'_>, when: Moment, key: &Key) -> Ledger {
+fn of_key(timeline: &Timeline<'_>, when: Moment, key: &Key) -> Account {
     let history = timeline.history;
     let mut rows = Vec::new();
     for (life, (l, steps)) in history.lives.iter().zip(&timeline.steps).enumerate() {
@@ -88,7 +88,7 @@ fn of_key(timeline: &Timeline<'_>, when: Moment, key: &Key) -> Ledger {
         });
     }
     rows.sort_by_key(|row| row.at);
-    Ledger { key: show_bytes(key), rows: around(rows, when) }
+    Account { key: show_bytes(key), rows: around(rows, when) }
 }
 
 /// What a key holds by the model.
@@ -109,9 +109,9 @@ fn around(mut rows: Vec<Row>, when: Moment) -> Vec<Row> {
     rows
 }
 
-/// The ledgers of the keys that a violation in the history of an engine by itself is about. The
+/// The accounts of the keys that a violation in the history of an engine by itself is about. The
 /// model is that of the writes which were acknowledged.
-pub(crate) fn of_engine(history: &engine::History, when: Moment, about: &About) -> Vec<Ledger> {
+pub(crate) fn of_engine(history: &engine::History, when: Moment, about: &About) -> Vec<Account> {
     let mut model = engine::Model::default();
     for (id, write) in history.writes.iter().enumerate() {
         if let engine::Told::Version { version, .. } = write.told {
@@ -172,7 +172,7 @@ pub(crate) fn of_engine(history: &engine::History, when: Moment, about: &About) 
             });
         }
         rows.sort_by_key(|row| row.at);
-        Ledger { key: show_bytes(key), rows: around(rows, when) }
+        Account { key: show_bytes(key), rows: around(rows, when) }
     };
     about.keys.iter().take(KEYS).map(of_key).collect()
 }
