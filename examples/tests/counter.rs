@@ -36,7 +36,9 @@ fn addrs() -> [String; REPLICAS] {
 async fn increments(test: Context) {
     let known = Arc::new(Mutex::new(Known::default()));
     for (me, name) in HOSTS.into_iter().enumerate() {
-        Control.host(name, move |cx| counter::node(cx, me, addrs()));
+        Control.host(name, move |cx| async move {
+            counter::node(cx, me, addrs()).await.expect("no disk fails here");
+        });
     }
     Control.set_net_faults(NetFaults {
         reset_ppm: 10_000,

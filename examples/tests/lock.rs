@@ -30,8 +30,12 @@ async fn one_holder_has_effect(test: Context) {
 
 async fn holders(test: Context) {
     let told = Arc::new(Mutex::new(Told::default()));
-    Control.host("lock", |cx| keeper(cx, "lock:1".to_owned()));
-    Control.host("store", |cx| store(cx, "store:1".to_owned()));
+    Control.host("lock", |cx| async move {
+        keeper(cx, "lock:1".to_owned()).await.expect("no disk fails here");
+    });
+    Control.host("store", |cx| async move {
+        store(cx, "store:1".to_owned()).await.expect("no disk fails here");
+    });
     for name in WORKERS {
         let told = told.clone();
         Control.host(name, move |cx| work(cx, told.clone()));
