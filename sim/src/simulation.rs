@@ -234,11 +234,7 @@ impl Control {
     ///
     /// # Panics
     /// When the name is taken.
-    pub fn host<F>(
-        &self,
-        name: &str,
-        process: impl FnMut(Context) -> F + Send + 'static,
-    ) -> Context
+    pub fn host<F>(&self, name: &str, process: impl FnMut(Context) -> F + Send + 'static) -> Context
     where
         F: Future<Output = ()> + Send + 'static,
     {
