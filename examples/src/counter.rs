@@ -9,7 +9,8 @@
 use std::{future::Future, pin::Pin, task::Poll};
 
 use orloj_kernel::{
-    Actor, Addr, Context, JoinHandle, Reply, Restart, Shutdown, Stop, Strategy, Supervisor, mutant,
+    Actor, Addr, Context, Escalation, JoinHandle, Reply, Restart, Shutdown, Stop, Strategy,
+    Supervisor, mutant,
 };
 
 use crate::{
@@ -82,8 +83,11 @@ const ADD: u64 = 1;
 const READ: u64 = 2;
 const JOIN: u64 = 3;
 
-/// Runs host `me` of the counter whose hosts are at `addrs`, until its disk has failed too often.
-pub async fn node(cx: Context, me: usize, addrs: [String; REPLICAS]) {
+/// Runs host `me` of the counter whose hosts are at `addrs`.
+///
+/// # Errors
+/// Its disk has failed too often.
+pub async fn node(cx: Context, me: usize, addrs: [String; REPLICAS]) -> Result<(), Escalation> {
     let mut supervisor = Supervisor::new(cx, Strategy::OneForOne);
     let make = move || Replica { me, counts: Counts::default(), journal: None };
     let replica = supervisor.child(Restart::Permanent, make);
@@ -91,8 +95,7 @@ pub async fn node(cx: Context, me: usize, addrs: [String; REPLICAS]) {
     let session = Session { cx, me, addrs, replica };
     let listener = serve(cx, addr, move |frame| session.clone().answer(frame));
     cx.spawn("listener", listener);
-    let ended = supervisor.run(&Shutdown::new()).await;
-    cx.trace("node", format_args!("{ended:?}"));
+    supervisor.run(&Shutdown::new()).await
 }
 
 /// Answers whoever asks this host. It waits for others, so it is no actor.

@@ -22,10 +22,11 @@ impl<const N: usize> Journal<N> {
     /// Bytes of a record.
     const RECORD: usize = 8 * (N + 1);
 
-    /// Opens the journal `name` in the host's root, and returns what it holds.
+    /// Opens the journal `name` in the host's root, making both, and returns what it holds.
     ///
     /// A record that is torn ends it: neither it nor anything behind it was ever acknowledged.
     pub async fn open(cx: &Context, name: &str) -> Result<(Journal<N>, Vec<[u64; N]>), DiskError> {
+        cx.create_dir("").await?;
         let file = cx.open(name, OpenMode::Create).await?;
         cx.sync_dir("").await?;
         let mut bytes = file.read_at(0, file.size().await? as usize).await?;

@@ -16,3 +16,14 @@ pub mod counter;
 pub mod journal;
 pub mod lock;
 pub mod rpc;
+
+/// Pages of the book whose code is compiled and run with the documentation tests.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../docs/src/from-madsim.md")]
+    mod from_madsim {}
+    #[doc = include_str!("../../docs/src/from-shuttle.md")]
+    mod from_shuttle {}
+    #[doc = include_str!("../../docs/src/from-turmoil.md")]
+    mod from_turmoil {}
+}

@@ -9,8 +9,8 @@
 use std::{io, time::Duration};
 
 use orloj_kernel::{
-    Actor, Addr, Context, Instant, Reply, Restart, Shutdown, Stop, Strategy, Supervisor,
-    clock_bound, mutant,
+    Actor, Addr, Context, Escalation, Instant, Reply, Restart, Shutdown, Stop, Strategy,
+    Supervisor, clock_bound, mutant,
 };
 
 use crate::{
@@ -135,13 +135,15 @@ const RELEASE: u64 = 2;
 const READ: u64 = 3;
 const WRITE: u64 = 4;
 
-/// Runs the lock at `addr` until its disk has failed too often.
-pub async fn keeper(cx: Context, addr: String) {
+/// Runs the lock at `addr`.
+///
+/// # Errors
+/// Its disk has failed too often.
+pub async fn keeper(cx: Context, addr: String) -> Result<(), Escalation> {
     let mut supervisor = Supervisor::new(cx, Strategy::OneForOne);
     let lock = supervisor.child(Restart::Permanent, Keeper::default);
     cx.spawn("listener", serve(cx, addr, move |frame| answer_lock(lock.clone(), frame)));
-    let ended = supervisor.run(&Shutdown::new()).await;
-    cx.trace("keeper", format_args!("{ended:?}"));
+    supervisor.run(&Shutdown::new()).await
 }
 
 async fn answer_lock(lock: Addr<Lock>, frame: Frame) -> Option<Frame> {
@@ -156,13 +158,15 @@ async fn answer_lock(lock: Addr<Lock>, frame: Frame) -> Option<Frame> {
     Some([u64::from(token.is_some()), token.unwrap_or(0), 0, 0])
 }
 
-/// Runs the store at `addr` until its disk has failed too often.
-pub async fn store(cx: Context, addr: String) {
+/// Runs the store at `addr`.
+///
+/// # Errors
+/// Its disk has failed too often.
+pub async fn store(cx: Context, addr: String) -> Result<(), Escalation> {
     let mut supervisor = Supervisor::new(cx, Strategy::OneForOne);
     let keep = supervisor.child(Restart::Permanent, Keep::default);
     cx.spawn("listener", serve(cx, addr, move |frame| answer_store(keep.clone(), frame)));
-    let ended = supervisor.run(&Shutdown::new()).await;
-    cx.trace("keep", format_args!("{ended:?}"));
+    supervisor.run(&Shutdown::new()).await
 }
 
 async fn answer_store(keep: Addr<Store>, frame: Frame) -> Option<Frame> {

@@ -14,7 +14,7 @@ use orloj_sim::{Control, Crash, disk::DiskFaults, testing::find_mutant};
 /// What anybody outside has learnt, by its number in the books.
 type Seen = Arc<Mutex<BTreeMap<u64, Entry>>>;
 
-#[orloj_sim::test(seeds = 200)]
+#[orloj_sim::test(seeds = 100)]
 async fn what_was_answered_survives(test: Context) {
     crashes(test).await;
 }
@@ -60,7 +60,7 @@ async fn client(cx: Context, bank: Bank, seen: Seen) {
 
 async fn auditor(cx: Context, bank: Bank, seen: Seen) {
     loop {
-        cx.sleep(Duration::from_millis(1)).await;
+        cx.sleep(Duration::from_millis(3)).await;
         audit(cx, &bank, &seen).await;
     }
 }

@@ -38,6 +38,7 @@ const ROWS: &[Row] = &[
     row("db", "actors/db", &["kernel", "net", "storage"], &["sim"]),
     row("orloj", "actors/orloj", &["db", "host", "kernel", "net", "storage"], &[]),
     row("scenarios", "scenarios", &["db", "invariants", "kernel", "net", "sim", "storage"], &[]),
+    row("examples", "examples", &["host", "kernel"], &["sim"]),
     row("tests", "tests", EVERYTHING, EVERYTHING),
     row("xtask", "xtask", &[], &[]),
 ];
