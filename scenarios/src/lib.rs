@@ -4,6 +4,7 @@
 //! is one world of `orloj-sim` in which the real node of `orloj-db` serves simulated clients; what
 //! they saw is held to the laws of `orloj-invariants`.
 
+pub mod case;
 pub mod cli;
 mod client;
 mod commands;
@@ -14,10 +15,12 @@ mod node;
 mod recorder;
 pub mod scenario;
 mod seed;
+pub mod shrink;
 mod story;
 mod verdict;
 mod workload;
 
+pub use case::Case;
 pub use scenario::{Scenario, ScenarioError};
 pub use seed::run;
 pub use verdict::{Breach, Met, Outcome, Run, Setup, Tally, mutants};

@@ -1,9 +1,11 @@
 //! What one seed is run with, and what came of it.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
 use orloj_kernel::{Site, SiteKind};
 use orloj_sim::{Config, Detail, Failure, Report, Scheduler, fault::FaultClass};
+
+use crate::case::{Case, Ledger};
 
 /// How to run one seed.
 pub struct Setup {
@@ -19,6 +21,10 @@ pub struct Setup {
     pub sink: Option<Box<dyn Write + Send>>,
     /// The planted defect that is active.
     pub mutant: Option<&'static str>,
+    /// What happens, if it is not to be drawn.
+    pub case: Option<Arc<Case>>,
+    /// Where it is written down what happens, if it is to become a case.
+    pub notes: Option<Arc<Ledger>>,
 }
 
 impl std::fmt::Debug for Setup {
@@ -37,6 +43,17 @@ impl Setup {
             detail: Detail::Hash,
             sink: None,
             mutant: None,
+            case: None,
+            notes: None,
+        }
+    }
+
+    /// Who writes down what happens, or gives it out.
+    pub(crate) fn ledger(&self) -> Arc<Ledger> {
+        match (&self.case, &self.notes) {
+            (Some(case), _) => Ledger::playing(case),
+            (None, Some(notes)) => notes.clone(),
+            (None, None) => Ledger::off(),
         }
     }
 

@@ -52,7 +52,8 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, String> {
         };
         let sink = args.trace.as_deref().map(machine::create).transpose()?;
         let (faults, scheduler) = (!args.no_faults, args.scheduler);
-        Ok::<Setup, String>(Setup { seed, faults, scheduler, detail, sink, mutant })
+        let setup = Setup { faults, scheduler, detail, sink, mutant, ..Setup::seed(seed) };
+        Ok::<Setup, String>(setup)
     };
     let watch = Stopwatch::start();
     let bar = progress(seeds.end - seeds.start);

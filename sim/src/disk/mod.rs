@@ -107,6 +107,16 @@ pub struct SimDisk {
     spare: Spare,
     latency: Option<Box<LatencyProfile>>,
     hostile: Option<Box<Hostile>>,
+    done: Done,
+}
+
+/// What a disk has done since the world began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Writes that were completed.
+    pub writes: u64,
+    /// Syncs of files that were completed.
+    pub syncs: u64,
 }
 
 impl SimDisk {

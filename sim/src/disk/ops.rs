@@ -286,6 +286,13 @@ impl World {
         if let Some(file) = file {
             disk.close(file);
         }
+        if outcome.answer.is_ok() {
+            disk.done.writes += u64::from(name == "write");
+            disk.done.syncs += u64::from(name == "sync");
+            if !self.disk_watch.is_empty() {
+                std::mem::take(&mut self.disk_watch).into_iter().for_each(|t| self.wake_task(t));
+            }
+        }
         if let Err(kind) = &outcome.answer {
             let on = path.map_or(String::new(), |path| format!(" {path}"));
             self.tell(Some(host), "disk", format_args!("{name}{on}: {kind}"));

@@ -1,0 +1,1 @@
+//! Making a case smaller while the same law is broken.
