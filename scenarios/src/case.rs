@@ -21,15 +21,15 @@ use toml::Table;
 
 use crate::{
     Scenario, ScenarioError,
-    nemesis::Blow,
     node::NODE,
     scenario::{ClientPlan, EnginePlan, Plan, Span, Time},
 };
 
+pub use crate::nemesis::Blow;
 pub use ledger::Ledger;
-pub(crate) use ledger::{Noted, Taken, chaos};
+pub(crate) use ledger::{Noted, chaos};
 pub(crate) use text::single;
-pub(crate) use words::{Words, read, spell};
+pub(crate) use words::{read, spell};
 pub(crate) use world::{engine_world, node_world};
 
 /// What once failed, as it is written down.
@@ -187,8 +187,7 @@ impl Case {
         }
         plan.clients = self.clients.iter().map(Script::habits).collect();
         let wrong = |host: &str| self.clocks.iter().find(|clock| clock.host == host);
-        let hosts =
-            std::iter::once(NODE.to_owned()).chain((0..).map(crate::client::host));
+        let hosts = std::iter::once(NODE.to_owned()).chain((0..).map(crate::client::host));
         let clocks = hosts.take(self.clients.len() + 1);
         let clock = |host: String| wrong(&host).map_or((0, 0), |c| (c.offset_us, c.drift_ppb));
         plan.clocks = clocks.map(clock).collect();
@@ -243,11 +242,7 @@ impl Case {
     /// to do goes too, and with it what struck it. What was anchored to a step that goes is
     /// anchored to the one before it.
     #[must_use]
-    pub fn keeping(
-        &self,
-        keeps: impl Fn(&Step) -> bool,
-        strikes: impl Fn(usize) -> bool,
-    ) -> Case {
+    pub fn keeping(&self, keeps: impl Fn(&Step) -> bool, strikes: impl Fn(usize) -> bool) -> Case {
         let mut case = self.clone();
         let mut kept: BTreeMap<u32, bool> = BTreeMap::new();
         for client in &mut case.clients {

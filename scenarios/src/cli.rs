@@ -10,7 +10,10 @@ mod listing;
 mod machine;
 mod mutants;
 mod program;
+mod replay;
 mod report;
+mod scoreboard;
+mod shrink;
 
 use std::process::ExitCode;
 
@@ -41,6 +44,8 @@ pub fn main() -> ExitCode {
         Some(Task::CheckDeterminism(task)) => determinism::run(&args.run, task),
         Some(Task::Mutants(task)) => mutants::run(&args.run, task),
         Some(Task::Cases(task)) => cases::run(args.run.json, task),
+        Some(Task::Shrink(task)) => shrink::run(&args.run, task),
+        Some(Task::Replay(task)) => replay::run(&args.run, task),
         Some(Task::List) => listing::run(&args.run),
     };
     match status {

@@ -19,10 +19,6 @@ pub use blow::Blow;
 
 /// Polls of the node within which a death at an await point comes.
 const POLLS_MAX: u64 = 400;
-/// How long such a death is waited for.
-const AWAIT_PATIENCE: Duration = Duration::from_millis(500);
-/// How long a stranger tries to connect.
-const CROWD_PATIENCE: Duration = Duration::from_millis(50);
 
 /// One source of strikes.
 struct Nemesis {
@@ -197,9 +193,11 @@ impl Nemesis {
             StrikeKind::DiskReadOnly(last) => {
                 Blow::DiskReadOnly { last: self.draw(*last, "read-only-for") }
             }
-            StrikeKind::BitRot(part, bits) => {
-                Blow::BitRot { part: *part, bits: *bits, power: Control.between("power", 0, 1) == 0 }
-            }
+            StrikeKind::BitRot(part, bits) => Blow::BitRot {
+                part: *part,
+                bits: *bits,
+                power: Control.between("power", 0, 1) == 0,
+            },
         }
     }
 

@@ -60,11 +60,7 @@ pub(crate) fn now() -> Moment {
 }
 
 impl Recorder {
-    pub(crate) fn new(
-        durability: Durability,
-        tells: bool,
-        ledger: Arc<Ledger>,
-    ) -> Arc<Recorder> {
+    pub(crate) fn new(durability: Durability, tells: bool, ledger: Arc<Ledger>) -> Arc<Recorder> {
         let inner = Inner {
             durability,
             ops: Vec::new(),

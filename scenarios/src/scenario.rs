@@ -15,8 +15,8 @@ pub use book::{Listing, find, list};
 pub use commands::{Commands, CommandsPlan};
 pub use engine::{Engine, EnginePlan};
 pub use plan::{ClientPlan, Plan, Strike, StrikeKind, WorkloadPlan};
-pub(crate) use span::{amount, time};
 pub use span::{Count, Share, Size, Span, Time, Unit};
+pub(crate) use span::{amount, time};
 
 /// One scenario as it is written down.
 #[derive(Clone, Debug, Deserialize)]

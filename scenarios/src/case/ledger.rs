@@ -13,11 +13,7 @@ use orloj_kernel::{Context, JoinHandle};
 use orloj_sim::{Control, Scheduler};
 
 use super::{Anchor, Case, Clock, Origin, Script, Step, Strike};
-use crate::{
-    nemesis::Blow,
-    node::NODE,
-    recorder::now,
-};
+use crate::{nemesis::Blow, node::NODE, recorder::now};
 
 /// How much longer than its least duration the chaos of a case may last.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -329,7 +325,12 @@ impl Ledger {
 
 /// Lets the chaos last: as long as was drawn or, of a case, until everybody has done what he was
 /// to do.
-pub(crate) async fn chaos(cx: Context, ledger: &Ledger, least: Duration, nemesis: &[JoinHandle<()>]) {
+pub(crate) async fn chaos(
+    cx: Context,
+    ledger: &Ledger,
+    least: Duration,
+    nemesis: &[JoinHandle<()>],
+) {
     cx.sleep(least).await;
     if ledger.plays() {
         let end = cx.now() + PATIENCE;

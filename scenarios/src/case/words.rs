@@ -18,12 +18,8 @@ pub(crate) struct Words {
 /// The cursor of a scan that goes on from where the connection's last page ended.
 const NEXT: &str = "next";
 /// Words that are followed by an absolute time, and those that say the same in milliseconds.
-const TIMES: &[(&str, &str)] = &[
-    ("EXAT", "PXAT"),
-    ("PXAT", "PXAT"),
-    ("EXPIREAT", "PEXPIREAT"),
-    ("PEXPIREAT", "PEXPIREAT"),
-];
+const TIMES: &[(&str, &str)] =
+    &[("EXAT", "PXAT"), ("PXAT", "PXAT"), ("EXPIREAT", "PEXPIREAT"), ("PEXPIREAT", "PEXPIREAT")];
 /// Longer words that end in dashes are written by their length.
 const LONG: usize = 60;
 

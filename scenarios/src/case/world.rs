@@ -175,7 +175,8 @@ pub(crate) fn engine_world(scenario: &Scenario, plan: &EnginePlan) -> Noted {
     durability(plan.durability, &mut engine);
     engine.count("keys", plan.keys);
     engine.amount::<Share>("deadlines", plan.deadlines_ppm.into());
-    engine.put("ttl", format!("{}..{}", amount::<Time>(plan.ttl.low), amount::<Time>(plan.ttl.high)));
+    engine
+        .put("ttl", format!("{}..{}", amount::<Time>(plan.ttl.low), amount::<Time>(plan.ttl.high)));
     engine.count("cache-pages", plan.cache_bytes / 4096);
     engine.amount::<Size>("checkpoint", plan.checkpoint_bytes);
     engine.amount::<Time>("checkpoint-every", nanos(plan.checkpoint_every));
@@ -186,6 +187,8 @@ pub(crate) fn engine_world(scenario: &Scenario, plan: &EnginePlan) -> Noted {
     Noted {
         world: world.0,
         clocks: clocks(std::iter::once(NODE.to_owned()), &[plan.clock]),
-        clients: (0..plan.clients).map(|_| Script { patience: 1_000_000, ..Script::default() }).collect(),
+        clients: (0..plan.clients)
+            .map(|_| Script { patience: 1_000_000, ..Script::default() })
+            .collect(),
     }
 }

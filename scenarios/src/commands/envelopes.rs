@@ -8,8 +8,9 @@ use std::{
 
 use orloj_invariants::Request;
 use orloj_net::{
-    Command, Key, UnixMs, json,
+    Command, Key, UnixMs,
     envelope::{Call, Envelope, Failure, Filter, Id, Outcome, Question, Safety, SessionName},
+    json,
 };
 use orloj_sim::{Control, choice::Stream};
 

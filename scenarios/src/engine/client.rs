@@ -95,13 +95,16 @@ pub(super) async fn work(life: Arc<Life>, number: u32) {
             Phase::Calm => closing -= 1,
             Phase::Dump | Phase::Last => return,
         }
-        let (place, what, luck) = match phase {
+        let under_way =
+            |place| UnderWay { life: client.life.clone(), client: number, number: place };
+        let (under_way, what, luck) = match phase {
             Phase::Dump | Phase::Last => return,
             _ if ledger.plays() => match ledger.next(number, is_calm) {
                 Some((place, step)) => {
+                    let under_way = under_way(place);
                     cx.sleep(Duration::from_nanos(step.after)).await;
                     let (what, luck) = operation(&step.text);
-                    (place, what, luck)
+                    (under_way, what, luck)
                 }
                 // What was not done in time is done in calm.
                 None if is_calm && !ledger.skips(number) => break,
@@ -120,11 +123,10 @@ pub(super) async fn work(life: Arc<Life>, number: u32) {
                     closing: is_calm,
                     ..Step::default()
                 });
-                (place, what, luck)
+                (under_way(place), what, luck)
             }
         };
-        ledger.sent(number, place);
-        let under_way = UnderWay { life: client.life.clone(), client: number, number: place };
+        ledger.sent(number, under_way.number);
         client.luck = Luck(AtomicU64::new(luck));
         if let Err((error, what)) = client.operate(what).await {
             client.life.judge(&error, what);
@@ -371,7 +373,11 @@ impl Client {
     async fn scan(&self, space: &Keyspace) -> Result<(), Error> {
         let snapshot = self.life.db.snapshot()?;
         if self.below(3) == 0 {
-            return self.life.whole(&self.life.db, space, &snapshot, self.below(4) == 0).await.map(|_| ());
+            return self
+                .life
+                .whole(&self.life.db, space, &snapshot, self.below(4) == 0)
+                .await
+                .map(|_| ());
         }
         self.part(space, &snapshot).await
     }

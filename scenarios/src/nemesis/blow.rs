@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Victim, start_again, strike_down};
 use crate::{
     node::{ADDRESS, JOURNAL, NODE},
-    scenario::{CrashKind, LinkKind, Part, Span, Time},
+    scenario::{CrashKind, LinkKind, Part, Span, Time, amount},
 };
 
 /// How long a death at an await point is waited for.
@@ -136,6 +136,38 @@ impl Blow {
             | Blow::DiskStall { last }
             | Blow::DiskReadOnly { last } => Some(last),
             _ => None,
+        }
+    }
+
+    /// In a few words.
+    pub fn show(&self) -> String {
+        let time = |span: &Span<Time>| amount::<Time>(span.high);
+        let name = |kind: &dyn std::fmt::Debug| format!("{kind:?}").to_lowercase();
+        match self {
+            Blow::Crash { how: CrashKind::Stop, .. } => "the node is told to stop".to_owned(),
+            Blow::Crash { how, polls, down } => {
+                let polls =
+                    if *polls > 0 { format!(" after {polls} polls") } else { String::new() };
+                format!("the node goes down ({how:?}{polls}) for {}", time(down))
+            }
+            Blow::Pause { whom, last } => format!("{whom} stands still for {}", time(last)),
+            Blow::Link { how, whom, last, amount } => {
+                format!("the link of {whom}: {} {amount} for {}", name(how), time(last))
+            }
+            Blow::Reset { whom } => format!("the connections of {whom} are reset"),
+            Blow::Crowd { count, last } => format!("{count} strangers come for {}", time(last)),
+            Blow::ClockJump { whom, by_us } => format!("the clock of {whom} jumps by {by_us} us"),
+            Blow::DiskFull { room, last } => {
+                format!("the disk has room for {room} bytes for {}", time(last))
+            }
+            Blow::DiskStall { last } => format!("the disk stalls for {}", time(last)),
+            Blow::DiskReadOnly { last } => format!("the disk is read-only for {}", time(last)),
+            Blow::BitRot { part, bits, .. } => {
+                format!(
+                    "the node goes down and {bits} bits flip in the {} of its journal",
+                    name(part)
+                )
+            }
         }
     }
 

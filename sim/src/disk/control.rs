@@ -2,7 +2,9 @@
 
 use std::{future::poll_fn, task::Poll, time::Duration};
 
-use super::{Ambush, Damage, DiskFaults, Done, Image, LatencyProfile, Luck, Place, SimDisk, Struck};
+use super::{
+    Ambush, Damage, DiskFaults, Done, Image, LatencyProfile, Luck, Place, SimDisk, Struck,
+};
 use crate::{
     control::{Control, id, nanos},
     world::with,
