@@ -20,37 +20,65 @@ pub trait Trials {
     fn first(&self, cases: &[Case], need: usize) -> Option<usize>;
     /// Under how many schedules a case breaks its law.
     fn failures(&self, case: &Case) -> usize;
+    /// The share of the time that is left, from 1 to 0.
+    fn left(&self) -> f64;
+
     /// Whether the time is over.
-    fn is_over(&self) -> bool;
+    fn is_over(&self) -> bool {
+        self.left() <= 0.0
+    }
+}
+
+/// The same, until only a share of the time is left.
+struct Until<'t>(&'t dyn Trials, f64);
+
+impl Trials for Until<'_> {
+    fn first(&self, cases: &[Case], need: usize) -> Option<usize> {
+        if self.is_over() { None } else { self.0.first(cases, need) }
+    }
+    fn failures(&self, case: &Case) -> usize {
+        self.0.failures(case)
+    }
+    fn left(&self) -> f64 {
+        self.0.left() - self.1
+    }
 }
 
 /// The smallest case that was found in time. `case` breaks its law under one schedule at least.
 pub fn shrink(case: Case, trials: &dyn Trials) -> Case {
-    let mut case = passes::cut_off(case, trials);
-    let mut need = 1;
-    for round in 0..ROUNDS {
-        case = smaller(case, trials, need);
-        let steady = passes::steadied(case.clone(), trials);
-        if trials.is_over() || (round > 0 && steady == case) {
+    let mut need = half(trials.failures(&case));
+    let mut case = passes::cut_off(case, trials, need);
+    for (round, (smaller_until, steadier_until)) in SHARES.iter().enumerate() {
+        case = smaller(case, &Until(trials, *smaller_until), need);
+        let before = case.clone();
+        case = passes::steadied(case, &Until(trials, *steadier_until));
+        need = half(trials.failures(&case));
+        if round > 0 && case == before {
             break;
         }
-        case = steady;
-        need = (trials.failures(&case) * 2 / 3).max(1);
     }
     passes::mark(case, trials)
 }
 
-/// How often it is made smaller and steadier in turns, at most.
-const ROUNDS: usize = 3;
+/// For each round, in which a case is made smaller and then steadier: the shares of the time that
+/// are left then. What is left at the end is for the marks.
+const SHARES: &[(f64, f64)] = &[(0.4, 0.3), (0.2, 0.15), (0.12, 0.1)];
+
+/// A smaller case may fail half as often as the one before.
+fn half(failures: usize) -> usize {
+    failures.div_ceil(2).max(1)
+}
 
 /// The same, until nothing can be taken away.
 fn smaller(mut case: Case, trials: &dyn Trials, need: usize) -> Case {
     loop {
         let before = case.clone();
+        // What is calm runs faster, so that comes first.
+        case = passes::calmer(case, trials, need, false);
         case = passes::fewer_strikes(case, trials, need);
         case = passes::fewer_clients(case, trials, need);
         case = passes::fewer_steps(case, trials, need);
-        case = passes::calmer(case, trials, need);
+        case = passes::calmer(case, trials, need, true);
         case = passes::rounder(case, trials, need);
         if case == before || trials.is_over() {
             return case;

@@ -124,6 +124,9 @@ pub(super) fn shrunk(shrunk: &Shrunk) {
     say(&story(case));
     let Shrunk { failures, schedules, .. } = shrunk;
     say(&format!("  {failures} of {schedules} schedules break {}\n", case.law));
+    if shrunk.holds_without == Some(false) {
+        say("  it fails without its defect too: the case shows something else");
+    }
     let history = &case.history;
     let mutant = case.mutant.as_ref().map_or(String::new(), |name| format!(" --mutant {name}"));
     paragraph(

@@ -25,6 +25,8 @@ use crate::{
 
 /// Schedules under which a case is tried, besides that of the seed it comes from.
 pub(super) const SCHEDULES: u64 = 12;
+/// Schedules under which a case is tried of which one failure is enough.
+const ASKED: usize = 8;
 /// Schedules under which one is looked for that fails, when none of those does.
 const SEARCHED: u64 = 200;
 
@@ -38,6 +40,8 @@ pub(super) struct Shrunk {
     pub(super) before: (usize, usize),
     pub(super) took: Duration,
     pub(super) tried: u64,
+    /// Whether it holds under all of them without its defect; `None` if it has none.
+    pub(super) holds_without: Option<bool>,
 }
 
 /// What is to be shrunk, and for how long.
@@ -120,8 +124,11 @@ pub(super) fn shrunk(program: &Program, order: Order) -> Result<Option<Shrunk>, 
     let failures = bench.failures(&case);
     bench.bar.finish_and_clear();
     let schedules = bench.schedules().len();
-    let (took, tried) = (bench.watch.elapsed(), bench.tried.into_inner());
-    Ok(Some(Shrunk { case, failures, schedules, before, took, tried }))
+    let took = bench.watch.elapsed();
+    let healthy = Bench { mutant: None, ..bench };
+    let holds_without = mutant.map(|_| healthy.failures(&case) == 0);
+    let tried = healthy.tried.into_inner();
+    Ok(Some(Shrunk { case, failures, schedules, before, took, tried, holds_without }))
 }
 
 /// The schedules under which a case is tried: that of its seed, and the first.
@@ -185,7 +192,11 @@ impl Bench {
     /// Whether a case fails often enough, and under which schedule first.
     fn is_enough(&self, case: &Case, need: usize) -> bool {
         let Ok(program) = Program::case(case.clone()) else { return false };
-        let schedules = self.schedules();
+        let mut schedules = self.schedules();
+        if need == 1 {
+            // Those under which it failed lately are asked, not all.
+            schedules.truncate(ASKED);
+        }
         let mut failures = 0;
         for (place, seed) in schedules.iter().enumerate() {
             if failures + (schedules.len() - place) < need {
@@ -251,8 +262,9 @@ impl Trials for Bench {
         failures.into_inner()
     }
 
-    fn is_over(&self) -> bool {
-        self.watch.elapsed() >= self.budget
+    fn left(&self) -> f64 {
+        let spent = self.watch.elapsed().as_secs_f64() / self.budget.as_secs_f64().max(1e-3);
+        (1.0 - spent).max(0.0)
     }
 }
 

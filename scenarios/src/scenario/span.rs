@@ -148,12 +148,18 @@ pub(crate) fn amount<U: Unit>(value: u64) -> String {
     }
     let mut units: Vec<(&str, u64)> = U::SUFFIXES.to_vec();
     units.sort_by_key(|(_, by)| std::cmp::Reverse(*by));
-    if let Some((suffix, by)) = units.iter().find(|(_, by)| value.is_multiple_of(*by)) {
+    // Nobody reads more digits than nine, and no whole number of nanoseconds above a second.
+    let is_whole = |by: u64| value.is_multiple_of(by) && value / by < 100_000;
+    if let Some((suffix, by)) = units.iter().find(|(_, by)| is_whole(*by)) {
         return format!("{}{suffix}", value / by);
     }
-    let (suffix, by) = units[units.len() - 1];
+    let can_be_cut = |by: u64| by <= value && 1_000_000_000_u64.is_multiple_of(by);
+    let (suffix, by) =
+        units.iter().find(|(_, by)| can_be_cut(*by)).unwrap_or(&units[units.len() - 1]);
     let part = format!("{:09}", (value % by) * (1_000_000_000 / by));
-    format!("{}.{}{suffix}", value / by, part.trim_end_matches('0'))
+    let part = part.trim_end_matches('0');
+    let point = if part.is_empty() { "" } else { "." };
+    format!("{}{point}{part}{suffix}", value / by)
 }
 
 /// Reads one amount of time, in nanoseconds.
@@ -221,7 +227,7 @@ mod tests {
 
     #[test]
     fn an_amount_is_written_as_it_is_read() {
-        for ns in [0, 1, 999, 1_000, 1_500_000, 250_000_001, 60_000_000_000] {
+        for ns in [0, 1, 999, 1_000, 1_500_000, 250_000_001, 1_568_492_453, 60_000_000_000] {
             assert_eq!(time(&amount::<Time>(ns)), Ok(ns), "{}", amount::<Time>(ns));
         }
         for ppm in [0, 1, 500, 10_000, 12_345, 1_000_000] {

@@ -26,7 +26,7 @@ fn ids(case: &Case) -> Vec<u32> {
 }
 
 /// Without what came after the failure, as far as halving finds where that was.
-pub(super) fn cut_off(case: Case, trials: &dyn Trials) -> Case {
+pub(super) fn cut_off(case: Case, trials: &dyn Trials, need: usize) -> Case {
     let ids = ids(&case);
     let until = |end: usize| {
         let kept: BTreeSet<u32> = ids[..end].iter().copied().collect();
@@ -37,7 +37,7 @@ pub(super) fn cut_off(case: Case, trials: &dyn Trials) -> Case {
     while low + 1 < high && !trials.is_over() {
         let middle = low.midpoint(high);
         let shorter = until(middle);
-        if trials.first(std::slice::from_ref(&shorter), 1).is_some() {
+        if trials.first(std::slice::from_ref(&shorter), need).is_some() {
             (high, best) = (middle, shorter);
         } else {
             low = middle;
@@ -90,6 +90,7 @@ enum Feature {
     Key(String, String),
     Buggify,
     Duration,
+    Settle,
     Latency,
     Scheduler,
     Clock(String),
@@ -120,7 +121,21 @@ const ESSENTIAL: &[(&str, &str)] = &[
     ("network", "latency"),
 ];
 
-fn features(case: &Case) -> Vec<Feature> {
+/// How soon everything must have completed, where that is not what is broken.
+const SETTLE: &str = "1s";
+/// Laws of which the time that is waited is a part.
+const TIMED: &[&str] = &[
+    "progress",
+    "engine-progress",
+    "exactly-one-reply",
+    "unknown-resolved",
+    "one-outcome",
+    "out-of-time",
+    "stalled",
+];
+
+/// What of a case can be calm: of the world and, if asked for, of each step.
+fn features(case: &Case, of_steps: bool) -> Vec<Feature> {
     let mut features = Vec::new();
     for (name, table) in &case.world {
         for key in table.as_table().into_iter().flat_map(|table| table.keys()) {
@@ -135,6 +150,11 @@ fn features(case: &Case) -> Vec<Feature> {
     if case.world.get("duration").and_then(Value::as_str) != Some("0") {
         features.push(Feature::Duration);
     }
+    if case.world.get("settle").and_then(Value::as_str) != Some(SETTLE)
+        && !TIMED.contains(&case.law.as_str())
+    {
+        features.push(Feature::Settle);
+    }
     if !case.world.contains_key("engine") && latency(case) != Some(LATENCY) {
         features.push(Feature::Latency);
     }
@@ -145,7 +165,7 @@ fn features(case: &Case) -> Vec<Feature> {
     for (number, client) in case.clients.iter().enumerate() {
         features.extend(client.slow.then_some(Feature::Slow(number)));
         features.extend(client.resp3.then_some(Feature::Resp3(number)));
-        for step in &client.steps {
+        for step in client.steps.iter().filter(|_| of_steps) {
             let id = step.id;
             features.extend((step.after > 0 && !step.with).then_some(Feature::After(id)));
             features.extend(step.with.then_some(Feature::With(id)));
@@ -195,6 +215,9 @@ fn calm(case: &mut Case, feature: &Feature) {
         Feature::Duration => {
             case.world.insert("duration".to_owned(), "0".into());
         }
+        Feature::Settle => {
+            case.world.insert("settle".to_owned(), SETTLE.into());
+        }
         Feature::Latency => {
             if let Some(table) = table(case, "network") {
                 table.insert("latency".to_owned(), LATENCY.into());
@@ -215,8 +238,8 @@ fn calm(case: &mut Case, feature: &Feature) {
 }
 
 /// With everything calm that can be.
-pub(super) fn calmer(case: Case, trials: &dyn Trials, need: usize) -> Case {
-    let all = features(&case);
+pub(super) fn calmer(case: Case, trials: &dyn Trials, need: usize, of_steps: bool) -> Case {
+    let all = features(&case, of_steps);
     let with = |kept: &[Feature]| {
         let mut calmer = case.clone();
         all.iter().filter(|feature| !kept.contains(feature)).for_each(|f| calm(&mut calmer, f));

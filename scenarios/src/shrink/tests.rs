@@ -59,8 +59,8 @@ impl<F: Fn(&Case) -> bool> Trials for Says<F> {
     fn failures(&self, case: &Case) -> usize {
         if (self.0)(case) { 3 } else { 0 }
     }
-    fn is_over(&self) -> bool {
-        false
+    fn left(&self) -> f64 {
+        1.0
     }
 }
 
