@@ -24,9 +24,11 @@ use crate::{
 };
 
 /// Schedules under which a case is tried, besides that of the seed it comes from.
-pub(super) const SCHEDULES: u64 = 12;
-/// Schedules under which a case is tried of which one failure is enough.
+pub(super) const SCHEDULES: u64 = 32;
+/// Schedules under which a large case is tried of which one failure is enough,
 const ASKED: usize = 8;
+/// and up to how many operations a case is small. Small ones run fast and race rarely.
+const SMALL: usize = 40;
 /// Schedules under which one is looked for that fails, when none of those does.
 const SEARCHED: u64 = 200;
 
@@ -162,7 +164,7 @@ impl Bench {
 
     /// Sees to it that the case fails under one schedule at least.
     fn find_schedules(&self, case: &Case) -> Result<(), String> {
-        if self.failures(case) > 0 {
+        if self.is_enough(case, 1) {
             return Ok(());
         }
         let program = Program::case(case.clone())?;
@@ -193,7 +195,7 @@ impl Bench {
     fn is_enough(&self, case: &Case, need: usize) -> bool {
         let Ok(program) = Program::case(case.clone()) else { return false };
         let mut schedules = self.schedules();
-        if need == 1 {
+        if need == 1 && case.ops() > SMALL {
             // Those under which it failed lately are asked, not all.
             schedules.truncate(ASKED);
         }

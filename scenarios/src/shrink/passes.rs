@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use orloj_sim::Scheduler;
 use toml::Value;
 
-use super::{Trials, minimise};
+use super::{Trials, Until, minimise};
 use crate::{
     case::{Anchor, Case, single},
     scenario::{Time, amount, time},
@@ -26,7 +26,7 @@ fn ids(case: &Case) -> Vec<u32> {
 }
 
 /// Without what came after the failure, as far as halving finds where that was.
-pub(super) fn cut_off(case: Case, trials: &dyn Trials, need: usize) -> Case {
+pub(super) fn cut_off(case: Case, trials: &dyn Trials) -> Case {
     let ids = ids(&case);
     let until = |end: usize| {
         let kept: BTreeSet<u32> = ids[..end].iter().copied().collect();
@@ -37,7 +37,7 @@ pub(super) fn cut_off(case: Case, trials: &dyn Trials, need: usize) -> Case {
     while low + 1 < high && !trials.is_over() {
         let middle = low.midpoint(high);
         let shorter = until(middle);
-        if trials.first(std::slice::from_ref(&shorter), need).is_some() {
+        if trials.first(std::slice::from_ref(&shorter), 1).is_some() {
             (high, best) = (middle, shorter);
         } else {
             low = middle;
@@ -45,6 +45,48 @@ pub(super) fn cut_off(case: Case, trials: &dyn Trials, need: usize) -> Case {
     }
     best
 }
+
+/// A few neighbours of the operations, if that is enough: all clients' or one's, together as they
+/// were or one by one, with what struck meanwhile or with nothing.
+pub(super) fn window(case: Case, trials: &dyn Trials) -> Case {
+    let of_client =
+        |client: &crate::case::Script| client.steps.iter().map(|step| step.id).collect();
+    let mut sequences: Vec<Vec<u32>> = case.clients.iter().map(of_client).collect();
+    if sequences.len() > 1 {
+        sequences.push(ids(&case));
+    }
+    let total = ids(&case).len();
+    for size in WINDOWS.iter().filter(|size| **size * 2 < total) {
+        let mut candidates = Vec::new();
+        for sequence in &sequences {
+            for start in (0..sequence.len()).step_by((size / 2).max(1)) {
+                let end = (start + size).min(sequence.len());
+                let kept: BTreeSet<u32> = sequence[start..end].iter().copied().collect();
+                let meanwhile = |number: usize| match case.strikes[number].after {
+                    Anchor::Sends(id) | Anchor::Hears(id) => kept.contains(&id),
+                    _ => false,
+                };
+                let whole = case.keeping(|step| kept.contains(&step.id), meanwhile);
+                let mut parted = whole.clone();
+                let steps = parted.clients.iter_mut().flat_map(|client| &mut client.steps);
+                steps.for_each(|step| (step.with, step.keep) = (false, 0));
+                candidates.extend([whole, parted]);
+                if trials.is_over() {
+                    return case;
+                }
+            }
+        }
+        let sooner = Until(trials, WINDOWS_UNTIL);
+        if let Some(found) = sooner.first(&candidates, 1) {
+            return candidates.swap_remove(found);
+        }
+    }
+    case
+}
+
+/// How many neighbours are tried, and the share of the time that is left when no more are.
+const WINDOWS: &[usize] = &[1, 4, 12, 32, 96, 256];
+const WINDOWS_UNTIL: f64 = 0.8;
 
 pub(super) fn fewer_strikes(case: Case, trials: &dyn Trials, need: usize) -> Case {
     let with = |kept: &[usize]| case.keeping(|_| true, |number| kept.contains(&number));
