@@ -50,6 +50,9 @@ pub fn shrink(case: Case, trials: &dyn Trials) -> Case {
     let mut case = passes::window(passes::cut_off(case, trials), trials);
     for (round, (smaller_until, steadier_until)) in SHARES.iter().enumerate() {
         case = smaller(case, &Until(trials, *smaller_until), need);
+        if case.ops() > SMALL || case.strikes.len() > FEW {
+            continue;
+        }
         let before = case.clone();
         case = passes::steadied(case, &Until(trials, *steadier_until));
         need = half(trials.failures(&case));
@@ -60,9 +63,13 @@ pub fn shrink(case: Case, trials: &dyn Trials) -> Case {
     passes::mark(case, trials)
 }
 
+/// What is made steadier has no more operations than this, and no more strikes than that.
+const SMALL: usize = 40;
+const FEW: usize = 4;
+
 /// For each round, in which a case is made smaller and then steadier: the shares of the time that
 /// are left then. What is left at the end is for the marks.
-const SHARES: &[(f64, f64)] = &[(0.4, 0.3), (0.2, 0.15), (0.12, 0.1)];
+const SHARES: &[(f64, f64)] = &[(0.35, 0.28), (0.18, 0.12), (0.1, 0.08)];
 
 /// A smaller case may fail half as often as the one before.
 fn half(failures: usize) -> usize {

@@ -26,16 +26,16 @@ settle = "10s"
 lost-write = "100%"
 
 [[clock]]
+drift-ppb = 0
 host = "node"
 offset-us = -250000
-drift-ppb = 0
 
 [[client]]
 patience = "1s"
 ops = [
     "* SET h0 c0.1",
-    "after 1.5ms, leave: GET h0",
-    "with: ECHO \"a: b\"",
+    "after 1500us, leave: GET h0",
+    'with: ECHO "a: b"',
 ]
 closing = [
     "INCR h1",

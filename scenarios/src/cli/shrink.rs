@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Schedules under which a case is tried, besides that of the seed it comes from.
-pub(super) const SCHEDULES: u64 = 32;
+pub(super) const SCHEDULES: u64 = 20;
 /// Schedules under which a large case is tried of which one failure is enough,
 const ASKED: usize = 8;
 /// and up to how many operations a case is small. Small ones run fast and race rarely.
@@ -201,7 +201,7 @@ impl Bench {
         }
         let mut failures = 0;
         for (place, seed) in schedules.iter().enumerate() {
-            if failures + (schedules.len() - place) < need {
+            if failures + (schedules.len() - place) < need || self.is_over() {
                 return false;
             }
             if self.fails(&program, *seed) {
@@ -291,5 +291,37 @@ fn bar(shows: bool) -> ProgressBar {
     match ProgressStyle::with_template("{spinner} shrinking, {elapsed}: {msg}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what a planted defect broke is found again in a case of few operations, and the text of
+    /// that case is all that is needed.
+    #[test]
+    fn the_failing_seed_of_a_mutant_becomes_a_small_case() {
+        let program = Program::named("commands").unwrap_or_else(|why| panic!("{why}"));
+        let mutant =
+            program::mutant(Some("lanes.version_gap")).unwrap_or_else(|why| panic!("{why}"));
+        let order = Order {
+            title: "gap".to_owned(),
+            setup: Setup { mutant, ..Setup::seed(0) },
+            budget: Duration::from_secs(60),
+            jobs: 2,
+            shows_progress: false,
+        };
+        let shrunk = shrunk(&program, order).unwrap_or_else(|why| panic!("{why}"));
+        let shrunk = shrunk.unwrap_or_else(|| panic!("the seed holds"));
+        assert_eq!(shrunk.case.law, "session-version");
+        assert!(shrunk.case.ops() <= 24, "{}", shrunk.case.write());
+        assert!(shrunk.before.0 > 100 && shrunk.failures > 0);
+        let read = Case::parse("gap", &shrunk.case.write()).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(read.write(), shrunk.case.write());
+        let again = Program::case(read.clone()).unwrap_or_else(|why| panic!("{why}"));
+        let mut seeds = schedules(&read);
+        assert!(seeds.any(|seed| breaks(&again, "session-version", mutant, seed)));
+        assert!(!breaks(&again, "session-version", None, 0));
     }
 }
