@@ -171,6 +171,12 @@ impl Case {
             clients.insert("patience".to_owned(), "1s".into());
             table.insert("clients".to_owned(), clients.into());
         }
+        // A calm engine makes no checkpoints of its own.
+        let kind = if self.world.contains_key("engine") { "engine" } else { "node" };
+        let kind = table.entry(kind).or_insert_with(|| toml::Value::Table(Table::new()));
+        if let Some(kind) = kind.as_table_mut() {
+            kind.entry("checkpoint-every").or_insert_with(|| "1m".into());
+        }
         Scenario::parse(&self.title, &table.to_string())
     }
 

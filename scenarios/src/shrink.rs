@@ -80,12 +80,12 @@ fn half(failures: usize) -> usize {
 fn smaller(mut case: Case, trials: &dyn Trials, need: usize) -> Case {
     loop {
         let before = case.clone();
-        // What is calm runs faster, so that comes first.
-        case = passes::calmer(case, trials, need, false);
+        // What is calm runs faster: if all of it can be, that comes first.
+        case = passes::calm_at_once(case, trials, need);
         case = passes::fewer_strikes(case, trials, need);
         case = passes::fewer_clients(case, trials, need);
         case = passes::fewer_steps(case, trials, need);
-        case = passes::calmer(case, trials, need, true);
+        case = passes::calmer(case, trials, need);
         case = passes::rounder(case, trials, need);
         if case == before || trials.is_over() {
             return case;

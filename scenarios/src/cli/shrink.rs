@@ -26,7 +26,7 @@ use crate::{
 /// Schedules under which a case is tried, besides that of the seed it comes from.
 pub(super) const SCHEDULES: u64 = 20;
 /// Schedules under which a large case is tried of which one failure is enough,
-const ASKED: usize = 8;
+const ASKED: usize = 6;
 /// and up to how many operations a case is small. Small ones run fast and race rarely.
 const SMALL: usize = 40;
 /// Schedules under which one is looked for that fails, when none of those does.
@@ -157,6 +157,23 @@ impl Bench {
         self.schedules.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The schedules under which a case of so many operations is tried when one failure is enough.
+    fn asked(&self, ops: usize) -> Vec<u64> {
+        let mut schedules = self.schedules();
+        if ops > SMALL {
+            schedules.truncate(ASKED);
+        }
+        schedules
+    }
+
+    /// Asks for this schedule first from now on.
+    fn prefer(&self, seed: u64) {
+        let mut order = self.schedules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = order.iter().position(|other| *other == seed) {
+            order[..=at].rotate_right(1);
+        }
+    }
+
     fn fails(&self, program: &Program, seed: u64) -> bool {
         self.tried.fetch_add(1, Relaxed);
         breaks(program, &self.law, self.mutant, seed)
@@ -194,11 +211,7 @@ impl Bench {
     /// Whether a case fails often enough, and under which schedule first.
     fn is_enough(&self, case: &Case, need: usize) -> bool {
         let Ok(program) = Program::case(case.clone()) else { return false };
-        let mut schedules = self.schedules();
-        if need == 1 && case.ops() > SMALL {
-            // Those under which it failed lately are asked, not all.
-            schedules.truncate(ASKED);
-        }
+        let schedules = self.schedules();
         let mut failures = 0;
         for (place, seed) in schedules.iter().enumerate() {
             if failures + (schedules.len() - place) < need || self.is_over() {
@@ -206,13 +219,6 @@ impl Bench {
             }
             if self.fails(&program, *seed) {
                 failures += 1;
-                if place > 0 && need == 1 {
-                    let mut order = self.schedules.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(at) = order.iter().position(|other| other == seed) {
-                        let seed = order.remove(at);
-                        order.insert(0, seed);
-                    }
-                }
             }
             if failures >= need {
                 return true;
@@ -228,17 +234,39 @@ impl Trials for Bench {
             return None;
         }
         let best = AtomicUsize::new(usize::MAX);
-        machine::side_by_side(
-            self.jobs,
-            cases.iter().enumerate(),
-            |(place, case)| {
-                // What comes behind one that fails is not asked for.
-                if place < best.load(Relaxed) && self.is_enough(case, need) {
-                    best.fetch_min(place, Relaxed);
-                }
-            },
-            |()| true,
-        );
+        // What comes behind one that fails is not asked for.
+        let is_open = |place: usize| place < best.load(Relaxed) && !self.is_over();
+        if need == 1 {
+            let asked = |case: &Case| self.asked(case.ops());
+            let runs = cases.iter().enumerate().flat_map(|(place, case)| {
+                asked(case).into_iter().map(move |seed| (place, case, seed))
+            });
+            machine::side_by_side(
+                self.jobs,
+                runs,
+                |(place, case, seed)| {
+                    if is_open(place)
+                        && Program::case(case.clone())
+                            .is_ok_and(|program| self.fails(&program, seed))
+                    {
+                        best.fetch_min(place, Relaxed);
+                        self.prefer(seed);
+                    }
+                },
+                |()| true,
+            );
+        } else {
+            machine::side_by_side(
+                self.jobs,
+                cases.iter().enumerate(),
+                |(place, case)| {
+                    if is_open(place) && self.is_enough(case, need) {
+                        best.fetch_min(place, Relaxed);
+                    }
+                },
+                |()| true,
+            );
+        }
         let found = Some(best.into_inner()).filter(|place| *place < cases.len());
         if let Some(case) = found.map(|place| &cases[place]) {
             let (ops, strikes) = (case.ops(), case.strikes.len());

@@ -279,9 +279,21 @@ fn calm(case: &mut Case, feature: &Feature) {
     }
 }
 
+/// With all of the world calm, or half of it, if that is enough.
+pub(super) fn calm_at_once(case: Case, trials: &dyn Trials, need: usize) -> Case {
+    let all = features(&case, false);
+    let half = all.len() / 2;
+    let candidates = [&all[..], &all[half..], &all[..half]].map(|some| {
+        let mut calmer = case.clone();
+        some.iter().for_each(|feature| calm(&mut calmer, feature));
+        calmer
+    });
+    better(&case, candidates.to_vec(), trials, need)
+}
+
 /// With everything calm that can be.
-pub(super) fn calmer(case: Case, trials: &dyn Trials, need: usize, of_steps: bool) -> Case {
-    let all = features(&case, of_steps);
+pub(super) fn calmer(case: Case, trials: &dyn Trials, need: usize) -> Case {
+    let all = features(&case, true);
     let with = |kept: &[Feature]| {
         let mut calmer = case.clone();
         all.iter().filter(|feature| !kept.contains(feature)).for_each(|f| calm(&mut calmer, f));
