@@ -237,11 +237,10 @@ impl Case {
 
     /// Which client's which step has this id.
     pub(crate) fn place_of(&self, id: u32) -> Option<(u32, u32)> {
-        let places = self.clients.iter().enumerate().find_map(|(client, script)| {
+        self.clients.iter().enumerate().find_map(|(client, script)| {
             let place = script.steps.iter().position(|step| step.id == id)?;
             Some((client as u32, place as u32))
-        });
-        places
+        })
     }
 
     /// The same without the steps and strikes that are not to be kept. A client with nothing left
@@ -273,12 +272,9 @@ impl Case {
                 client.steps.push(step);
             }
         }
-        let mut number = 0;
         let struck: Vec<Strike> = std::mem::take(&mut case.strikes);
-        for mut strike in struck {
-            let keep = strikes(number);
-            number += 1;
-            if !keep {
+        for (number, mut strike) in struck.into_iter().enumerate() {
+            if !strikes(number) {
                 continue;
             }
             if let Anchor::Sends(id) | Anchor::Hears(id) = strike.after

@@ -128,7 +128,7 @@ fn split(line: &str) -> Result<Vec<Vec<u8>>, String> {
             }
             _ => {
                 let end = rest.find(' ').unwrap_or(rest.len());
-                (rest[..end].as_bytes().to_vec(), &rest[end..])
+                (rest.as_bytes()[..end].to_vec(), &rest[end..])
             }
         };
         words.push(word);

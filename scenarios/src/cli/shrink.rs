@@ -30,7 +30,7 @@ const ASKED: usize = 6;
 /// and up to how many operations a case is small. Small ones run fast and race rarely.
 const SMALL: usize = 40;
 /// Schedules under which one is looked for that fails, when none of those does.
-const SEARCHED: u64 = 200;
+const SEARCHED: u64 = 1_000;
 
 /// A case that was made small.
 pub(super) struct Shrunk {
@@ -176,7 +176,9 @@ impl Bench {
 
     fn fails(&self, program: &Program, seed: u64) -> bool {
         self.tried.fetch_add(1, Relaxed);
+        // What fails without the defect too shows something else.
         breaks(program, &self.law, self.mutant, seed)
+            && (self.mutant.is_none() || !breaks(program, &self.law, None, seed))
     }
 
     /// Sees to it that the case fails under one schedule at least.

@@ -311,8 +311,10 @@ pub(super) fn calmer(case: Case, trials: &dyn Trials, need: usize) -> Case {
 /// Every length of time in a case, to be looked at and changed.
 fn lengths(case: &mut Case) -> Vec<&mut u64> {
     let mut lengths = Vec::new();
+    // A client without patience is lost without a fault.
+    let is_timed = TIMED.contains(&case.law.as_str());
     for client in &mut case.clients {
-        lengths.push(&mut client.patience);
+        lengths.extend((!is_timed).then_some(&mut client.patience));
         for step in &mut client.steps {
             lengths.push(&mut step.after);
             lengths.extend(&mut step.walk_away);
