@@ -191,6 +191,7 @@ impl Case {
         if let Some(span) = scenario.network.latency {
             plan.latency = orloj_sim::Latency::Uniform(span.low, span.high);
         }
+        plan.disk.on_synced.bit_rot |= self.rots();
         plan.clients = self.clients.iter().map(Script::habits).collect();
         let wrong = |host: &str| self.clocks.iter().find(|clock| clock.host == host);
         let hosts = std::iter::once(NODE.to_owned()).chain((0..).map(crate::client::host));
@@ -203,12 +204,18 @@ impl Case {
     /// The plan of a world about a database by itself.
     pub(crate) fn engine_plan(&self, scenario: &Scenario) -> Option<EnginePlan> {
         let mut plan = scenario.engine_plan(&mut Case::calm(), true)?;
+        plan.disk.on_synced.bit_rot |= self.rots();
         let wrong = self.clocks.iter().find(|clock| clock.host == NODE);
         plan.clock = wrong.map_or((0, 0), |clock| (clock.offset_us, clock.drift_ppb));
         plan.is_made_read_only =
             self.strikes.iter().any(|strike| matches!(strike.blow, Blow::DiskReadOnly { .. }));
         plan.clients = self.clients.len().max(1) as u64;
         Some(plan)
+    }
+
+    /// Whether a strike may touch what was synced.
+    fn rots(&self) -> bool {
+        self.strikes.iter().any(|strike| matches!(strike.blow, Blow::BitRot { .. }))
     }
 
     /// Steps of all clients.

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::json;
 
 use super::{
@@ -27,6 +28,38 @@ struct Verdict {
     wrong: Option<String>,
 }
 
+/// What was not made a case yet: a seed, which lasts only as long as it passes the place.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seed {
+    scenario: String,
+    seed: u64,
+    mutant: String,
+    law: String,
+}
+
+impl Seed {
+    fn judge(&self) -> Result<Verdict, String> {
+        let program = Program::named(&self.scenario)?;
+        let mut verdict = Verdict { schedules: 1, bites: None, wrong: None };
+        match program.run(Setup::seed(self.seed)).outcome {
+            Outcome::Held => {}
+            Outcome::Broken(breach) => {
+                verdict.wrong = Some(format!("BROKEN AGAIN: {}", breach.law));
+                return Ok(verdict);
+            }
+            Outcome::DidNotStart(why) => return Err(why),
+        }
+        let mutant = program::mutant(Some(&self.mutant))?;
+        let bites = breaks(&program, &self.law, mutant, self.seed);
+        verdict.bites = Some(usize::from(bites));
+        if !bites {
+            verdict.wrong = Some(format!("ROTTEN: {} put back, {} holds", self.mutant, self.law));
+        }
+        Ok(verdict)
+    }
+}
+
 /// Runs the task.
 pub(super) fn run(json: bool, task: &CasesArgs) -> Result<u8, String> {
     let files = machine::files(&task.dir, "toml")?;
@@ -36,25 +69,34 @@ pub(super) fn run(json: bool, task: &CasesArgs) -> Result<u8, String> {
     let mut rotten = 0;
     for file in &files {
         let title = file.file_stem().unwrap_or_default().to_string_lossy();
-        let case = Case::parse(&title, &machine::read(file)?);
-        let case = case.map_err(|error| format!("{}: {error}", file.display()))?;
-        let mut verdict = judge(&case)?;
-        if task.reverted && verdict.wrong.is_none() && case.fixed_by.is_some() {
-            (verdict.bites, verdict.wrong) = reverted(&case, file)?;
-        }
+        let text = machine::read(file)?;
+        let (verdict, law, size) = if Case::is_one(&text) {
+            let case = Case::parse(&title, &text);
+            let case = case.map_err(|error| format!("{}: {error}", file.display()))?;
+            let mut verdict = judge(&case)?;
+            if task.reverted && verdict.wrong.is_none() && case.fixed_by.is_some() {
+                verdict.wrong = reverted(&case, file)?;
+            }
+            (verdict, case.law.clone(), Some((case.ops(), case.faults())))
+        } else {
+            let seed: Seed = toml::from_str(&text)
+                .map_err(|error| format!("{}: {}", file.display(), error.to_string().trim_end()))?;
+            (seed.judge()?, seed.law, None)
+        };
         rotten += u64::from(verdict.wrong.is_some());
         let (of, bites) = (verdict.schedules, verdict.bites);
         if json {
             let held = verdict.wrong.is_none();
             say(&json!({
-                "case": title, "held": held, "why": verdict.wrong, "law": case.law,
-                "schedules": of, "bites": bites, "ops": case.ops(), "faults": case.faults(),
+                "case": title, "held": held, "why": verdict.wrong, "law": law,
+                "schedules": of, "bites": bites, "ops": size.map(|(ops, _)| ops),
+                "faults": size.map(|(_, faults)| faults),
             })
             .to_string());
         } else {
             let verdict = verdict.wrong.unwrap_or_else(|| match bites {
                 Some(bites) => {
-                    format!("holds; with its defect {bites} of {of} schedules break {}", case.law)
+                    format!("holds; with its defect {bites} of {of} schedules break {law}")
                 }
                 None => "holds; what fixed it is reverted with --reverted".to_owned(),
             });
@@ -94,8 +136,8 @@ fn judge(case: &Case) -> Result<Verdict, String> {
 }
 
 /// Takes back what fixed a case, in a checkout of its own, and plays it with what is built there.
-fn reverted(case: &Case, file: &Path) -> Result<(Option<usize>, Option<String>), String> {
-    let Some(commit) = &case.fixed_by else { return Ok((None, None)) };
+fn reverted(case: &Case, file: &Path) -> Result<Option<String>, String> {
+    let Some(commit) = &case.fixed_by else { return Ok(None) };
     let scratch = Scratch::new()?;
     let checkout = scratch.path().join("checkout");
     let tree = checkout.to_string_lossy().into_owned();
@@ -112,8 +154,8 @@ fn reverted(case: &Case, file: &Path) -> Result<(Option<usize>, Option<String>),
     // A scratch that stays known to git is pruned by it.
     let _ = machine::tool("git", &["worktree", "remove", "--force", &tree], None);
     match output {
-        Ok((_, Some(1))) => Ok((None, None)),
-        Ok(_) => Ok((None, Some(format!("ROTTEN: without {commit} it holds")))),
-        Err(why) => Ok((None, Some(format!("{commit} cannot be taken back: {why}")))),
+        Ok((_, Some(1))) => Ok(None),
+        Ok(_) => Ok(Some(format!("ROTTEN: without {commit} it holds"))),
+        Err(why) => Ok(Some(format!("{commit} cannot be taken back: {why}"))),
     }
 }
