@@ -15,7 +15,10 @@ mod machine;
 mod mutants;
 mod pick;
 mod program;
+mod replay;
 mod report;
+mod scoreboard;
+mod shrink;
 mod trace;
 
 use std::process::ExitCode;
@@ -52,6 +55,8 @@ pub fn main() -> ExitCode {
         Some(Task::Fork(task)) => fork::run(&args.run, task),
         Some(Task::Inspect(task)) => inspect::run(&args.run, task),
         Some(Task::Bisect(task)) => bisect::run(&args.run, task),
+        Some(Task::Shrink(task)) => shrink::run(&args.run, task),
+        Some(Task::Replay(task)) => replay::run(&args.run, task),
         Some(Task::List) => listing::run(&args.run),
     };
     match status {

@@ -4,7 +4,7 @@
 //! that takes too long, leaves every request that still waited unknown.
 
 mod connection;
-mod wire;
+pub(crate) mod wire;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,6 +14,7 @@ use orloj_net::{Answer, Command, TimeForm, UnixMs};
 use orloj_sim::{Control, choice::Stream};
 
 use crate::{
+    case::{self, Ledger, Step},
     recorder::Recorder,
     scenario::{ClientPlan, WorkloadPlan},
     workload::Workload,
@@ -30,7 +31,13 @@ pub(crate) struct Client {
     /// Connections made so far.
     connections: u32,
     stream: Stream,
+    ledger: Arc<Ledger>,
+    /// How long it has rested since its last batch.
+    rested: u64,
 }
+
+/// How long a client of a case rests before it tries to connect again.
+const RECONNECT: Duration = Duration::from_millis(5);
 
 /// The host of a client.
 pub(crate) fn host(number: u32) -> String {
@@ -48,7 +55,8 @@ impl Client {
         // The node is host 0, and clients follow.
         let stream = Stream::Host(number + 1);
         let workload = Workload::new(number, stream, workload);
-        Client { cx, number, plan, workload, recorder, connections: 0, stream }
+        let ledger = recorder.ledger();
+        Client { cx, number, plan, workload, recorder, connections: 0, stream, ledger, rested: 0 }
     }
 
     fn between(&self, site: &'static str, low: u64, high: u64) -> u64 {
@@ -64,7 +72,8 @@ impl Client {
         let connecting = Connection::open(self.cx, self.number, number, &self.recorder);
         let mut connection = self.cx.timeout(patience, connecting).await.ok()?.ok()?;
         self.connections += 1;
-        if self.plan.resp3 || self.chance("hello", 500_000) {
+        let greets = self.plan.resp3 || (!self.ledger.plays() && self.chance("hello", 500_000));
+        if greets {
             connection.greet(self.plan.resp3);
         }
         Some(connection)
@@ -72,6 +81,10 @@ impl Client {
 
     /// Asks until its requests are spent or the chaos is over.
     pub(crate) async fn roam(mut self, until_ns: u64) -> Client {
+        if self.ledger.plays() {
+            self.play().await;
+            return self;
+        }
         let mut left = self.plan.requests;
         let over = || Control.now().0 >= until_ns;
         while left > 0 && !over() {
@@ -90,6 +103,7 @@ impl Client {
                 }
                 let max = self.plan.per_connection;
                 if max > 0 && carried >= max {
+                    self.ledger.amends(self.number, |step| step.leave = true);
                     connection.leave(Loss::Closed);
                     break;
                 }
@@ -99,7 +113,71 @@ impl Client {
         self
     }
 
-    async fn think(&self) {
+    /// Does what a case says, and connects again as often as it takes.
+    async fn play(&mut self) {
+        let mut kept: Option<Connection> = None;
+        loop {
+            let batch = self.ledger.batch(self.number);
+            let Some((_, last)) = batch.last().cloned() else { return };
+            self.cx.sleep(Duration::from_nanos(batch[0].1.after)).await;
+            let mut connection = loop {
+                match kept.take() {
+                    Some(connection) => break connection,
+                    None => kept = self.connect(self.plan.patience).await,
+                }
+                if kept.is_none() {
+                    if self.recorder.is_calm_or_halted() {
+                        return;
+                    }
+                    self.cx.sleep(RECONNECT).await;
+                }
+            };
+            for (_, step) in &batch {
+                self.say(&mut connection, step);
+            }
+            let done = self.exchange(&mut connection, last.walk_away, last.keep as usize).await;
+            if done.is_ok() && last.leave {
+                connection.leave(Loss::Closed);
+            } else if done.is_ok() {
+                kept = Some(connection);
+            }
+        }
+    }
+
+    /// Puts the request that a step is into the output.
+    fn say(&self, connection: &mut Connection, step: &Step) {
+        let wall = UnixMs(self.cx.wall().millis());
+        match case::read(&step.text, wall) {
+            Ok(words) => {
+                let mut request = words.request;
+                let mut resumes = None;
+                if let (true, Request::Store(Command::Scan { after, .. })) =
+                    (words.resumes, &mut request)
+                {
+                    (resumes, *after) = connection.scan().unzip();
+                }
+                connection.ask(request, resumes);
+            }
+            Err(why) => panic!("a case says what cannot be asked: {why}"),
+        }
+    }
+
+    /// The next request of the workload, written down and put into the output.
+    fn ask(&mut self, connection: &mut Connection, with: bool, closing: bool) {
+        let wall = UnixMs(self.cx.wall().millis());
+        let ask = self.workload.next(wall, connection.scan());
+        let after = std::mem::take(&mut self.rested);
+        self.ledger.notes(self.number, || Step {
+            text: case::spell(&ask.request, wall),
+            after,
+            with,
+            closing,
+            ..Step::default()
+        });
+        connection.ask(ask.request, ask.resumes);
+    }
+
+    async fn think(&mut self) {
         let mut rest = 0;
         if self.chance("thinks", 500_000) {
             rest = self.between("think", self.plan.think.low, self.plan.think.high);
@@ -107,31 +185,42 @@ impl Client {
         if let Some(ttl) = self.workload.waits() {
             rest = rest.max(ttl);
         }
+        self.rested = rest;
         self.cx.sleep(Duration::from_nanos(rest)).await;
     }
 
     /// Sends some requests at once and reads replies, perhaps not all of them yet.
     async fn batch(&mut self, connection: &mut Connection, wanted: u64) -> Result<(), ()> {
-        for _ in 0..wanted {
-            let wall = UnixMs(self.cx.wall().millis());
-            let ask = self.workload.next(wall, connection.scan());
-            connection.ask(ask.request, ask.resumes);
+        for place in 0..wanted {
+            self.ask(connection, place > 0, false);
         }
-        if self.chance("walk-away", self.plan.walk_away_ppm) {
-            // What was sent may be carried out; nobody will hear of it.
-            let _ = self.cx.timeout(Duration::from_millis(1), connection.send()).await;
-            connection.leave(Loss::Closed);
-            return Err(());
-        }
+        let walks = self.chance("walk-away", self.plan.walk_away_ppm).then_some(1_000_000);
         // Some of the replies may wait until the next batch is out.
-        let keep = match self.chance("overlap", 300_000) {
+        let keep = match walks.is_none() && self.chance("overlap", 300_000) {
             true => self.between("overlap-by", 0, wanted),
             false => 0,
         };
+        self.ledger.amends(self.number, |step| (step.walk_away, step.keep) = (walks, keep));
+        self.exchange(connection, walks, keep as usize).await
+    }
+
+    /// Sends what is in the output and reads replies, unless the client walks away.
+    async fn exchange(
+        &self,
+        connection: &mut Connection,
+        walk_away: Option<u64>,
+        keep: usize,
+    ) -> Result<(), ()> {
+        if let Some(after) = walk_away {
+            // What was sent may be carried out; nobody will hear of it.
+            let _ = self.cx.timeout(Duration::from_nanos(after), connection.send()).await;
+            connection.leave(Loss::Closed);
+            return Err(());
+        }
         let patience = self.plan.patience;
         let heard = match self.plan.slow {
-            false => self.cx.timeout(patience, connection.hear(keep as usize)).await,
-            true => self.cx.timeout(patience, self.hear_slowly(connection, keep as usize)).await,
+            false => self.cx.timeout(patience, connection.hear(keep)).await,
+            true => self.cx.timeout(patience, self.hear_slowly(connection, keep)).await,
         };
         match heard {
             Ok(Ok(())) => Ok(()),
@@ -161,11 +250,17 @@ impl Client {
     /// Asks some more, one at a time, when everything must work.
     pub(crate) async fn close(mut self, requests: u64) {
         let patience = self.plan.patience;
+        let plays = self.ledger.plays();
         let Some(mut connection) = self.connect(patience).await else { return };
-        for _ in 0..requests {
-            let wall = UnixMs(self.cx.wall().millis());
-            let ask = self.workload.next(wall, connection.scan());
-            connection.ask(ask.request, ask.resumes);
+        for number in 0.. {
+            match self.ledger.next(self.number, true) {
+                Some((_, step)) => {
+                    self.cx.sleep(Duration::from_nanos(step.after)).await;
+                    self.say(&mut connection, &step);
+                }
+                None if plays || number == requests => return,
+                None => self.ask(&mut connection, false, true),
+            }
             if !matches!(self.cx.timeout(patience, connection.hear(0)).await, Ok(Ok(()))) {
                 connection.leave(Loss::TimedOut);
                 return;

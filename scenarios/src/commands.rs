@@ -16,16 +16,17 @@ use orloj_db::Node;
 use orloj_invariants::{Violation, commands::judge};
 use orloj_kernel::Context;
 use orloj_net::envelope::{Filter, Finding, HistoryPage, Question, SessionState, State};
-use orloj_sim::{Config, Control, Crash, Detail, Simulation, choice::Choices};
+use orloj_sim::{Config, Control, Crash, Detail, Simulation};
 
 use crate::{
     Run, Scenario, Setup,
+    case::{chaos, node_world},
     client::read_all,
     nemesis::{self, Victim},
     node,
     recorder::now,
     scenario::Plan,
-    seed::{AT_REST, CLOSING, build, quiet, verdict},
+    seed::{AT_REST, CLOSING, build, plan, quiet, verdict},
 };
 
 use client::Client;
@@ -39,9 +40,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs one seed of a scenario with commands in envelopes.
 pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
     let seed = setup.seed;
-    let plan = Arc::new(scenario.plan(&mut Choices::from_seed(seed), setup.faults));
+    let ledger = setup.ledger();
+    let plan = Arc::new(plan(scenario, &setup));
+    ledger.begins(|| node_world(scenario, &plan));
     let told = setup.detail >= Detail::Story;
-    let recorder = Recorder::new(&plan, told);
+    let recorder = Recorder::new(&plan, told, ledger);
     let mut sim = Simulation::new(Config {
         latency: plan.latency,
         buggify: plan.buggify,
@@ -93,7 +96,9 @@ async fn drive(
     let base = recorder.base.clone();
     cx.spawn("keeper", node::keep_alive(cx, base.clone()));
     let victim: Arc<dyn Victim> = Arc::new(node::Struck { recorder: base.clone(), stop });
-    let striking = nemesis::start(cx, plan.clients.len() as u32, &plan.strikes, &victim);
+    let ledger = base.ledger();
+    let clients = plan.clients.len() as u32;
+    let striking = nemesis::start(cx, clients, &plan.strikes, &victim, &ledger);
     let chaos_ends = now().after(plan.chaos);
     let shared = Arc::new(Shared::default());
     let mut roaming = Vec::new();
@@ -102,8 +107,7 @@ async fn drive(
         let client = Client::new(home, number, &plan, &shared, &recorder, &door);
         roaming.push((home, home.spawn("client", client.roam(chaos_ends.0))));
     }
-    cx.sleep(plan.chaos).await;
-    striking.iter().for_each(orloj_kernel::JoinHandle::abort);
+    chaos(cx, &ledger, plan.chaos, &striking).await;
     quiet(&plan, &base, &*victim);
     let calm = now().after(plan.settle);
     node::until_up(cx, &base, calm).await;

@@ -22,6 +22,7 @@ use orloj_sim::{
 
 use crate::{
     Run, Scenario, Setup, account,
+    case::{chaos, engine_world},
     nemesis::{self, Victim},
     node::NODE,
     recorder::now,
@@ -37,10 +38,15 @@ const DUMPS: usize = 3;
 /// Runs one seed of a scenario about a database by itself.
 pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
     let seed = setup.seed;
-    let plan = scenario.engine_plan(&mut Choices::from_seed(seed), setup.faults);
+    let ledger = setup.ledger();
+    let plan = match &setup.case {
+        Some(case) => case.engine_plan(scenario),
+        None => scenario.engine_plan(&mut Choices::from_seed(seed), setup.faults),
+    };
     let plan = Arc::new(plan.expect("the scenario is about a database by itself"));
+    ledger.begins(|| engine_world(scenario, &plan));
     let told = setup.detail >= orloj_sim::Detail::Story;
-    let recorder = Recorder::new(&plan, told);
+    let recorder = Recorder::new(&plan, told, ledger);
     let mut sim = Simulation::new(Config {
         buggify: plan.buggify,
         time_limit: plan.chaos + plan.settle * 8 + Duration::from_secs(60),
@@ -87,9 +93,9 @@ fn build(sim: &mut Simulation, plan: &Arc<EnginePlan>, recorder: &Arc<Recorder>)
 async fn drive(cx: Context, plan: Arc<EnginePlan>, recorder: Arc<Recorder>) {
     cx.spawn("keeper", keep_alive(cx, recorder.clone()));
     let victim: Arc<dyn Victim> = recorder.clone();
-    let striking = nemesis::start(cx, 0, &plan.strikes, &victim);
-    cx.sleep(plan.chaos).await;
-    striking.iter().for_each(orloj_kernel::JoinHandle::abort);
+    let ledger = recorder.ledger.clone();
+    let striking = nemesis::start(cx, 0, &plan.strikes, &victim, &ledger);
+    chaos(cx, &ledger, plan.chaos, &striking).await;
     quiet(&recorder);
     if !until(cx, plan.settle, || recorder.is_up()).await {
         return recorder.never_opened(plan.may_refuse);

@@ -5,6 +5,7 @@
 //! they saw is held to the laws of `orloj-invariants`.
 
 mod account;
+pub mod case;
 pub mod cli;
 mod client;
 mod commands;
@@ -18,11 +19,13 @@ mod record;
 mod recorder;
 pub mod scenario;
 mod seed;
+pub mod shrink;
 mod story;
 mod verdict;
 mod workload;
 
 pub use account::{Account, Row};
+pub use case::Case;
 pub use record::Record;
 pub use scenario::{Scenario, ScenarioError};
 pub use seed::run;

@@ -18,13 +18,14 @@ use orloj_invariants::{
 use orloj_net::{Answer, Command, UnixMs};
 use orloj_sim::{Control, graph::Kind};
 
-use crate::Tally;
+use crate::{Tally, case::Ledger};
 
 /// Shared by everybody in the world. Nothing is held across an await.
 pub(crate) struct Recorder {
     inner: Mutex<Inner>,
     /// Whether somebody reads the story.
     tells: bool,
+    ledger: Arc<Ledger>,
 }
 
 struct Inner {
@@ -64,7 +65,7 @@ pub(crate) fn now() -> Moment {
 }
 
 impl Recorder {
-    pub(crate) fn new(durability: Durability, tells: bool) -> Arc<Recorder> {
+    pub(crate) fn new(durability: Durability, tells: bool, ledger: Arc<Ledger>) -> Arc<Recorder> {
         let inner = Inner {
             durability,
             ops: Vec::new(),
@@ -83,7 +84,12 @@ impl Recorder {
             ended: None,
             waiting: None,
         };
-        Arc::new(Recorder { inner: Mutex::new(inner), tells })
+        Arc::new(Recorder { inner: Mutex::new(inner), tells, ledger })
+    }
+
+    /// Who writes down what happens, or gives it out.
+    pub(crate) fn ledger(&self) -> Arc<Ledger> {
+        self.ledger.clone()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -130,6 +136,8 @@ impl Recorder {
         }
         inner.resumed.extend(resumes.map(|earlier| (id, earlier)));
         inner.ops.push(Operation { id, connection, invoked: now(), request, end: End::Open });
+        drop(inner);
+        self.ledger.sent(id.client, id.number);
         id
     }
 
@@ -151,6 +159,8 @@ impl Recorder {
         if let Some(place) = inner.place_of.get(&id).copied() {
             inner.ops[place].end = end;
         }
+        drop(inner);
+        self.ledger.ended(id.client, id.number);
     }
 
     /// A client got something it had not asked for, or that is no reply.
@@ -181,6 +191,12 @@ impl Recorder {
     /// Whether the node has recovered and not died since.
     pub(crate) fn is_up(&self) -> bool {
         self.inner().lives.last().is_some_and(|life| life.ended.is_none())
+    }
+
+    /// Whether faults have stopped, or the node will never serve again.
+    pub(crate) fn is_calm_or_halted(&self) -> bool {
+        let inner = self.inner();
+        inner.quiet.is_some() || inner.halt.is_some()
     }
 
     /// Whether, and why, the node refuses to serve.

@@ -9,13 +9,14 @@ mod engine;
 mod plan;
 mod span;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use book::{Listing, find, list};
 pub use commands::{Commands, CommandsPlan, Upkeep, UpkeepPlan};
 pub use engine::{Engine, EnginePlan};
 pub use plan::{ClientPlan, Plan, Strike, StrikeKind, WorkloadPlan};
 pub use span::{Count, Share, Size, Span, Time, Unit};
+pub(crate) use span::{amount, time};
 
 /// One scenario as it is written down.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,6 +36,8 @@ pub struct Scenario {
     /// Whether the node may refuse, aloud, to serve data that the scenario has damaged.
     #[serde(default)]
     pub may_refuse: bool,
+    /// Whether the code takes rare paths; absent means as the seed draws it.
+    pub buggify: Option<bool>,
     /// The laws that are held; absent means all.
     pub laws: Option<Vec<String>>,
     /// A database by itself, in the place of a node and its clients.
@@ -91,6 +94,8 @@ pub struct Node {
     pub checkpoint: Span<Size>,
     /// Time between two checkpoints.
     pub checkpoint_every: Span<Time>,
+    /// Values above this go to the value log.
+    pub inline: Span<Size>,
     /// Buffered mode: how old what a power cut takes may be. 100 ms are between two syncs; the rest
     /// is for the sync itself.
     pub window: Span<Time>,
@@ -108,6 +113,7 @@ impl Default for Node {
             cache: Span::new(256 << 10, 1 << 20),
             checkpoint: Span::new(64 << 10, 256 << 10),
             checkpoint_every: Span::new(20_000_000, 400_000_000),
+            inline: Span::new(64, 512),
             window: Span::new(150_000_000, 150_000_000),
             output: Span::new(1 << 20, 1 << 20),
             connections: Span::new(10_000, 10_000),
@@ -363,7 +369,7 @@ pub enum Nemesis {
 }
 
 /// A way to go down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CrashKind {
     /// The process dies; its machine lives.
@@ -379,7 +385,7 @@ pub enum CrashKind {
 }
 
 /// A way in which a link fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkKind {
     /// Nothing passes.
@@ -395,7 +401,7 @@ pub enum LinkKind {
 }
 
 /// How much of a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Extent {
     /// One of its files.
@@ -405,7 +411,7 @@ pub enum Extent {
 }
 
 /// A part of the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// Behind what was synced last.

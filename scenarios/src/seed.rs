@@ -17,6 +17,7 @@ use orloj_sim::{
 
 use crate::{
     Breach, Outcome, Run, Scenario, Setup, account,
+    case::{chaos, node_world},
     client::{self, Client, read_all},
     commands, engine,
     nemesis::{self, Victim},
@@ -43,9 +44,11 @@ pub fn run(scenario: &Scenario, setup: Setup) -> Run {
         return commands::run(scenario, setup);
     }
     let seed = setup.seed;
-    let plan = Arc::new(scenario.plan(&mut Choices::from_seed(seed), setup.faults));
+    let ledger = setup.ledger();
+    let plan = Arc::new(plan(scenario, &setup));
+    ledger.begins(|| node_world(scenario, &plan));
     let told = setup.detail >= Detail::Story;
-    let recorder = Recorder::new(plan.durability, told);
+    let recorder = Recorder::new(plan.durability, told, ledger);
     let mut sim = Simulation::new(Config {
         latency: plan.latency,
         buggify: plan.buggify,
@@ -76,6 +79,14 @@ pub fn run(scenario: &Scenario, setup: Setup) -> Run {
     let (outcome, about) = verdict(ended, violations, &report);
     let run = Run::of(seed, report, outcome, tally);
     run.with_accounts(about, |when, about| account::of_node(&history, when, about))
+}
+
+/// What a seed draws, or a case says.
+pub(crate) fn plan(scenario: &Scenario, setup: &Setup) -> Plan {
+    match &setup.case {
+        Some(case) => case.plan(scenario),
+        None => scenario.plan(&mut Choices::from_seed(setup.seed), setup.faults),
+    }
 }
 
 /// Laws about how a run ends.
@@ -129,7 +140,9 @@ async fn drive(cx: Context, plan: Arc<Plan>, recorder: Arc<Recorder>, stop: node
     cx.spawn("keeper", node::keep_alive(cx, recorder.clone()));
     let victim: Arc<dyn Victim> =
         Arc::new(node::Struck { recorder: recorder.clone(), stop: stop.clone() });
-    let striking = nemesis::start(cx, plan.clients.len() as u32, &plan.strikes, &victim);
+    let ledger = recorder.ledger();
+    let clients = plan.clients.len() as u32;
+    let striking = nemesis::start(cx, clients, &plan.strikes, &victim, &ledger);
     let chaos_ends = now().after(plan.chaos);
     let mut roaming = Vec::new();
     for (number, habits) in (0..).zip(&plan.clients) {
@@ -138,8 +151,7 @@ async fn drive(cx: Context, plan: Arc<Plan>, recorder: Arc<Recorder>, stop: node
             Client::new(home, number, habits.clone(), plan.workload.clone(), recorder.clone());
         roaming.push((home, home.spawn("client", client.roam(chaos_ends.0))));
     }
-    cx.sleep(plan.chaos).await;
-    striking.iter().for_each(orloj_kernel::JoinHandle::abort);
+    chaos(cx, &ledger, plan.chaos, &striking).await;
     quiet(&plan, &recorder, &*victim);
     let calm = now().after(plan.settle);
     node::until_up(cx, &recorder, calm).await;

@@ -8,6 +8,8 @@ use orloj_sim::{Config, Detail, Failure, Fork, Report, Scheduler, Stop, fault::F
 
 use crate::{account::Account, record::Record};
 
+use crate::case::{Case, Ledger};
+
 /// How to run one seed.
 pub struct Setup {
     /// The seed.
@@ -28,6 +30,10 @@ pub struct Setup {
     pub fork: Option<Fork>,
     /// The planted defect that is active.
     pub mutant: Option<&'static str>,
+    /// What happens, if it is not to be drawn.
+    pub case: Option<Arc<Case>>,
+    /// Where it is written down what happens, if it is to become a case.
+    pub notes: Option<Arc<Ledger>>,
 }
 
 impl std::fmt::Debug for Setup {
@@ -49,6 +55,17 @@ impl Setup {
             stop: None,
             fork: None,
             mutant: None,
+            case: None,
+            notes: None,
+        }
+    }
+
+    /// Who writes down what happens, or gives it out.
+    pub(crate) fn ledger(&self) -> Arc<Ledger> {
+        match (&self.case, &self.notes) {
+            (Some(case), _) => Ledger::playing(case),
+            (None, Some(notes)) => notes.clone(),
+            (None, None) => Ledger::off(),
         }
     }
 

@@ -81,6 +81,8 @@ pub(crate) struct World {
     pub(crate) hosts_by_name: BTreeMap<String, u32>,
     pub(crate) net: Net,
     pub(crate) disk_ops: Ops,
+    /// Tasks of the scenario that wait for a disk to get on.
+    pub(crate) disk_watch: Vec<TaskId>,
     pub(crate) coverage: Coverage,
     pub(crate) mutant: Option<&'static str>,
     pub(crate) failure: Option<Failure>,
@@ -191,6 +193,7 @@ impl World {
             hosts_by_name: BTreeMap::new(),
             net: Net::default(),
             disk_ops: Ops::default(),
+            disk_watch: Vec::new(),
             coverage: Coverage::default(),
             mutant: None,
             failure: None,

@@ -67,6 +67,9 @@ pub(super) struct RunArgs {
     /// Activate one planted defect; "mutants" runs them all.
     #[arg(long, value_name = "NAME")]
     pub(super) mutant: Option<String>,
+    /// Do not make a failing seed small.
+    #[arg(long, global = true)]
+    pub(super) no_shrink: bool,
     /// Run this seed first, in the same process, and say nothing of it.
     #[arg(long, value_name = "N", hide = true)]
     pub(super) warm_up: Option<u64>,
@@ -94,6 +97,10 @@ pub(super) enum Task {
     Inspect(InspectArgs),
     /// Find the first commit at which a seed fails.
     Bisect(BisectArgs),
+    /// Make a failing seed a case, and the case small.
+    Shrink(ShrinkArgs),
+    /// Run a case again, with its defect put back.
+    Replay(ReplayArgs),
     /// Explain every scenario.
     List,
 }
@@ -104,6 +111,41 @@ pub(super) struct CasesArgs {
     /// Where the cases lie, a file each.
     #[arg(long, value_name = "PATH", default_value = "seeds")]
     pub(super) dir: PathBuf,
+    /// Of a case that names the commit that fixed it, take that commit back in a scratch checkout,
+    /// build there, and see the case fail. Takes minutes.
+    #[arg(long)]
+    pub(super) reverted: bool,
+}
+
+/// What else `shrink` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct ShrinkArgs {
+    /// The seed that fails.
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// The planted defect that is active.
+    #[arg(long, value_name = "NAME")]
+    pub(super) mutant: Option<String>,
+    /// How long to go on making it smaller.
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "2m")]
+    pub(super) budget: Duration,
+    /// Write the case to this file. Default: standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// What happened, for the head of the file.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) about: Option<String>,
+}
+
+/// What else `replay` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReplayArgs {
+    /// The case.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Leave its defect out.
+    #[arg(long)]
+    pub(super) without_defect: bool,
 }
 
 /// What else `check-determinism` takes.
@@ -126,6 +168,12 @@ pub(super) struct MutantsArgs {
     /// Seeds a defect may survive.
     #[arg(long, value_name = "N", default_value_t = 400)]
     pub(super) seeds_max: u64,
+    /// How long each defect's failing seed may be made smaller.
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "60s")]
+    pub(super) shrink_budget: Duration,
+    /// Also write a table of all to this file, in Markdown.
+    #[arg(long, value_name = "FILE")]
+    pub(super) scoreboard: Option<PathBuf>,
     /// The binary with which leaks between builds show: the same program, otherwise built.
     #[arg(long, value_name = "PATH")]
     pub(super) other_binary: Option<PathBuf>,

@@ -10,7 +10,7 @@ use super::{
     args::RunArgs,
     machine::{self, Stopwatch, say},
     program::{self, Program},
-    report,
+    report, shrink,
 };
 use crate::{Outcome, Run, Setup, Tally};
 
@@ -89,6 +89,11 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, String> {
         for run in sum.broken.iter().take(TOLD) {
             report::broken(&program, args, run);
         }
+        if let ([run], false, Program::Scenario(_)) = (&*sum.broken, args.no_shrink, &program)
+            && seeds.end - seeds.start == 1
+        {
+            small(&program, args, mutant, run.seed);
+        }
         for run in sum.broken.iter().skip(TOLD) {
             if let Outcome::Broken(breach) = &run.outcome {
                 say(&format!("BROKEN  {:<40} seed {}", breach.law, run.seed));
@@ -100,6 +105,26 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, String> {
         return Err(why.clone());
     }
     Ok(if sum.broken.is_empty() { HELD } else { BROKEN })
+}
+
+/// How long the failure of a single seed is made smaller before its story is told.
+const SHRINKING: Duration = Duration::from_secs(20);
+
+/// Tells what is left of a failing seed when all is taken away that can be.
+fn small(program: &Program, args: &RunArgs, mutant: Option<&'static str>, seed: u64) {
+    let (faults, scheduler) = (!args.no_faults, args.scheduler);
+    let order = shrink::Order {
+        title: format!("{}-{seed}", program.title()),
+        setup: Setup { faults, scheduler, mutant, ..Setup::seed(seed) },
+        budget: SHRINKING,
+        jobs: args.jobs.unwrap_or_else(machine::cores),
+        shows_progress: true,
+    };
+    match shrink::shrunk(program, order) {
+        Ok(Some(shrunk)) => report::shrunk(&shrunk),
+        Ok(None) => {}
+        Err(why) => say(&format!("  {why}\n")),
+    }
 }
 
 /// A failure that was not told is run again, told. It is the same run, or determinism is broken

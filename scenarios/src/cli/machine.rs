@@ -136,6 +136,24 @@ pub(super) fn run_in(
     Ok((String::from_utf8_lossy(&both).into_owned(), output.status.code()))
 }
 
+/// Runs a tool of the developer's to its end.
+pub(super) fn tool(name: &str, args: &[&str], within: Option<&Path>) -> Result<(), String> {
+    let mut command = Command::new(name);
+    command.args(args).stdin(Stdio::null());
+    within.into_iter().for_each(|directory| {
+        command.current_dir(directory);
+    });
+    let output = command.output().map_err(|error| format!("{name} does not start: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "{name} {}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+    }
+}
+
 /// The text of a file.
 pub(super) fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path)

@@ -17,6 +17,7 @@ use super::{
     determinism::{Pair, Verdict},
     machine::{self, say},
     program::Program,
+    scoreboard, shrink,
 };
 use crate::{Outcome, Setup, leaks, mutants};
 
@@ -59,12 +60,33 @@ const WHERE: &[(&str, &[&str])] = &[
 const BETWEEN_BUILDS: &[&str] = &["leak.float_printing"];
 
 /// What became of one defect.
-struct Fate {
-    name: &'static str,
-    killed_by: Option<String>,
-    scenario: String,
-    seeds: u64,
-    cpu: Duration,
+pub(super) struct Fate {
+    pub(super) name: &'static str,
+    pub(super) killed_by: Option<String>,
+    pub(super) scenario: String,
+    /// The seed that noticed it.
+    pub(super) seed: u64,
+    pub(super) seeds: u64,
+    pub(super) cpu: Duration,
+    /// What is left of that seed; or why it is not smaller.
+    pub(super) small: Option<Result<Small, String>>,
+}
+
+/// The size of a case.
+pub(super) struct Small {
+    pub(super) ops: usize,
+    pub(super) faults: usize,
+    pub(super) hosts: usize,
+    pub(super) took: Duration,
+    /// Schedules under which it fails, of how many.
+    pub(super) failures: (usize, usize),
+}
+
+impl Fate {
+    fn new(name: &'static str, scenario: String) -> Fate {
+        let cpu = Duration::ZERO;
+        Fate { name, killed_by: None, scenario, seed: 0, seeds: 0, cpu, small: None }
+    }
 }
 
 /// Runs the task.
@@ -76,9 +98,11 @@ pub(super) fn run(args: &RunArgs, task: &MutantsArgs) -> Result<u8, String> {
         return Err(format!("no defect is called \"{only}\"; there are {}", mutants().join(", ")));
     }
     if !args.json {
-        say("mutant                           killed    seeds    cpu_s  by");
+        say(
+            "mutant                           killed    seeds    cpu_s  ops faults hosts  in_s  by",
+        );
     }
-    let mut survivors = 0;
+    let (mut survivors, mut fates) = (0, Vec::new());
     for name in names {
         let before = machine::processor_time().unwrap_or_default();
         let mut fate = match name.starts_with("leak.") {
@@ -87,7 +111,14 @@ pub(super) fn run(args: &RunArgs, task: &MutantsArgs) -> Result<u8, String> {
         };
         fate.cpu = machine::processor_time().unwrap_or_default().saturating_sub(before);
         survivors += u64::from(fate.killed_by.is_none());
+        if fate.killed_by.is_some() && !args.no_shrink && !name.starts_with("leak.") {
+            fate.small = Some(small(&fate, args, task));
+        }
         tell(args, &fate);
+        fates.push(fate);
+    }
+    if let Some(path) = &task.scoreboard {
+        machine::write(path, &scoreboard::page(&fates))?;
     }
     if !args.json {
         let verdict = if survivors == 0 {
@@ -103,6 +134,7 @@ pub(super) fn run(args: &RunArgs, task: &MutantsArgs) -> Result<u8, String> {
 fn tell(args: &RunArgs, fate: &Fate) {
     let cpu = fate.cpu.as_secs_f64();
     if args.json {
+        let small = fate.small.as_ref().and_then(|small| small.as_ref().ok());
         let row = json!({
             "mutant": fate.name,
             "killed": fate.killed_by.is_some(),
@@ -110,6 +142,12 @@ fn tell(args: &RunArgs, fate: &Fate) {
             "cpu_s": (cpu * 100.0).round() / 100.0,
             "law": fate.killed_by,
             "scenario": fate.scenario,
+            "seed": fate.seed,
+            "shrunk_ops": small.map(|small| small.ops),
+            "shrunk_faults": small.map(|small| small.faults),
+            "shrunk_hosts": small.map(|small| small.hosts),
+            "shrink_s": small.map(|small| (small.took.as_secs_f64() * 10.0).round() / 10.0),
+            "shrunk_bites": small.map(|small| small.failures.0),
         });
         return say(&row.to_string());
     }
@@ -117,7 +155,38 @@ fn tell(args: &RunArgs, fate: &Fate) {
         Some(by) => ("yes", format!("{by} in {}", fate.scenario)),
         None => ("NO", format!("survived {}", fate.scenario)),
     };
-    say(&format!("{:<32} {killed:<6} {:>8} {cpu:>8.2}  {by}", fate.name, fate.seeds));
+    let (small, why) = match &fate.small {
+        None => (format!("{:>3} {:>6} {:>5} {:>5}", "", "", "", ""), String::new()),
+        Some(Err(why)) => {
+            (format!("{:>3} {:>6} {:>5} {:>5}", "-", "-", "-", "-"), format!("; {why}"))
+        }
+        Some(Ok(s)) => {
+            let took = s.took.as_secs_f64();
+            (format!("{:>3} {:>6} {:>5} {took:>5.1}", s.ops, s.faults, s.hosts), String::new())
+        }
+    };
+    let (name, seeds) = (fate.name, fate.seeds);
+    say(&format!("{name:<32} {killed:<6} {seeds:>8} {cpu:>8.2}  {small}  {by}{why}"));
+}
+
+/// What noticed a defect, made small.
+fn small(fate: &Fate, args: &RunArgs, task: &MutantsArgs) -> Result<Small, String> {
+    let order = shrink::Order {
+        title: fate.name.to_owned(),
+        setup: Setup { mutant: Some(fate.name), ..Setup::seed(fate.seed) },
+        budget: task.shrink_budget,
+        jobs: args.jobs.unwrap_or_else(machine::cores),
+        shows_progress: !args.json,
+    };
+    let shrunk = shrink::shrunk(&Program::named(&fate.scenario)?, order)?;
+    let shrunk = shrunk.ok_or("the seed holds when it is run again")?;
+    Ok(Small {
+        ops: shrunk.case.ops(),
+        faults: shrunk.case.faults(),
+        hosts: shrunk.case.hosts(),
+        took: shrunk.took,
+        failures: (shrunk.failures, shrunk.schedules),
+    })
 }
 
 /// Runs seeds of each place in turn until one is broken.
@@ -128,7 +197,7 @@ fn defect(name: &'static str, args: &RunArgs, task: &MutantsArgs) -> Result<Fate
         places.iter().map(|place| Program::named(place)).collect();
     let programs = programs?;
     let scenario = places.join(", ");
-    let mut fate = Fate { name, killed_by: None, scenario, seeds: 0, cpu: Duration::ZERO };
+    let mut fate = Fate::new(name, scenario);
     let mut failed = None;
     let over = AtomicBool::new(false);
     machine::side_by_side(
@@ -141,10 +210,11 @@ fn defect(name: &'static str, args: &RunArgs, task: &MutantsArgs) -> Result<Fate
             let places = programs.len() as u64;
             let program = &programs[(number % places) as usize];
             let setup = Setup { mutant: Some(name), ..Setup::seed(number / places) };
-            Some((program.title(), program.run(setup).outcome))
+            let seed = setup.seed;
+            Some((program.title(), seed, program.run(setup).outcome))
         },
         |run| {
-            let Some((title, outcome)) = run else { return false };
+            let Some((title, seed, outcome)) = run else { return false };
             fate.seeds += 1;
             match outcome {
                 Outcome::Held => {}
@@ -152,6 +222,7 @@ fn defect(name: &'static str, args: &RunArgs, task: &MutantsArgs) -> Result<Fate
                     over.store(true, Ordering::Relaxed);
                     if fate.killed_by.is_none() {
                         (fate.killed_by, fate.scenario) = (Some(breach.law), title.to_owned());
+                        fate.seed = seed;
                     }
                 }
                 Outcome::DidNotStart(why) => failed = Some(why),
@@ -173,7 +244,7 @@ fn leak(name: &'static str, task: &MutantsArgs) -> Result<Fate, String> {
     let other = task.other_binary.as_deref().filter(|_| between_builds);
     let pair = Pair::new(leaks::NAME, Some(name), other)?;
     let scenario = leaks::NAME.to_owned();
-    let mut fate = Fate { name, killed_by: None, scenario, seeds: 0, cpu: Duration::ZERO };
+    let mut fate = Fate::new(name, scenario);
     for seed in 0..SEEDS {
         fate.seeds += 1;
         fate.killed_by = match pair.check(seed)? {

@@ -1,15 +1,19 @@
 //! Which program a name means.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
+
+use orloj_sim::Scheduler;
 
 use super::{args::RunArgs, machine};
-use crate::{Run, Scenario, Setup, leaks, mutants, scenario};
+use crate::{Case, Run, Scenario, Setup, leaks, mutants, scenario};
 
 /// Something of which seeds can be run.
 #[derive(Clone, Debug)]
 pub(super) enum Program {
     /// A node and its clients.
     Scenario(Box<Scenario>),
+    /// What once failed.
+    Case(Arc<Case>, Box<Scenario>),
     /// The planted leaks.
     Leaks,
 }
@@ -27,17 +31,29 @@ impl Program {
         let scenario = match name.strip_suffix(".toml") {
             Some(stem) => {
                 let title = Path::new(stem).file_name().unwrap_or_default().to_string_lossy();
-                Scenario::parse(&title, &machine::read(Path::new(name))?)
+                let text = machine::read(Path::new(name))?;
+                if Case::is_one(&text) {
+                    let case = Case::parse(&title, &text).map_err(|error| error.to_string())?;
+                    return Program::case(case);
+                }
+                Scenario::parse(&title, &text)
             }
             None => scenario::find(name),
         };
         scenario.map(|s| Program::Scenario(Box::new(s))).map_err(|error| error.to_string())
     }
 
+    /// A case as a program.
+    pub(super) fn case(case: Case) -> Result<Program, String> {
+        let scenario = case.scenario().map_err(|error| error.to_string())?;
+        Ok(Program::Case(Arc::new(case), Box::new(scenario)))
+    }
+
     /// Its name in reports.
     pub(super) fn title(&self) -> &str {
         match self {
             Program::Scenario(scenario) => &scenario.title,
+            Program::Case(case, _) => &case.title,
             Program::Leaks => leaks::NAME,
         }
     }
@@ -47,6 +63,13 @@ impl Program {
         let seed = setup.seed;
         let run = machine::on_fresh_thread(|| match self {
             Program::Scenario(scenario) => crate::run(scenario, setup),
+            Program::Case(case, scenario) => {
+                let scheduler = match setup.scheduler == Scheduler::default() {
+                    true => case.scheduler,
+                    false => setup.scheduler,
+                };
+                crate::run(scenario, Setup { scheduler, case: Some(case.clone()), ..setup })
+            }
             Program::Leaks => leaks::run(setup),
         });
         run.unwrap_or_else(|why| Run::did_not_start(seed, why))

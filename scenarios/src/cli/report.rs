@@ -11,8 +11,9 @@ use super::{
     campaign::{Sum, Timed},
     machine::{self, say},
     program::Program,
+    shrink::Shrunk,
 };
-use crate::{Outcome, Run};
+use crate::{Case, Outcome, Run};
 
 /// One seed, for machines.
 #[derive(Serialize)]
@@ -109,6 +110,81 @@ pub(super) fn broken(program: &Program, args: &RunArgs, run: &Run) {
     paragraph("story", &format!("{replay} --trace run-{}.txt", run.seed));
     let commit = machine::commit().unwrap_or_else(|| "unknown".to_owned());
     paragraph("commit", &format!("{commit}, digest {}\n", hash(run.trace_hash)));
+}
+
+/// What a failing seed was made into.
+pub(super) fn shrunk(shrunk: &Shrunk) {
+    let (ops, strikes) = shrunk.before;
+    let case = &shrunk.case;
+    say(&format!(
+        "  of {} operations and {} strikes are left, after {:.1} s and {} runs,",
+        number(ops as u64),
+        number(strikes as u64),
+        shrunk.took.as_secs_f64(),
+        number(shrunk.tried)
+    ));
+    say(&story(case));
+    let Shrunk { failures, schedules, .. } = shrunk;
+    say(&format!("  {failures} of {schedules} schedules break {}\n", case.law));
+    if shrunk.holds_without == Some(false) {
+        say("  it fails without its defect too: the case shows something else");
+    }
+    let history = &case.history;
+    let mutant = case.mutant.as_ref().map_or(String::new(), |name| format!(" --mutant {name}"));
+    paragraph(
+        "keep it",
+        &format!(
+            "cargo xtask sim shrink --scenario {} --seed {}{mutant} -o seeds/NAME.toml\n",
+            history.scenario, history.seed
+        ),
+    );
+}
+
+/// A case in a few lines: who does what, and what strikes when.
+pub(super) fn story(case: &Case) -> String {
+    let (ops, faults, hosts) = (case.ops(), case.faults(), case.hosts());
+    let mut text = format!(
+        "  {ops} {}, {faults} {}, {hosts} {} (* nothing fails without it)",
+        plural(ops as u64, "operation"),
+        plural(faults as u64, "fault"),
+        plural(hosts as u64, "host")
+    );
+    for (client, script) in case.clients.iter().enumerate() {
+        for (place, step) in script.steps.iter().enumerate() {
+            let closing = if step.closing { "at the end: " } else { "" };
+            let line = format!("{closing}{}", step.show());
+            let (star, line) = starred(&line);
+            text += &format!("\n    c{client} {:<4} {star} {line}", place + 1);
+        }
+    }
+    for strike in &case.strikes {
+        let star = if strike.necessary { '*' } else { ' ' };
+        let (wait, after) = (Moment(strike.wait), case.show_anchor(strike.after));
+        let blow = strike.blow.show();
+        let when = if strike.wait == 0 { after } else { format!("{after}, {wait} s later") };
+        text += &format!("\n    strike  {star} {blow}, when {when}");
+    }
+    for name in ["network", "disk"] {
+        let table = case.world.get(name).and_then(toml::Value::as_table);
+        for (key, value) in table.into_iter().flatten().filter(|(key, _)| *key != "latency") {
+            text += &format!("\n    {name:<7} * {key} {}", value.as_str().unwrap_or_default());
+        }
+    }
+    for clock in &case.clocks {
+        let (host, offset, drift) = (&clock.host, clock.offset_us, clock.drift_ppb);
+        text += &format!("\n    clock   * {host} {offset} us ahead, gains {drift} ns a second");
+    }
+    text
+}
+
+/// The star of a step's line, and the rest.
+fn starred(line: &str) -> (char, String) {
+    const WIDTH: usize = 120;
+    let is_necessary =
+        line.contains("* ") && line.trim_start_matches("at the end: ").starts_with("* ");
+    let line = if is_necessary { line.replacen("* ", "", 1) } else { line.to_owned() };
+    let cut = line.char_indices().nth(WIDTH).map_or(line.len(), |(at, _)| at);
+    (if is_necessary { '*' } else { ' ' }, line[..cut].to_owned())
 }
 
 /// The one command that runs this seed again.

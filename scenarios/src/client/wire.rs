@@ -21,11 +21,15 @@ pub(super) fn is_greeting(reply: &Reply) -> bool {
 
 /// Appends a request. The position of a scan is the number the server gave for it.
 pub(super) fn encode(request: &Request, out: &mut Vec<u8>) {
-    let args = match request {
+    encode_request(&spell_request(request), out);
+}
+
+/// The words of a request.
+pub(crate) fn spell_request(request: &Request) -> Vec<Bytes> {
+    match request {
         Request::Echo(bytes) => vec![word("ECHO"), bytes.clone()],
         Request::Store(command) => spell(command),
-    };
-    encode_request(&args, out);
+    }
 }
 
 fn word(text: &'static str) -> Bytes {

@@ -16,6 +16,7 @@ use super::{
     recorder::{Asked, Recorder},
 };
 use crate::{
+    case::{Ledger, Step},
     node::NATIVE,
     scenario::{ClientPlan, Plan},
 };
@@ -43,6 +44,25 @@ pub(super) struct Client {
     shared: Arc<Shared>,
     recorder: Arc<Recorder>,
     way: Way,
+    ledger: Arc<Ledger>,
+    /// How long it has rested since its last batch.
+    rested: u64,
+}
+
+/// How long a client of a case rests before it asks a node again that could not be asked.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Steps under way: dropped, they have ended, however that came.
+struct UnderWay {
+    ledger: Arc<Ledger>,
+    client: u32,
+    numbers: Vec<u32>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.numbers.iter().for_each(|number| self.ledger.ended(self.client, *number));
+    }
 }
 
 /// How a client reaches the node.
@@ -115,6 +135,8 @@ impl Client {
             shared: shared.clone(),
             recorder: recorder.clone(),
             way,
+            ledger: recorder.base.ledger(),
+            rested: 0,
         }
     }
 
@@ -132,6 +154,10 @@ impl Client {
 
     /// Asks until its requests are spent or the chaos is over.
     pub(super) async fn roam(mut self, until_ns: u64) -> Client {
+        if self.ledger.plays() {
+            self.play().await;
+            return self;
+        }
         let mut left = self.plan.requests;
         while left > 0 && Control.now().0 < until_ns {
             let is_within = matches!(self.way, Way::Door(_));
@@ -147,21 +173,17 @@ impl Client {
             }
             left = left.saturating_sub(asks.len() as u64);
             let together = is_within && self.chance("together", 500_000);
-            let mut tasks = Vec::new();
-            let mut sent = Vec::new();
+            let mut batch = Vec::new();
             for ask in asks {
-                match ask {
-                    Ask::Send(envelope) if together => sent.push(envelope),
-                    Ask::Send(envelope) => tasks.push(self.begin(Ask::Send(envelope))),
-                    beside => tasks.push(self.begin(beside)),
-                }
+                let is_one_of_many = together && matches!(ask, Ask::Send(_));
+                let number = self.note(&ask, !batch.is_empty(), is_one_of_many, false);
+                batch.push((ask, is_one_of_many, number));
             }
-            if !sent.is_empty() {
-                tasks.push(self.cx.spawn("asker", self.asker().send(sent)));
-            }
+            let tasks = self.begin_all(batch);
             if self.chance("walk-away", self.plan.walk_away_ppm) {
                 // What was sent may be carried out; nobody will hear of it.
                 let rest = self.between("walk-after", 0, 2_000_000);
+                self.ledger.amends(self.number, |step| step.walk_away = Some(rest));
                 self.cx.sleep(Duration::from_nanos(rest)).await;
                 tasks.iter().for_each(orloj_kernel::JoinHandle::abort);
             }
@@ -174,6 +196,7 @@ impl Client {
             } else if self.chance("thinks", 500_000) {
                 let think = self.plan.think;
                 let rest = self.between("think", think.low, think.high);
+                self.rested = rest;
                 self.cx.sleep(Duration::from_nanos(rest)).await;
             }
         }
@@ -196,16 +219,110 @@ impl Client {
         }
     }
 
-    fn begin(&self, ask: Ask) -> orloj_kernel::JoinHandle<bool> {
-        self.cx.spawn("asker", self.asker().ask(ask))
+    /// Writes down what is asked next. The number of the step, if it could be.
+    fn note(&mut self, ask: &Ask, with: bool, together: bool, closing: bool) -> Option<u32> {
+        if !self.ledger.records() {
+            return None;
+        }
+        // What a client could not write cannot be a part of a case.
+        let text = ask.text()?;
+        let after = std::mem::take(&mut self.rested);
+        let number = self.ledger.noted(self.number);
+        let step = Step { text, after, with, together, closing, ..Step::default() };
+        self.ledger.notes(self.number, || step);
+        Some(number)
+    }
+
+    fn begin(&self, ask: Ask, number: Option<u32>) -> orloj_kernel::JoinHandle<bool> {
+        let (asker, under_way) = (self.asker(), self.under_way(number.into_iter().collect()));
+        self.cx.spawn("asker", async move {
+            let is_well = asker.ask(ask).await;
+            drop(under_way);
+            is_well
+        })
+    }
+
+    fn under_way(&self, numbers: Vec<u32>) -> UnderWay {
+        numbers.iter().for_each(|number| self.ledger.sent(self.number, *number));
+        UnderWay { ledger: self.ledger.clone(), client: self.number, numbers }
+    }
+
+    /// Begins requests at once: each by itself, or in one piece with others.
+    fn begin_all(
+        &self,
+        batch: Vec<(Ask, bool, Option<u32>)>,
+    ) -> Vec<orloj_kernel::JoinHandle<bool>> {
+        let (mut tasks, mut sent, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        for (ask, together, number) in batch {
+            match ask {
+                Ask::Send(envelope) if together => {
+                    sent.push(envelope);
+                    numbers.extend(number);
+                }
+                ask => tasks.push(self.begin(ask, number)),
+            }
+        }
+        if !sent.is_empty() {
+            let (asker, under_way) = (self.asker(), self.under_way(numbers));
+            tasks.push(self.cx.spawn("asker", async move {
+                let is_well = asker.send(sent).await;
+                drop(under_way);
+                is_well
+            }));
+        }
+        tasks
+    }
+
+    /// Does what a case says.
+    async fn play(&mut self) {
+        let is_within = matches!(self.way, Way::Door(_));
+        loop {
+            let batch = self.ledger.batch(self.number);
+            let Some((_, last)) = batch.last().cloned() else { return };
+            self.cx.sleep(Duration::from_nanos(batch[0].1.after)).await;
+            while is_within && !self.recorder.base.is_up() {
+                if self.recorder.base.is_calm_or_halted() {
+                    return;
+                }
+                self.cx.sleep(AGAIN).await;
+            }
+            let asks = batch.into_iter().map(|(number, step)| {
+                let ask = Ask::read(&step.text).unwrap_or_else(|why| panic!("{why}"));
+                (ask, step.together && is_within, Some(number))
+            });
+            let tasks = self.begin_all(asks.collect());
+            if let Some(after) = last.walk_away {
+                self.cx.sleep(Duration::from_nanos(after)).await;
+                tasks.iter().for_each(orloj_kernel::JoinHandle::abort);
+            }
+            let mut is_well = true;
+            for task in tasks {
+                is_well &= task.await.unwrap_or(true);
+            }
+            if !is_well {
+                self.cx.sleep(AGAIN).await;
+            }
+        }
     }
 
     /// Asks some more, one at a time, when everything must work.
     pub(super) async fn close(mut self, requests: u64) {
-        for _ in 0..requests {
-            let wall = self.wall();
-            let envelope = self.envelopes.plain(&self.shared, wall);
-            if !self.begin(Ask::Send(envelope)).await.unwrap_or(false) {
+        let plays = self.ledger.plays();
+        for made in 0.. {
+            let (ask, number) = match self.ledger.next(self.number, true) {
+                Some((number, step)) => {
+                    self.cx.sleep(Duration::from_nanos(step.after)).await;
+                    (Ask::read(&step.text).unwrap_or_else(|why| panic!("{why}")), Some(number))
+                }
+                None if plays || made == requests => return,
+                None => {
+                    let wall = self.wall();
+                    let ask = Ask::Send(self.envelopes.plain(&self.shared, wall));
+                    let number = self.note(&ask, false, false, true);
+                    (ask, number)
+                }
+            };
+            if !self.begin(ask, number).await.unwrap_or(false) {
                 return;
             }
         }

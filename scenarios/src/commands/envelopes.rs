@@ -10,6 +10,7 @@ use orloj_invariants::Request;
 use orloj_net::{
     Command, Key, UnixMs,
     envelope::{Call, Envelope, Failure, Filter, Id, Outcome, Question, Safety, SessionName},
+    json,
 };
 use orloj_sim::{Control, choice::Stream};
 
@@ -61,6 +62,38 @@ pub(super) enum Ask {
     Beside(Question),
     /// How the node is, and then how it recovered.
     Recovery,
+}
+
+/// How a case says that a client asks how the node recovered.
+const RECOVERY: &str = "recovery";
+
+impl Ask {
+    /// As a client of the JSON protocol would write it; `None` for what none can write.
+    pub(super) fn text(&self) -> Option<String> {
+        let ask = match self {
+            Ask::Send(envelope) => json::Ask::Command(envelope.clone()),
+            Ask::Beside(question) => json::Ask::Question(question.clone()),
+            Ask::Recovery => return Some(RECOVERY.to_owned()),
+        };
+        let message = json::Message { request: None, ask };
+        let text = json::encode(&message);
+        (json::decode(text.as_bytes()).ok()? == message).then_some(text)
+    }
+
+    /// Reads what [`Ask::text`] has written.
+    pub(super) fn read(text: &str) -> Result<Ask, String> {
+        if text == RECOVERY {
+            return Ok(Ask::Recovery);
+        }
+        match json::decode(text.as_bytes()) {
+            Ok(json::Message { ask: json::Ask::Command(envelope), .. }) => Ok(Ask::Send(envelope)),
+            Ok(json::Message { ask: json::Ask::Question(question), .. }) => {
+                Ok(Ask::Beside(question))
+            }
+            Ok(_) => Err(format!("{text} is neither a command nor a question")),
+            Err(refused) => Err(format!("{text} is no request: {}", refused.failure)),
+        }
+    }
 }
 
 /// What a client asks.

@@ -24,7 +24,7 @@ use orloj_net::{
 };
 use orloj_sim::{Control, graph::Kind};
 
-use crate::{Tally, recorder::now, scenario::Plan};
+use crate::{Tally, case::Ledger, recorder::now, scenario::Plan};
 
 /// Shared by everybody in the world. Nothing is held across an await.
 pub(super) struct Recorder {
@@ -48,8 +48,8 @@ struct Inner {
 }
 
 impl Recorder {
-    pub(super) fn new(plan: &Plan, tells: bool) -> Arc<Recorder> {
-        let base = crate::recorder::Recorder::new(plan.durability, tells);
+    pub(super) fn new(plan: &Plan, tells: bool, ledger: Arc<Ledger>) -> Arc<Recorder> {
+        let base = crate::recorder::Recorder::new(plan.durability, tells, ledger);
         Arc::new(Recorder { base, inner: Mutex::default(), tells })
     }
 

@@ -1,6 +1,12 @@
 //! A user of the database: a drawn series of operations, each told to the witness before and after.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use orloj_invariants::engine::{Change, Look, Version, WriteId, value};
 use orloj_storage::{
@@ -9,6 +15,7 @@ use orloj_storage::{
 };
 
 use super::{life::Life, recorder::Phase, upkeep::is_loaded};
+use crate::case::Step;
 
 /// Operations of each client when everything must work.
 const CLOSING: u64 = 12;
@@ -19,6 +26,23 @@ pub(super) struct Client {
     pub(super) life: Arc<Life>,
     /// Snapshots that are held.
     held: Vec<Held>,
+    /// Where the details of the present operation come from.
+    luck: Luck,
+}
+
+/// What is drawn within one operation: of a number that stands beside its name, so that it is the
+/// same operation whatever others do. SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+#[derive(Default)]
+struct Luck(AtomicU64);
+
+impl Luck {
+    fn below(&self, bound: u64) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.0.fetch_add(STEP, Relaxed).wrapping_add(STEP);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((u128::from(z ^ (z >> 31)) * u128::from(bound)) >> 64) as u64
+    }
 }
 
 struct Held {
@@ -29,33 +53,145 @@ struct Held {
     times: usize,
 }
 
+/// A step under way: dropped, it has ended, with its process perhaps.
+struct UnderWay {
+    life: Arc<Life>,
+    client: u32,
+    number: u32,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.life.recorder.ledger.ended(self.client, self.number);
+    }
+}
+
 /// Works until the database is closed, nothing can be written any more, or all is done in calm.
-pub(super) async fn work(life: Arc<Life>) {
-    let mut client = Client { life, held: Vec::new() };
+pub(super) async fn work(life: Arc<Life>, number: u32) {
+    let mut client = Client { life, held: Vec::new(), luck: Luck::default() };
     let mut closing = CLOSING;
     loop {
         let Life { cx, plan, recorder, .. } = &*client.life;
+        let ledger = recorder.ledger.clone();
         if recorder.is_to_stop() || client.life.has_halted() {
             return;
         }
-        match recorder.phase() {
+        let phase = recorder.phase();
+        let is_calm = phase == Phase::Calm;
+        let mut rest = 0;
+        match phase {
+            _ if ledger.plays() => {}
             Phase::Chaos => {
                 if cx.below(2) == 0 {
-                    let pause = plan.think.low + cx.below(plan.think.high - plan.think.low + 1);
-                    cx.sleep(Duration::from_nanos(pause)).await;
+                    rest = plan.think.low + cx.below(plan.think.high - plan.think.low + 1);
+                    cx.sleep(Duration::from_nanos(rest)).await;
                 }
             }
-            Phase::Quiet => cx.sleep(Duration::from_millis(50)).await,
+            Phase::Quiet => {
+                rest = 50_000_000;
+                cx.sleep(Duration::from_nanos(rest)).await;
+            }
             Phase::Calm if closing == 0 => break,
             Phase::Calm => closing -= 1,
             Phase::Dump | Phase::Last => return,
         }
-        if let Err((error, what)) = client.operate().await {
+        let under_way =
+            |place| UnderWay { life: client.life.clone(), client: number, number: place };
+        let (under_way, what, luck) = match phase {
+            Phase::Dump | Phase::Last => return,
+            _ if ledger.plays() => match ledger.next(number, is_calm) {
+                Some((place, step)) => {
+                    let under_way = under_way(place);
+                    cx.sleep(Duration::from_nanos(step.after)).await;
+                    let (what, luck) = operation(&step.text);
+                    (under_way, what, luck)
+                }
+                // What was not done in time is done in calm.
+                None if is_calm && !ledger.skips(number) => break,
+                None if is_calm => continue,
+                None => {
+                    cx.sleep(Duration::from_millis(5)).await;
+                    continue;
+                }
+            },
+            _ => {
+                let what = What::of(cx.below(100));
+                let (place, luck) = (ledger.noted(number), cx.below(1 << 32));
+                ledger.notes(number, || Step {
+                    text: format!("{} {luck}", what.name()),
+                    after: rest,
+                    closing: is_calm,
+                    ..Step::default()
+                });
+                (under_way(place), what, luck)
+            }
+        };
+        ledger.sent(number, under_way.number);
+        client.luck = Luck(AtomicU64::new(luck));
+        if let Err((error, what)) = client.operate(what).await {
             client.life.judge(&error, what);
         }
+        drop(under_way);
     }
     drop(client.held);
     client.life.recorder.client_done();
+}
+
+/// The kinds of operations, and how many of a hundred are of each.
+macro_rules! kinds {
+    ($($kind:ident $name:literal $share:literal,)*) => {
+        /// A kind of operation.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum What { $($kind),* }
+
+        impl What {
+            const ALL: &[(What, &str, u64)] = &[$((What::$kind, $name, $share)),*];
+        }
+    };
+}
+
+kinds! {
+    Put "put" 22,
+    Delete "delete" 5,
+    CompareAndSet "compare-and-set" 4,
+    Transaction "transaction" 12,
+    Locked "locked-transaction" 8,
+    Shot "single-shot" 5,
+    Get "get" 16,
+    Scan "scan" 8,
+    Past "look-back" 4,
+    Hold "snapshot" 8,
+    Checkpoint "checkpoint" 1,
+    Compact "compact" 1,
+    Load "load-or-backup" 1,
+    Clear "clear" 1,
+    Drop "drop" 1,
+    Make "make-keyspace" 2,
+    Cache "cache" 1,
+}
+
+impl What {
+    /// The kind of the `percent`th of a hundred operations.
+    fn of(percent: u64) -> What {
+        let mut passed = 0;
+        let found = What::ALL.iter().find(|(.., share)| {
+            passed += share;
+            percent < passed
+        });
+        found.map_or(What::Cache, |(what, ..)| *what)
+    }
+
+    fn name(self) -> &'static str {
+        What::ALL.iter().find(|(what, ..)| *what == self).map_or("", |(_, name, _)| name)
+    }
+}
+
+/// An operation as a case says it: its kind, and the number of which its details are drawn.
+fn operation(text: &str) -> (What, u64) {
+    let (name, luck) = text.split_once(' ').unwrap_or((text, "0"));
+    let what = What::ALL.iter().find(|(_, known, _)| *known == name);
+    let what = what.unwrap_or_else(|| panic!("no operation is called \"{name}\""));
+    (what.0, luck.parse().unwrap_or(0))
 }
 
 type Done = Result<(), (Error, &'static str)>;
@@ -68,38 +204,42 @@ pub(super) fn of<T>(
 }
 
 impl Client {
-    async fn operate(&mut self) -> Done {
-        let cx = self.life.cx;
-        let Some(space) = self.some_space() else {
-            return of("making a keyspace")(self.life.make_space(NAMES[0]).await);
-        };
-        match cx.below(100) {
-            0..22 => of("put")(self.write(&space, true).await),
-            22..27 => of("delete")(self.write(&space, false).await),
-            27..31 => of("compare and set")(self.compare_and_set(&space).await),
-            31..43 => of("transaction")(self.transact().await),
-            43..51 => of("locked transaction")(self.transact_locked().await),
-            51..56 => of("single shot")(self.shoot(&space).await),
-            56..72 => of("get")(self.get(&space).await),
-            72..80 => of("scan")(self.scan(&space).await),
-            80..84 => of("a look at the past")(self.look_back(&space).await),
-            84..92 => of("held snapshot")(self.hold().await),
-            93 | 94 if !self.life.plan.upkeep => {
+    pub(super) fn below(&self, bound: u64) -> u64 {
+        self.luck.below(bound)
+    }
+
+    async fn operate(&mut self, what: What) -> Done {
+        if self.some_space().is_none() {
+            of("making a keyspace")(self.life.make_space(NAMES[0]).await)?;
+        }
+        let Some(space) = self.some_space() else { return Ok(()) };
+        match what {
+            What::Put => of("put")(self.write(&space, true).await),
+            What::Delete => of("delete")(self.write(&space, false).await),
+            What::CompareAndSet => of("compare and set")(self.compare_and_set(&space).await),
+            What::Transaction => of("transaction")(self.transact().await),
+            What::Locked => of("locked transaction")(self.transact_locked().await),
+            What::Shot => of("single shot")(self.shoot(&space).await),
+            What::Get => of("get")(self.get(&space).await),
+            What::Scan => of("scan")(self.scan(&space).await),
+            What::Past => of("a look at the past")(self.look_back(&space).await),
+            What::Hold => of("held snapshot")(self.hold().await),
+            What::Compact | What::Load if !self.life.plan.upkeep => {
                 of("checkpoint")(self.life.db.checkpoint().await.map(|_| ()))
             }
-            92 => of("checkpoint")(self.life.db.checkpoint().await.map(|_| ())),
-            93 => of("compaction")(self.compact().await),
-            94 => match cx.below(2) {
+            What::Checkpoint => of("checkpoint")(self.life.db.checkpoint().await.map(|_| ())),
+            What::Compact => of("compaction")(self.compact().await),
+            What::Load => match self.below(2) {
                 0 => of("load")(self.load().await),
                 _ => of("backup")(self.back_up().await),
             },
-            95 => of("clear")(self.whole(&space, false).await),
-            96 => of("drop")(self.whole(&space, true).await),
-            97 | 98 => {
-                let name = NAMES[cx.below(NAMES.len() as u64) as usize];
+            What::Clear => of("clear")(self.whole(&space, false).await),
+            What::Drop => of("drop")(self.whole(&space, true).await),
+            What::Make => {
+                let name = NAMES[self.below(NAMES.len() as u64) as usize];
                 of("making a keyspace")(self.life.make_space(name).await)
             }
-            _ => {
+            What::Cache => {
                 self.look_at_cache();
                 Ok(())
             }
@@ -111,13 +251,13 @@ impl Client {
         let mut spaces = self.life.spaces();
         match spaces.len() {
             0 => None,
-            some => Some(spaces.swap_remove(self.life.cx.below(some as u64) as usize)),
+            some => Some(spaces.swap_remove(self.below(some as u64) as usize)),
         }
     }
 
     /// Some share long beginnings, one in seven is long.
     pub(super) fn some_key(&self) -> Vec<u8> {
-        let number = self.life.cx.below(self.life.plan.keys);
+        let number = self.below(self.life.plan.keys);
         match number % 7 {
             0 => format!("{}/{number}", "k".repeat(200)).into_bytes(),
             1 => format!("user/{number:08}").into_bytes(),
@@ -127,11 +267,11 @@ impl Client {
 
     /// When a put is to end, if it is.
     pub(super) fn some_deadline(&self) -> Option<u64> {
-        let Life { cx, plan, db, .. } = &*self.life;
-        if cx.below(1_000_000) >= u64::from(plan.deadlines_ppm) {
+        let Life { plan, db, .. } = &*self.life;
+        if self.below(1_000_000) >= u64::from(plan.deadlines_ppm) {
             return None;
         }
-        let ttl = plan.ttl.low + cx.below(plan.ttl.high - plan.ttl.low + 1);
+        let ttl = plan.ttl.low + self.below(plan.ttl.high - plan.ttl.low + 1);
         Some(db.now() + ttl / 1_000_000)
     }
 
@@ -161,7 +301,7 @@ impl Client {
         let id = self.begins(vec![change], Vec::new(), None);
         let bytes = value(id, keyspace, &key);
         let value = Value { bytes: &bytes, deadline };
-        if self.life.cx.below(3) > 0 {
+        if self.below(3) > 0 {
             let done = match is_put {
                 true => db.put(space, &key, value).await,
                 false => db.delete(space, &key).await,
@@ -232,21 +372,25 @@ impl Client {
 
     async fn scan(&self, space: &Keyspace) -> Result<(), Error> {
         let snapshot = self.life.db.snapshot()?;
-        if self.life.cx.below(3) == 0 {
-            return self.life.whole(&self.life.db, space, &snapshot).await.map(|_| ());
+        if self.below(3) == 0 {
+            return self
+                .life
+                .whole(&self.life.db, space, &snapshot, self.below(4) == 0)
+                .await
+                .map(|_| ());
         }
         self.part(space, &snapshot).await
     }
 
     /// A few keys of a range, from one end.
     async fn part(&self, space: &Keyspace, at: &Snapshot) -> Result<(), Error> {
-        let Life { cx, db, recorder, .. } = &*self.life;
+        let Life { db, recorder, .. } = &*self.life;
         let (begun, _, now) = recorder.begins_read(db);
         let (one, other) = (self.some_key(), self.some_key());
         let (mut from, mut to) = (one.clone().min(other.clone()), one.max(other));
         let range = KeyRange { from: &from.clone(), to: Some(&to.clone()) };
         let mut cursor = db.cursor(space, range, at)?;
-        let (is_front, mut left) = (cx.below(2) == 0, cx.below(12));
+        let (is_front, mut left) = (self.below(2) == 0, self.below(12));
         let (mut found, mut is_over) = (Vec::new(), false);
         while left > 0 && !is_over {
             left -= 1;
@@ -283,16 +427,16 @@ impl Client {
 
     /// An older version, if it is still kept.
     async fn look_back(&self, space: &Keyspace) -> Result<(), Error> {
-        let Life { cx, db, recorder, .. } = &*self.life;
+        let Life { db, recorder, .. } = &*self.life;
         if is_loaded(space.name()) {
             return Ok(());
         }
         let keeps_since = recorder.keeps_since(space.id().0);
         let newest = db.snapshot()?.version().0;
         let least = keeps_since.unwrap_or(space.earliest().0).min(newest);
-        let at = least + cx.below(newest - least + 1);
+        let at = least + self.below(newest - least + 1);
         let Ok(snapshot) = db.snapshot_at(Lsn(at)) else { return Ok(()) };
-        match self.life.whole(db, space, &snapshot).await {
+        match self.life.whole(db, space, &snapshot, self.below(4) == 0).await {
             Err(Error::HistoryTrimmed { earliest_kept, .. }) => {
                 // Asked again: the clearing that trims it may have come meanwhile.
                 if recorder.keeps_since(space.id().0).is_some_and(|since| since <= at) {
@@ -307,8 +451,7 @@ impl Client {
 
     /// Takes a snapshot, or reads one that it has held for a while, and lets it go at times.
     async fn hold(&mut self) -> Result<(), Error> {
-        let cx = self.life.cx;
-        if self.held.len() < 3 && cx.below(2) == 0 {
+        if self.held.len() < 3 && self.below(2) == 0 {
             let Life { db, .. } = &*self.life;
             let (times, spaces) = (db.taken_back().len(), self.life.spaces());
             self.held.push(Held { snapshot: db.snapshot()?, spaces, times });
@@ -317,14 +460,15 @@ impl Client {
         if self.held.is_empty() {
             return Ok(());
         }
-        let one = cx.below(self.held.len() as u64) as usize;
+        let one = self.below(self.held.len() as u64) as usize;
         let Held { snapshot, spaces, times } = &self.held[one];
         if spaces.is_empty() {
             self.held.swap_remove(one);
             return Ok(());
         }
-        let space = &spaces[cx.below(spaces.len() as u64) as usize];
-        let done = self.life.whole(&self.life.db, space, snapshot).await;
+        let space = &spaces[self.below(spaces.len() as u64) as usize];
+        let is_backward = self.below(4) == 0;
+        let done = self.life.whole(&self.life.db, space, snapshot, is_backward).await;
         match done {
             Err(Error::HistoryTrimmed { asked, earliest_kept }) => {
                 let id = space.id();
@@ -345,7 +489,7 @@ impl Client {
             Err(error) => return Err(error),
             Ok(_) => {}
         }
-        if cx.below(3) == 0 {
+        if self.below(3) == 0 {
             self.held.swap_remove(one);
         }
         Ok(())
@@ -354,7 +498,7 @@ impl Client {
     /// Clears a keyspace or drops it.
     async fn whole(&self, space: &Keyspace, is_drop: bool) -> Result<(), Error> {
         let (db, id) = (&self.life.db, space.id());
-        if self.life.cx.below(2) == 0 {
+        if self.below(2) == 0 {
             return Ok(());
         }
         let KeyspaceId(keyspace) = id;

@@ -123,7 +123,7 @@ impl Life {
     /// Lets the clients work until they are done, or nothing can be written any more.
     async fn work(self: Arc<Life>) -> Result<(), Error> {
         let clients: Vec<_> = (0..self.plan.clients)
-            .map(|_| self.cx.spawn("client", client::work(self.clone())))
+            .map(|number| self.cx.spawn("client", client::work(self.clone(), number as u32)))
             .collect();
         for client in clients {
             // One that panics ends the run.
@@ -206,7 +206,7 @@ impl Life {
             _ if is_calm => is_damaged,
             Error::ReadOnly { .. } | Error::InDoubt { .. } | Error::RolledBack { .. } => {
                 // A disk may be made read-only without that being counted as a fault.
-                any(&[C::DiskFull, C::DiskWriteError]) || self.plan.is_made_read_only()
+                any(&[C::DiskFull, C::DiskWriteError]) || self.plan.is_made_read_only
             }
             Error::Disk(_) => self.is_disk_excused(),
             Error::Corrupt(_) => was_damaged(),
@@ -223,7 +223,7 @@ impl Life {
         use FaultClass as C;
         let classes = [C::DiskFull, C::DiskWriteError, C::DiskSyncFailed, C::DiskReadError];
         classes.iter().any(|class| Control.faults().injected(*class) > 0)
-            || self.plan.is_made_read_only()
+            || self.plan.is_made_read_only
             || was_damaged()
     }
 
@@ -232,7 +232,7 @@ impl Life {
         let snapshot = db.snapshot()?;
         let mut content = Vec::new();
         for keyspace in db.keyspaces()? {
-            let found = self.whole(db, &keyspace, &snapshot).await?;
+            let found = self.whole(db, &keyspace, &snapshot, self.cx.below(4) == 0).await?;
             content.extend(found.into_iter().map(|found| (keyspace.id().0, found)));
         }
         Ok(content)
@@ -244,13 +244,13 @@ impl Life {
         db: &Database,
         of: &Keyspace,
         at: &Snapshot,
+        is_backward: bool,
     ) -> Result<Vec<Found>, Error> {
         let (begun, ..) = self.recorder.begins_read(&self.db);
         // A copy has a time of its own.
         let now = db.now();
         let mut cursor = db.cursor(of, KeyRange::from(..), at)?;
         let mut found = Vec::new();
-        let is_backward = self.cx.below(4) == 0;
         loop {
             let item = match is_backward {
                 true => cursor.back().await?,

@@ -18,7 +18,7 @@ use orloj_invariants::{
 use orloj_sim::{Control, fault::FaultClass, graph::Kind};
 use orloj_storage::{Database, Error, Verdict};
 
-use crate::{Tally, nemesis::Victim, recorder::now, scenario::EnginePlan};
+use crate::{Tally, case::Ledger, nemesis::Victim, recorder::now, scenario::EnginePlan};
 
 /// What everybody does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub(super) struct Recorder {
     /// Whether somebody reads the story.
     tells: bool,
     stop: AtomicBool,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 struct Inner {
@@ -72,7 +73,7 @@ struct Inner {
 }
 
 impl Recorder {
-    pub(super) fn new(plan: &EnginePlan, tells: bool) -> Arc<Recorder> {
+    pub(super) fn new(plan: &EnginePlan, tells: bool, ledger: Arc<Ledger>) -> Arc<Recorder> {
         let history = History {
             mode: plan.durability,
             spans: Vec::new(),
@@ -103,7 +104,8 @@ impl Recorder {
             keep_since: BTreeMap::new(),
             loads: BTreeMap::new(),
         };
-        Arc::new(Recorder { inner: Mutex::new(inner), tells, stop: AtomicBool::new(false) })
+        let stop = AtomicBool::new(false);
+        Arc::new(Recorder { inner: Mutex::new(inner), tells, stop, ledger })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -22,9 +22,9 @@ impl Client {
     /// Up to four keys, most of them put.
     fn some_writes(&self) -> Plan {
         let mut plan = Plan::new();
-        for _ in 0..self.life.cx.below(5) {
+        for _ in 0..self.below(5) {
             let Some(space) = self.some_space() else { break };
-            let put = (self.life.cx.below(4) > 0).then(|| self.some_deadline());
+            let put = (self.below(4) > 0).then(|| self.some_deadline());
             plan.insert((space.id().0, self.some_key()), (space, put));
         }
         plan
@@ -51,16 +51,16 @@ impl Client {
     }
 
     pub(super) async fn transact(&self) -> Result<(), Error> {
-        let Life { cx, db, recorder, .. } = &*self.life;
-        let is_serializable = cx.below(3) > 0;
+        let Life { db, recorder, .. } = &*self.life;
+        let is_serializable = self.below(3) > 0;
         let isolation = if is_serializable { Isolation::Serializable } else { Isolation::Snapshot };
         let (begun, _, now) = recorder.begins_read(db);
         let mut transaction = db.begin(isolation)?;
         let version = transaction.version().0;
         let mut looks = Vec::new();
-        for _ in 0..cx.below(4) {
+        for _ in 0..self.below(4) {
             let Some(space) = self.some_space() else { break };
-            if cx.below(3) == 0 {
+            if self.below(3) == 0 {
                 let (one, other) = (self.some_key(), self.some_key());
                 let (from, to) = (one.clone().min(other.clone()), one.max(other));
                 let range = KeyRange { from: &from, to: Some(&to) };
@@ -102,7 +102,7 @@ impl Client {
                 return Err(error);
             }
         }
-        if cx.below(8) == 0 {
+        if self.below(8) == 0 {
             // Dropped, it never was.
             recorder.came_to_nothing(id);
             return Ok(());
@@ -111,11 +111,11 @@ impl Client {
     }
 
     pub(super) async fn transact_locked(&self) -> Result<(), Error> {
-        let Life { cx, db, recorder, .. } = &*self.life;
+        let Life { db, recorder, .. } = &*self.life;
         let (_, _, now) = recorder.begins_read(db);
         let mut transaction = db.begin_locked()?;
         let plan = self.some_writes();
-        if cx.below(2) == 0 {
+        if self.below(2) == 0 {
             let set: Vec<(&Keyspace, &[u8], Mode)> = plan
                 .iter()
                 .map(|((_, key), (space, _))| (space, key.as_slice(), Mode::Update))
@@ -123,9 +123,9 @@ impl Client {
             transaction.lock(&set).await?;
         }
         let mut looks = Vec::new();
-        for _ in 0..1 + cx.below(3) {
+        for _ in 0..1 + self.below(3) {
             let Some(space) = self.some_space() else { break };
-            if cx.below(4) == 0 {
+            if self.below(4) == 0 {
                 let (one, other) = (self.some_key(), self.some_key());
                 let (from, to) = (one.clone().min(other.clone()), one.max(other));
                 let range = KeyRange { from: &from, to: Some(&to) };
@@ -141,7 +141,7 @@ impl Client {
             } else {
                 let (key, mut bytes) = (self.some_key(), Vec::new());
                 let writes = plan.contains_key(&(space.id().0, key.clone()));
-                let mode = if writes || cx.below(2) == 0 { Mode::Update } else { Mode::Shared };
+                let mode = if writes || self.below(2) == 0 { Mode::Update } else { Mode::Shared };
                 let seen = transaction.get(&space, &key, mode, &mut bytes).await?;
                 looks.extend(self.seen(&space, &key, (seen, &bytes), now));
             }

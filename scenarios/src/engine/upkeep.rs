@@ -34,7 +34,7 @@ pub(super) fn is_loaded(name: &str) -> bool {
 
 impl Client {
     pub(super) async fn compact(&self) -> Result<(), Error> {
-        let what = match self.life.cx.below(3) {
+        let what = match self.below(3) {
             0 => Compaction::WalOnly,
             _ => Compaction::Full,
         };
@@ -43,12 +43,12 @@ impl Client {
 
     /// Makes a keyspace and loads it before anybody knows of it.
     pub(super) async fn load(&self) -> Result<(), Error> {
-        let Life { cx, db, recorder, .. } = &*self.life;
-        let name = format!("{LOADED}{}", cx.below(4));
+        let Life { db, recorder, .. } = &*self.life;
+        let name = format!("{LOADED}{}", self.below(4));
         let made = db.create_keyspace(&name, retention(&name)).await?;
         let keyspace = made.id().0;
         recorder.made(keyspace, None);
-        let keys: BTreeSet<Vec<u8>> = (0..1 + cx.below(80)).map(|_| self.some_key()).collect();
+        let keys: BTreeSet<Vec<u8>> = (0..1 + self.below(80)).map(|_| self.some_key()).collect();
         let mut changes = Vec::new();
         for key in &keys {
             changes.push(Change::Put { keyspace, key: key.clone(), deadline: None });
@@ -74,7 +74,7 @@ impl Client {
         if db.options().durability == Durability::InMemory || copying.swap(true, Relaxed) {
             return Ok(());
         }
-        let how = if cx.below(4) == 0 { How::Full } else { How::Continue };
+        let how = if self.below(4) == 0 { How::Full } else { How::Continue };
         let done = db.backup(Arc::new(Directory::new(*cx, BACKUP)), how, &mut |_| {}).await;
         copying.store(false, Relaxed);
         match done {
@@ -138,7 +138,7 @@ impl Life {
             let restored = open(cx, &self.plan, &dir).await?;
             let at = restored.snapshot_at(reached)?;
             for keyspace in restored.keyspaces()? {
-                self.whole(&restored, &keyspace, &at).await?;
+                self.whole(&restored, &keyspace, &at, cx.below(4) == 0).await?;
             }
             drop(at);
             restored.close().await?;

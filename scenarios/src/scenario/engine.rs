@@ -32,6 +32,10 @@ pub struct Engine {
     pub checkpoint: Span<Size>,
     /// Time between two checkpoints.
     pub checkpoint_every: Span<Time>,
+    /// Values above this go to the value log.
+    pub inline: Span<Size>,
+    /// Whether users compact, load and back up: 0 or 1.
+    pub upkeep: Span<Count>,
 }
 
 impl Default for Engine {
@@ -47,6 +51,8 @@ impl Default for Engine {
             cache_pages: Span::new(64, 200),
             checkpoint: Span::new(64 << 10, 256 << 10),
             checkpoint_every: Span::new(20_000_000, 400_000_000),
+            inline: Span::new(64, 512),
+            upkeep: Span::new(0, 1),
         }
     }
 }
@@ -90,18 +96,12 @@ pub struct EnginePlan {
     pub strikes: Vec<Strike>,
     /// Whether users compact, load and back up.
     pub upkeep: bool,
+    /// Whether the disk may become read-only, which nobody counts as a fault.
+    pub is_made_read_only: bool,
     /// Whether the code takes rare paths.
     pub buggify: bool,
     /// Whether anything goes wrong at all.
     pub faults: bool,
-}
-
-impl EnginePlan {
-    /// Whether the disk may become read-only, which nobody counts as a fault.
-    pub(crate) fn is_made_read_only(&self) -> bool {
-        let read_only = |strike: &Strike| matches!(strike.kind, StrikeKind::DiskReadOnly(_));
-        self.strikes.iter().any(read_only)
-    }
 }
 
 impl Scenario {
@@ -122,10 +122,10 @@ impl Scenario {
         let cache_bytes = engine.cache_pages.draw(choices, "cache").max(64) * 4096;
         let checkpoint_bytes = engine.checkpoint.draw(choices, "checkpoint");
         let checkpoint_every = engine.checkpoint_every.draw_time(choices, "checkpoint-every");
-        let inline_bytes = Span::<Size>::new(64, 512).draw(choices, "inline");
+        let inline_bytes = engine.inline.draw(choices, "inline");
         let slowness = self.disk.slowness.map_or(1, |span| span.draw(choices, "slowness"));
         let mut draw = Draw { choices, swarm: self.swarm, faults };
-        Some(EnginePlan {
+        let mut plan = EnginePlan {
             durability,
             chaos,
             settle,
@@ -143,10 +143,14 @@ impl Scenario {
             slowness: if draw.takes_part() { slowness.max(1) } else { 1 },
             clock: draw.clock(self),
             strikes: self.nemesis.iter().filter_map(|nemesis| draw.strike(nemesis)).collect(),
-            buggify: draw.takes_part(),
+            buggify: draw.takes_part() && self.buggify != Some(false),
+            is_made_read_only: false,
             // Where nobody does, nothing comes to the help of what a checkpoint leaves undone.
-            upkeep: Span::<Count>::new(0, 1).draw(draw.choices, "upkeep") == 1,
+            upkeep: engine.upkeep.draw(draw.choices, "upkeep") == 1,
             faults,
-        })
+        };
+        let read_only = |strike: &Strike| matches!(strike.kind, StrikeKind::DiskReadOnly(_));
+        plan.is_made_read_only = plan.strikes.iter().any(read_only);
+        Some(plan)
     }
 }

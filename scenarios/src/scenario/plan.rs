@@ -333,7 +333,7 @@ impl Scenario {
             cache_bytes: self.node.cache.draw(choices, "cache"),
             checkpoint_bytes: self.node.checkpoint.draw(choices, "checkpoint"),
             checkpoint_every: self.node.checkpoint_every.draw_time(choices, "checkpoint-every"),
-            inline_bytes: Span::<Size>::new(64, 512).draw(choices, "inline"),
+            inline_bytes: self.node.inline.draw(choices, "inline"),
         };
         let output = self.node.output.draw(choices, "output");
         let connections = self.node.connections.draw(choices, "connections");
@@ -364,7 +364,7 @@ impl Scenario {
             },
             clocks: (0..=count).map(|_| draw.clock(self)).collect(),
             strikes: self.nemesis.iter().filter_map(|nemesis| draw.strike(nemesis)).collect(),
-            buggify: draw.takes_part(),
+            buggify: draw.takes_part() && self.buggify != Some(false),
             faults,
         }
     }

@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData, time::Duration};
 
 use orloj_sim::choice::{Choices, Stream};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A kind of amount.
 pub trait Unit {
@@ -129,14 +129,55 @@ impl<'de, U: Unit> Deserialize<'de> for Span<U> {
     }
 }
 
+impl<U: Unit> Serialize for Span<U> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.low == self.high {
+            true => to.serialize_str(&amount::<U>(self.low)),
+            false => {
+                to.serialize_str(&format!("{}..{}", amount::<U>(self.low), amount::<U>(self.high)))
+            }
+        }
+    }
+}
+
+/// An amount as it is written: in the largest unit of which it is a whole or, of shares, a decimal
+/// number.
+pub(crate) fn amount<U: Unit>(value: u64) -> String {
+    if value == 0 {
+        return "0".to_owned();
+    }
+    let mut units: Vec<(&str, u64)> = U::SUFFIXES.to_vec();
+    units.sort_by_key(|(_, by)| std::cmp::Reverse(*by));
+    // Nobody reads more digits than nine, and no whole number of nanoseconds above a second.
+    let is_whole = |by: u64| value.is_multiple_of(by) && value / by < 100_000;
+    if let Some((suffix, by)) = units.iter().find(|(_, by)| is_whole(*by)) {
+        return format!("{}{suffix}", value / by);
+    }
+    let can_be_cut = |by: u64| by <= value && 1_000_000_000_u64.is_multiple_of(by);
+    let (suffix, by) =
+        units.iter().find(|(_, by)| can_be_cut(*by)).unwrap_or(&units[units.len() - 1]);
+    let part = format!("{:09}", (value % by) * (1_000_000_000 / by));
+    let part = part.trim_end_matches('0');
+    let point = if part.is_empty() { "" } else { "." };
+    format!("{}{point}{part}{suffix}", value / by)
+}
+
+/// Reads one amount of time, in nanoseconds.
+///
+/// # Errors
+/// What is wrong with it and what was expected.
+pub(crate) fn time(text: &str) -> Result<u64, String> {
+    read::<Time>(text)
+}
+
 /// Reads an amount or a range.
 ///
 /// # Errors
 /// What is wrong with it and what was expected.
 fn parse<U: Unit>(text: &str) -> Result<Span<U>, String> {
     let (low, high) = match text.split_once("..") {
-        Some((low, high)) => (amount::<U>(low)?, amount::<U>(high)?),
-        None => (amount::<U>(text)?, amount::<U>(text)?),
+        Some((low, high)) => (read::<U>(low)?, read::<U>(high)?),
+        None => (read::<U>(text)?, read::<U>(text)?),
     };
     if low > high {
         return Err(format!("the range \"{text}\" ends below its beginning"));
@@ -145,7 +186,7 @@ fn parse<U: Unit>(text: &str) -> Result<Span<U>, String> {
 }
 
 /// Reads one amount without going through a float, so that it means the same everywhere.
-fn amount<U: Unit>(text: &str) -> Result<u64, String> {
+fn read<U: Unit>(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let wrong = || format!("\"{text}\" is not {}", U::EXAMPLE);
     let found = U::SUFFIXES.iter().find_map(|(suffix, by)| Some((text.strip_suffix(suffix)?, by)));
@@ -182,6 +223,18 @@ mod tests {
         assert_eq!(ends::<Size>("0..64KiB"), Ok((0, 65_536)));
         assert_eq!(ends::<Share>("0.05%..100%"), Ok((500, 1_000_000)));
         assert_eq!(ends::<Count>("1..8"), Ok((1, 8)));
+    }
+
+    #[test]
+    fn an_amount_is_written_as_it_is_read() {
+        for ns in [0, 1, 999, 1_000, 1_500_000, 250_000_001, 1_568_492_453, 60_000_000_000] {
+            assert_eq!(time(&amount::<Time>(ns)), Ok(ns), "{}", amount::<Time>(ns));
+        }
+        for ppm in [0, 1, 500, 10_000, 12_345, 1_000_000] {
+            assert_eq!(read::<Share>(&amount::<Share>(ppm)), Ok(ppm), "{}", amount::<Share>(ppm));
+        }
+        assert_eq!(amount::<Size>(96 << 10), "96KiB");
+        assert_eq!(amount::<Count>(7), "7");
     }
 
     #[test]

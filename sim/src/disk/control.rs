@@ -1,8 +1,10 @@
 //! What a scenario may do to the disks of its world.
 
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 
-use super::{Ambush, Damage, DiskFaults, Image, LatencyProfile, Luck, Place, SimDisk, Struck};
+use super::{
+    Ambush, Damage, DiskFaults, Done, Image, LatencyProfile, Luck, Place, SimDisk, Struck,
+};
 use crate::{
     control::{Control, id, nanos},
     fault::FaultClass,
@@ -31,6 +33,22 @@ impl Control {
     /// Sets how long operations on the disk of a host take.
     pub fn set_disk_latency(&self, host: &str, profile: LatencyProfile) {
         self.disk(host, |disk, _| disk.set_latency(profile));
+    }
+
+    /// Waits until the disk of a host has done what `enough` asks for, and goes on at the very
+    /// moment at which that is done, before anybody has heard of it or after.
+    pub async fn until_disk(&self, host: &str, enough: impl Fn(Done) -> bool) {
+        poll_fn(|_| {
+            with(|w| {
+                let host = id(w, host);
+                if enough(w.hosts[host as usize].disk.done) {
+                    return Poll::Ready(());
+                }
+                w.disk_watch.push(w.polling);
+                Poll::Pending
+            })
+        })
+        .await;
     }
 
     /// Lies in wait for the next operation of its kind on a file whose path `pattern` describes,

@@ -114,6 +114,18 @@ pub struct SimDisk {
     spare: Spare,
     latency: Option<Box<LatencyProfile>>,
     hostile: Option<Box<Hostile>>,
+    /// A copy that somebody has made of it.
+    copy: Option<Box<Image>>,
+    done: Done,
+}
+
+/// What a disk has done since the world began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Writes that were completed.
+    pub writes: u64,
+    /// Syncs of files that were completed.
+    pub syncs: u64,
 }
 
 impl SimDisk {
@@ -358,7 +370,7 @@ impl SimDisk {
 
     /// What the media holds now.
     pub fn snapshot(&self) -> Image {
-        let mut copy = self.clone();
+        let mut copy = SimDisk { copy: None, ..self.clone() };
         copy.lose_everything();
         Image(copy.tree)
     }
@@ -369,6 +381,16 @@ impl SimDisk {
         self.boot += 1;
         self.tree = image.0.clone();
         self.remount();
+    }
+
+    /// Makes a copy of what the media holds, in the place of an earlier one.
+    pub fn keep_copy(&mut self) {
+        self.copy = Some(Box::new(self.snapshot()));
+    }
+
+    /// The copy that was made last.
+    pub fn copy(&self) -> Option<Image> {
+        self.copy.as_deref().cloned()
     }
 
     /// One file of `image`, drawn, comes back as it was there: its length and its bytes; `None` if

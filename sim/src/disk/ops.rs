@@ -327,6 +327,14 @@ impl World {
         if let Some(noted) = noted {
             self.note_disk_done(host, op, &noted, &outcome.answer);
         }
+        if outcome.answer.is_ok() {
+            let disk = &mut self.hosts[host as usize].disk;
+            disk.done.writes += u64::from(name == "write");
+            disk.done.syncs += u64::from(name == "sync");
+            if !self.disk_watch.is_empty() {
+                std::mem::take(&mut self.disk_watch).into_iter().for_each(|t| self.wake_task(t));
+            }
+        }
         if let Err(kind) = &outcome.answer {
             let on = path.map_or(String::new(), |path| format!(" {path}"));
             self.tell(Some(host), "disk", format_args!("{name}{on}: {kind}"));
