@@ -3,14 +3,20 @@
 //! Exit status: 0 when every promise held, 1 when one was broken, 2 when the run did not start.
 
 mod args;
+mod bisect;
 mod campaign;
 mod cases;
 mod determinism;
+mod diff;
+mod fork;
+mod inspect;
 mod listing;
 mod machine;
 mod mutants;
+mod pick;
 mod program;
 mod report;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -41,6 +47,11 @@ pub fn main() -> ExitCode {
         Some(Task::CheckDeterminism(task)) => determinism::run(&args.run, task),
         Some(Task::Mutants(task)) => mutants::run(&args.run, task),
         Some(Task::Cases(task)) => cases::run(args.run.json, task),
+        Some(Task::Trace(task)) => trace::run(&args.run, task),
+        Some(Task::Diff(task)) => diff::run(&args.run, task),
+        Some(Task::Fork(task)) => fork::run(&args.run, task),
+        Some(Task::Inspect(task)) => inspect::run(&args.run, task),
+        Some(Task::Bisect(task)) => bisect::run(&args.run, task),
         Some(Task::List) => listing::run(&args.run),
     };
     match status {

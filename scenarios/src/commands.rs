@@ -25,7 +25,7 @@ use crate::{
     node,
     recorder::now,
     scenario::Plan,
-    seed::{AT_REST, CLOSING, Lines, build, quiet, verdict},
+    seed::{AT_REST, CLOSING, build, quiet, verdict},
 };
 
 use client::Client;
@@ -42,17 +42,12 @@ pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
     let plan = Arc::new(scenario.plan(&mut Choices::from_seed(seed), setup.faults));
     let told = setup.detail >= Detail::Story;
     let recorder = Recorder::new(&plan, told);
-    let lines = Lines::default();
-    let mut config = setup.config();
-    if told && config.sink.is_none() {
-        config.sink = Some(Box::new(lines.clone()));
-    }
     let mut sim = Simulation::new(Config {
         latency: plan.latency,
         buggify: plan.buggify,
         time_limit: plan.chaos + plan.settle * 4 + Duration::from_secs(60),
         poll_limit: 20_000_000,
-        ..config
+        ..setup.config()
     });
     let (stop, door) = (node::Stop::default(), Door::default());
     let judge_cx = {
@@ -81,7 +76,7 @@ pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
         .into_iter()
         .filter(|v| wanted(v) && !(early && ENDS.contains(&v.law)))
         .collect();
-    let outcome = verdict(ended, violations, report.virtual_ns, &lines);
+    let (outcome, _) = verdict(ended, violations, &report);
     Run::of(seed, report, outcome, tally)
 }
 

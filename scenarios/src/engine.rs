@@ -21,12 +21,12 @@ use orloj_sim::{
 };
 
 use crate::{
-    Run, Scenario, Setup,
+    Run, Scenario, Setup, ledger,
     nemesis::{self, Victim},
     node::NODE,
     recorder::now,
     scenario::EnginePlan,
-    seed::{JUDGE, Lines, slowed, verdict},
+    seed::{JUDGE, slowed, verdict},
 };
 
 use recorder::{Phase, Recorder};
@@ -41,17 +41,12 @@ pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
     let plan = Arc::new(plan.expect("the scenario is about a database by itself"));
     let told = setup.detail >= orloj_sim::Detail::Story;
     let recorder = Recorder::new(&plan, told);
-    let lines = Lines::default();
-    let mut config = setup.config();
-    if told && config.sink.is_none() {
-        config.sink = Some(Box::new(lines.clone()));
-    }
     let mut sim = Simulation::new(Config {
         buggify: plan.buggify,
         time_limit: plan.chaos + plan.settle * 8 + Duration::from_secs(60),
         // A hundred times what a seed needs: whoever spins without an end is found soon.
         poll_limit: 2_000_000,
-        ..config
+        ..setup.config()
     });
     let judge_cx = build(&mut sim, &plan, &recorder);
     let ended = sim.run(judge_cx, drive(judge_cx, plan.clone(), recorder.clone()));
@@ -61,8 +56,9 @@ pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
         scenario.laws.as_ref().is_none_or(|laws| laws.iter().any(|law| law == v.law))
     };
     let violations: Vec<Violation> = judge(&history).into_iter().filter(wanted).collect();
-    let outcome = verdict(ended, violations, report.virtual_ns, &lines);
-    Run::of(seed, report, outcome, tally)
+    let (outcome, about) = verdict(ended, violations, &report);
+    let run = Run::of(seed, report, outcome, tally);
+    run.with_ledger(about, |when, about| ledger::of_engine(&history, when, about))
 }
 
 fn build(sim: &mut Simulation, plan: &Arc<EnginePlan>, recorder: &Arc<Recorder>) -> Context {

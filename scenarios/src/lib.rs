@@ -7,10 +7,14 @@
 pub mod cli;
 mod client;
 mod commands;
+pub mod compare;
 mod engine;
 pub mod leaks;
+mod ledger;
 mod nemesis;
 mod node;
+pub mod page;
+mod record;
 mod recorder;
 pub mod scenario;
 mod seed;
@@ -18,6 +22,8 @@ mod story;
 mod verdict;
 mod workload;
 
+pub use ledger::{Ledger, Row};
+pub use record::Record;
 pub use scenario::{Scenario, ScenarioError};
 pub use seed::run;
 pub use verdict::{Breach, Met, Outcome, Run, Setup, Tally, mutants};

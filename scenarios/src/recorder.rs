@@ -16,7 +16,7 @@ use orloj_invariants::{
     Quiet, Request, Surplus, show_answer, show_command,
 };
 use orloj_net::{Answer, Command, UnixMs};
-use orloj_sim::Control;
+use orloj_sim::{Control, graph::Kind};
 
 use crate::Tally;
 
@@ -51,6 +51,11 @@ struct Inner {
     /// What the node said when its process ended by itself.
     ended: Option<String>,
     waiting: Option<Waker>,
+}
+
+/// An operation's number in what is recorded of a run.
+pub(crate) fn number(op: OpId) -> u64 {
+    u64::from(op.client) << 32 | u64::from(op.number)
 }
 
 /// True time, for the history.
@@ -91,6 +96,12 @@ impl Recorder {
         }
     }
 
+    fn tell_of(&self, kind: Kind, op: OpId, target: &'static str, line: impl FnOnce() -> String) {
+        if self.tells {
+            Control.tell_of(kind, number(op), target, &line());
+        }
+    }
+
     // What clients say.
 
     /// A client has a connection, and this is the address of its end.
@@ -113,7 +124,8 @@ impl Recorder {
         let place = inner.ops.len();
         inner.place_of.insert(id, place);
         if let Request::Store(command) = &request {
-            self.tell("client", || format!("{id}: {}", show_command(command)));
+            let line = || format!("{id}: {}", show_command(command));
+            self.tell_of(Kind::Begin, id, "client", line);
             inner.asked.entry((client, connection)).or_default().push(id);
         }
         inner.resumed.extend(resumes.map(|earlier| (id, earlier)));
@@ -123,13 +135,14 @@ impl Recorder {
 
     /// The reply to a request has come.
     pub(crate) fn hears(&self, id: OpId, answer: Answer) {
-        self.tell("client", || format!("{id} heard {}", show_answer(&answer)));
+        self.tell_of(Kind::End, id, "client", || format!("{id} heard {}", show_answer(&answer)));
         self.ends(id, End::Answered { at: now(), answer });
     }
 
     /// The reply will not come.
     pub(crate) fn loses(&self, id: OpId, how: Loss) {
-        self.tell("client", || format!("{id} lost its connection ({how:?})"));
+        let line = || format!("{id} lost its connection ({how:?})");
+        self.tell_of(Kind::End, id, "client", line);
         self.ends(id, End::Lost { at: now(), how });
     }
 
@@ -280,11 +293,15 @@ impl Observer for Recorder {
         let asked = caller.and_then(|caller| inner.asked.get(caller));
         let op = asked.and_then(|asked| asked.get(usize::try_from(seen.ordinal).ok()?)).copied();
         let version = seen.turn;
-        self.tell("node", || {
+        let line = || {
             let who = op.map_or("nobody".to_owned(), |op| op.to_string());
             let (command, answer) = (show_command(seen.command), show_answer(seen.answer));
             format!("{who}: {command} -> {answer}, turn {version}")
-        });
+        };
+        match op {
+            Some(op) => self.tell_of(Kind::Step, op, "node", line),
+            None => self.tell("node", line),
+        }
         let (command, answer) = (seen.command.clone().detach(), seen.answer.clone());
         let executed = Executed { op, version, at: seen.at, command, answer, seen: now() };
         if let Some(life) = inner.lives.last_mut() {

@@ -4,16 +4,12 @@
 //! lifted, and after a bounded time all must work. Then the store is read whole, its disk recovered
 //! twice, and read whole after each. What everybody saw is then held to the laws.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use orloj_invariants::{Moment, Quiet, Violation, judge};
+use orloj_invariants::{About, Moment, Quiet, Violation, judge};
 use orloj_kernel::Context;
 use orloj_sim::{
-    Config, Control, Crash, Detail, Failure, Simulation,
+    Config, Control, Crash, Detail, Failure, Report, Simulation,
     choice::Choices,
     disk::{DiskFaults, LatencyProfile},
     fault::FaultClass,
@@ -22,9 +18,10 @@ use orloj_sim::{
 use crate::{
     Breach, Outcome, Run, Scenario, Setup,
     client::{self, Client, read_all},
-    commands, engine,
+    commands, engine, ledger,
     nemesis::{self, Victim},
     node::{self, NODE},
+    record,
     recorder::{Recorder, now},
     scenario::Plan,
     story,
@@ -49,17 +46,12 @@ pub fn run(scenario: &Scenario, setup: Setup) -> Run {
     let plan = Arc::new(scenario.plan(&mut Choices::from_seed(seed), setup.faults));
     let told = setup.detail >= Detail::Story;
     let recorder = Recorder::new(plan.durability, told);
-    let lines = Lines::default();
-    let mut config = setup.config();
-    if told && config.sink.is_none() {
-        config.sink = Some(Box::new(lines.clone()));
-    }
     let mut sim = Simulation::new(Config {
         latency: plan.latency,
         buggify: plan.buggify,
         time_limit: plan.chaos + plan.settle * 4 + Duration::from_secs(60),
         poll_limit: 20_000_000,
-        ..config
+        ..setup.config()
     });
     let stop = node::Stop::default();
     let judge_cx = {
@@ -81,8 +73,9 @@ pub fn run(scenario: &Scenario, setup: Setup) -> Run {
         .into_iter()
         .filter(|v| wanted(v) && !(early && ENDS.contains(&v.law)))
         .collect();
-    let outcome = verdict(ended, violations, report.virtual_ns, &lines);
-    Run::of(seed, report, outcome, tally)
+    let (outcome, about) = verdict(ended, violations, &report);
+    let run = Run::of(seed, report, outcome, tally);
+    run.with_ledger(about, |when, about| ledger::of_node(&history, when, about))
 }
 
 /// Laws about how a run ends.
@@ -204,59 +197,39 @@ async fn dumps(cx: Context, plan: &Plan, recorder: &Arc<Recorder>, victim: &dyn 
     }
 }
 
+/// How a run ended, and what a law that it broke is about.
 pub(crate) fn verdict(
     ended: Result<(), Failure>,
     violations: Vec<Violation>,
-    end_ns: u64,
-    lines: &Lines,
-) -> Outcome {
-    let story =
-        |when: Moment, about: &orloj_invariants::About| story::choose(&lines.taken(), when, about);
+    report: &Report,
+) -> (Outcome, Option<(Moment, About)>) {
     let mut names = violations.iter().map(|v| v.law);
-    match ended {
+    let (mut breach, when, about) = match ended {
         Err(failure) => {
-            let mut breach = Breach::of(failure, end_ns);
+            let mut breach = Breach::of(failure, report.virtual_ns);
             breach.also = names.collect();
-            breach.story = story(Moment(end_ns), &orloj_invariants::About::default());
-            Outcome::Broken(breach)
+            (breach, Moment(report.virtual_ns), About::default())
         }
         Ok(()) => {
             names.next();
             let also = names.collect();
-            match violations.into_iter().next() {
-                None => Outcome::Held,
-                Some(v) => Outcome::Broken(Breach {
-                    law: v.law.to_owned(),
-                    promise: v.promise.to_owned(),
-                    evidence: v.evidence,
-                    when: v.when.0,
-                    also,
-                    story: story(v.when, &v.about),
-                    backtrace: None,
-                }),
-            }
+            let Some(v) = violations.into_iter().next() else { return (Outcome::Held, None) };
+            let breach = Breach {
+                law: v.law.to_owned(),
+                promise: v.promise.to_owned(),
+                evidence: v.evidence,
+                when: v.when.0,
+                also,
+                story: Vec::new(),
+                events: Vec::new(),
+                backtrace: None,
+            };
+            (breach, v.when, v.about)
         }
+    };
+    if let Some(graph) = &report.graph {
+        breach.events = record::roots(graph, when, &about);
+        breach.story = story::choose(graph, &breach.events, when, &about);
     }
-}
-
-/// The story, line by line, while it is told.
-#[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn taken(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    (Outcome::Broken(breach), Some((when, about)))
 }

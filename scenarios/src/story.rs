@@ -1,54 +1,87 @@
-//! The few lines of a story that touch a violation.
+//! The few lines of a run that a violation rests on.
 
-use orloj_invariants::{About, Moment, show_bytes};
-use orloj_net::words::HiddenKey;
+use orloj_invariants::{About, Moment};
+use orloj_sim::{
+    Line,
+    graph::{Event, Graph, Kind},
+};
 
-/// Lines that are about the violation's requests and keys,
-const ABOUT: usize = 14;
-/// and lines about what struck before it.
-const STRIKES: usize = 8;
+use crate::record::Words;
 
-/// Chooses from `story`, whose lines begin with their time, those a reader needs.
-pub(crate) fn choose(story: &str, when: Moment, about: &About) -> Vec<String> {
-    let lines: Vec<&str> = story.lines().filter(|line| time(line) <= when.0 / 1_000).collect();
-    let ops = about.ops.iter().map(|op| (format!("{op}:"), format!("{op} ")));
-    let ops: Vec<(String, String)> = ops.collect();
-    let mut words: Vec<String> = Vec::new();
-    for key in &about.keys {
-        words.push(format!(" {} ", show_bytes(key)));
-        words.push(format!("{:?}", HiddenKey(key)));
-    }
-    let touches = |line: &str| {
-        ops.iter().any(|(a, b)| line.contains(a) || line.contains(b))
-            || words.iter().any(|word| format!("{line} ").contains(word))
+/// What fits on a screen.
+const LINES: usize = 40;
+/// Of them, lines about the violation's requests and keys,
+const ABOUT: usize = 16;
+/// lines about hosts that went down, stood still and came up, links, clocks and disks,
+const STRIKES: usize = 10;
+/// and about other faults.
+const FAULTS: usize = 5;
+
+/// Chooses from the causal cone of `roots` what a reader needs, in order: what is about the
+/// violation's requests and keys, what struck, and then whatever else is nearest.
+pub(crate) fn choose(graph: &Graph, roots: &[u32], when: Moment, about: &About) -> Vec<String> {
+    let words = Words::of(about);
+    let cone = graph.cone(roots);
+    let event = |id: u32| &graph.events[id as usize];
+    let mut chosen: Vec<u32> = Vec::new();
+    let latest = |wanted: &dyn Fn(&Event) -> bool, most: usize| {
+        let of_cone = cone.iter().rev().map(|(id, _)| *id);
+        of_cone.filter(|id| wanted(event(*id))).take(most).collect::<Vec<u32>>()
     };
-    let mut chosen: Vec<usize> = Vec::new();
-    let touching = |i: &usize| touches(lines[*i]);
-    chosen.extend((0..lines.len()).rev().filter(touching).take(ABOUT));
-    let striking = |i: &usize| is_strike(lines[*i]);
-    chosen.extend((0..lines.len()).rev().filter(striking).take(STRIKES));
-    if about.ops.is_empty() && about.keys.is_empty() {
-        chosen.extend((0..lines.len()).rev().take(ABOUT));
-    }
+    chosen.extend(latest(&|e| words.touch(e), ABOUT));
+    chosen.extend(latest(&|e| e.at <= when.0 && is_strike(e), STRIKES));
+    chosen.extend(latest(&|e| e.at <= when.0 && e.kind == Kind::Fault, FAULTS));
+    let mut others: Vec<(u32, u32)> =
+        cone.iter().filter(|(id, _)| is_telling(event(*id))).map(|(id, far)| (*far, *id)).collect();
     chosen.sort_unstable();
     chosen.dedup();
-    chosen.into_iter().map(|i| cut(lines[i])).collect()
+    others.sort_by_key(|(far, id)| (*far, std::cmp::Reverse(*id)));
+    for (_, id) in others {
+        if chosen.len() >= LINES {
+            break;
+        }
+        if !chosen.contains(&id) {
+            chosen.push(id);
+        }
+    }
+    chosen.sort_unstable();
+    chosen.into_iter().map(|id| cut(&line(graph, event(id)))).collect()
 }
 
-/// Whether a line tells of a fault, a start or an end.
-fn is_strike(line: &str) -> bool {
-    const MARKS: &[&str] =
-        &["CRASH", "PAUSE", "QUIET", "recovered version", "ended:", "undid", " disk ", " clock "];
-    MARKS.iter().any(|mark| line.contains(mark)) && !line.contains("not found")
+/// Whether an event is a fault, a start or an end, or tells of one.
+fn is_strike(event: &Event) -> bool {
+    const TOLD: &[&str] = &["link", "clock", "disk"];
+    const LIVES: &[&str] = &["ended: ", "undid ", "recovered ", "QUIET"];
+    let text = &event.text;
+    let told = event.kind == Kind::Story
+        && (TOLD.contains(&event.actor) && !text.ends_with("not found")
+            || LIVES.iter().any(|life| text.starts_with(life)));
+    told || event.kind.is_strike() && event.kind != Kind::Fault
 }
 
-/// Microseconds at the head of a line: `41.207 316`.
-fn time(line: &str) -> u64 {
-    let mut parts = line.split_whitespace();
-    let head = parts.next().and_then(|head| head.split_once('.'));
-    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    let (s, ms) = head.map_or((0, 0), |(s, ms)| (number(Some(s)), number(Some(ms))));
-    s * 1_000_000 + ms * 1_000 + number(parts.next())
+/// Whether an event says something to a reader who has not asked for all.
+fn is_telling(event: &Event) -> bool {
+    match event.kind {
+        Kind::Turn | Kind::Connect | Kind::Send | Kind::Disk | Kind::Held => false,
+        Kind::Fault => false,
+        // Bytes on their way are told by who asks and who hears.
+        Kind::Deliver => false,
+        Kind::Story => !event.text.ends_with("not found"),
+        Kind::DiskDone => event.text.starts_with("write "),
+        _ => true,
+    }
+}
+
+/// An event as a line of a story.
+pub(crate) fn line(graph: &Graph, event: &Event) -> String {
+    let target = if event.actor.is_empty() { "network" } else { event.actor };
+    let text = match event.kind {
+        Kind::Fault => format!("FAULT {}", event.text),
+        Kind::Lost => format!("LOST {}", event.text),
+        Kind::Synced | Kind::DiskDone => format!("did {}", event.text),
+        _ => event.text.clone(),
+    };
+    Line { at: event.at, host: graph.host(event).to_owned(), target, text }.to_string()
 }
 
 /// One line stays one line.
@@ -62,25 +95,24 @@ fn cut(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use orloj_invariants::OpId;
+    use orloj_sim::Detail;
 
-    use super::*;
+    use crate::{Outcome, Setup, run, scenario};
 
+    /// The screen of a planted defect names the crash and what was taken by it.
     #[test]
-    fn a_story_is_told_up_to_its_end_and_to_the_point() {
-        let story = "    0.000 100  c0       client     client 0, request 1: SET k a\n\
-                     \x20   0.000 200  c1       client     client 1, request 1: GET j\n\
-                     \x20   0.000 300  node     host       CRASH Power\n\
-                     \x20   0.000 400  c0       client     client 0, request 12: GET j\n\
-                     \x20   0.000 500  c0       client     client 0, request 1 heard OK\n\
-                     \x20   0.000 600  node     node       nobody: SET k b -> OK, version 7\n";
-        let about = About {
-            ops: vec![OpId { client: 0, number: 1 }],
-            keys: vec![orloj_net::Key::from_static(b"k")],
-        };
-        let chosen = choose(story, Moment(550_000), &about);
-        assert_eq!(chosen.len(), 3, "{chosen:#?}");
-        assert!(chosen[0].contains("SET k a") && chosen[2].contains("heard OK"));
-        assert_eq!(choose(story, Moment(u64::MAX), &about).len(), 4);
+    fn a_failure_is_one_screen_and_to_the_point() {
+        let scenario = scenario::find("default").expect("a built-in scenario");
+        let mutant = Some("journal.ack_before_sync");
+        let told = |seed| Setup { mutant, detail: Detail::Graph, ..Setup::seed(seed) };
+        let broken = (0..60).find_map(|seed| match run(&scenario, told(seed)).outcome {
+            Outcome::Broken(breach) => Some(breach),
+            _ => None,
+        });
+        let breach = broken.expect("the defect is found");
+        assert!(breach.story.len() <= super::LINES, "{:#?}", breach.story);
+        let has = |word: &str| breach.story.iter().any(|line| line.contains(word));
+        assert!(has("CRASH") && has("client"), "{:#?}", breach.story);
+        assert!(!breach.events.is_empty());
     }
 }

@@ -1,9 +1,12 @@
 //! What one seed is run with, and what came of it.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
+use orloj_invariants::{About, Moment};
 use orloj_kernel::{Site, SiteKind};
-use orloj_sim::{Config, Detail, Failure, Report, Scheduler, fault::FaultClass};
+use orloj_sim::{Config, Detail, Failure, Fork, Report, Scheduler, Stop, fault::FaultClass};
+
+use crate::{ledger::Ledger, record::Record};
 
 /// How to run one seed.
 pub struct Setup {
@@ -17,6 +20,12 @@ pub struct Setup {
     pub detail: Detail,
     /// Where the story goes line by line.
     pub sink: Option<Box<dyn Write + Send>>,
+    /// Whether packets are kept too, where events are.
+    pub packets: bool,
+    /// Where the run is to be stopped, to look at it.
+    pub stop: Option<Stop>,
+    /// Where it gets another future.
+    pub fork: Option<Fork>,
     /// The planted defect that is active.
     pub mutant: Option<&'static str>,
 }
@@ -36,6 +45,9 @@ impl Setup {
             scheduler: Scheduler::Random,
             detail: Detail::Hash,
             sink: None,
+            packets: false,
+            stop: None,
+            fork: None,
             mutant: None,
         }
     }
@@ -46,6 +58,10 @@ impl Setup {
             scheduler: self.scheduler,
             detail: self.detail,
             sink: self.sink,
+            record: self.detail == Detail::Graph,
+            packets: self.packets,
+            stop: self.stop,
+            fork: self.fork,
             mutant: self.mutant,
             ..Config::seed(self.seed)
         }
@@ -76,8 +92,10 @@ pub struct Breach {
     pub when: u64,
     /// Other laws that the same run breaks.
     pub also: Vec<&'static str>,
-    /// The events that touched it, if the story was told.
+    /// What it rests on, on one screen, if events were recorded.
     pub story: Vec<String>,
+    /// The events that it touches, if they were recorded: their causal cone explains it.
+    pub events: Vec<u32>,
     /// Where, for panics and traps.
     pub backtrace: Option<String>,
 }
@@ -99,6 +117,7 @@ impl Breach {
             when,
             also: Vec::new(),
             story: Vec::new(),
+            events: Vec::new(),
             backtrace: failure.backtrace,
         }
     }
@@ -162,6 +181,8 @@ pub struct Run {
     pub met: Vec<Met>,
     /// What the run did.
     pub tally: Tally,
+    /// What happened and why, if it was recorded.
+    pub record: Option<Arc<Record>>,
 }
 
 impl Run {
@@ -177,15 +198,18 @@ impl Run {
             unfired: Vec::new(),
             met: Vec::new(),
             tally: Tally::default(),
+            record: None,
         }
     }
 
     /// A seed that ended with this report.
-    pub(crate) fn of(seed: u64, report: Report, outcome: Outcome, tally: Tally) -> Run {
+    pub(crate) fn of(seed: u64, mut report: Report, outcome: Outcome, tally: Tally) -> Run {
         let counted =
             |kind| matches!(kind, SiteKind::Sometimes | SiteKind::Reachable | SiteKind::Buggify);
+        let record = Record::taken(&mut report).map(Arc::new);
         let places = report.coverage.places(counted);
         Run {
+            record,
             seed,
             outcome,
             trace_hash: report.trace_hash,
@@ -196,6 +220,20 @@ impl Run {
             met: places.map(|(site, passed, hit)| Met { site, passed, hit }).collect(),
             tally,
         }
+    }
+}
+
+impl Run {
+    /// Adds what the keys of a broken law went through, if events were recorded.
+    pub(crate) fn with_ledger(
+        mut self,
+        about: Option<(Moment, About)>,
+        ledger: impl FnOnce(Moment, &About) -> Vec<Ledger>,
+    ) -> Run {
+        if let (Some(record), Some((when, about))) = (&mut self.record, about) {
+            Arc::make_mut(record).ledger = ledger(when, &about);
+        }
+        self
     }
 }
 

@@ -58,10 +58,10 @@ impl Stream {
 
     /// Mixed into the seed, so that no two streams share a key. Part of what a seed means: never
     /// renumber.
-    fn salt(self) -> u64 {
-        match self {
-            Stream::Host(n) => 0x1_0000_0000 | u64::from(n),
-            fixed => fixed.slot() as u64,
+    fn salt(slot: usize) -> u64 {
+        match slot.checked_sub(Stream::FIXED) {
+            Some(host) => 0x1_0000_0000 | host as u64,
+            None => slot as u64,
         }
     }
 }
@@ -106,6 +106,8 @@ struct Drawer {
     next: usize,
     /// Blocks drawn before this one.
     blocks: u64,
+    /// Of the words up to here, those that were passed over.
+    skipped: u64,
     core: Option<ChaCha8Core>,
 }
 
@@ -113,12 +115,21 @@ impl Drawer {
     /// What the generator yields at once: four blocks of ChaCha.
     const BLOCK: usize = 32;
     const UNUSED: Drawer =
-        Drawer { block: [0; Drawer::BLOCK], next: Drawer::BLOCK, blocks: 0, core: None };
+        Drawer { block: [0; 32], next: Drawer::BLOCK, blocks: 0, skipped: 0, core: None };
+
+    /// The generator of the stream in `slot`.
+    fn generator(seed: u64, slot: usize) -> ChaCha8Core {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        key[8..16].copy_from_slice(&Stream::salt(slot).to_le_bytes());
+        key[16..].copy_from_slice(b"orloj choices v1");
+        ChaCha8Core::from_seed(key)
+    }
 
     /// Choices made so far.
     fn index(&self) -> u64 {
         match self.core {
-            Some(_) => self.blocks * Drawer::BLOCK as u64 + self.next as u64,
+            Some(_) => self.blocks * Drawer::BLOCK as u64 + self.next as u64 - self.skipped,
             None => 0,
         }
     }
@@ -217,6 +228,19 @@ impl Choices {
         self.draw(stream, site, u64::MAX)
     }
 
+    /// Draws what is chosen from here on from another seed.
+    pub(crate) fn reseed(&mut self, seed: u64) {
+        for (slot, drawer) in self.drawers.iter_mut().enumerate() {
+            if drawer.core.is_some() {
+                // Indices go on, so that a choice is still named by its stream and its number.
+                drawer.core = Some(Drawer::generator(seed, slot));
+                drawer.skipped += (Drawer::BLOCK - drawer.next) as u64;
+                drawer.next = Drawer::BLOCK;
+            }
+        }
+        self.source = Source::Seed(seed);
+    }
+
     /// How many choices were made.
     pub fn made(&self) -> u64 {
         self.drawers.iter().map(Drawer::index).sum()
@@ -255,11 +279,7 @@ impl Choices {
                     Source::Seed(seed) => seed,
                     Source::Bytes(_) => 0,
                 };
-                let mut key = [0; 32];
-                key[..8].copy_from_slice(&seed.to_le_bytes());
-                key[8..16].copy_from_slice(&stream.salt().to_le_bytes());
-                key[16..].copy_from_slice(b"orloj choices v1");
-                unused.insert(ChaCha8Core::from_seed(key))
+                unused.insert(Drawer::generator(seed, slot))
             }
         };
         let mut halves = [0; 2 * Drawer::BLOCK];
@@ -359,6 +379,25 @@ mod tests {
         let record = c.recorded().unwrap();
         assert_eq!(record.len(), 3);
         assert_eq!((record[1].index, record[1].site, record[1].value), (1, "d", 4));
+    }
+
+    #[test]
+    fn another_future_has_the_same_past_and_its_choices_keep_their_numbers() {
+        for past in [0, 1, 31, 32, 33, 70] {
+            let mut c = Choices::new(Source::Seed(7), Script::default(), true);
+            for _ in 0..past {
+                c.draw(Stream::Disk, "d", 1_000);
+            }
+            assert_eq!(c.made(), past);
+            c.reseed(8);
+            assert_eq!(c.made(), past);
+            let future: Vec<u64> = (0..40).map(|_| c.draw(Stream::Disk, "d", 1_000)).collect();
+            let mut other = Choices::from_seed(8);
+            let want: Vec<u64> = (0..40).map(|_| other.draw(Stream::Disk, "d", 1_000)).collect();
+            assert_eq!(future, want);
+            let record = c.recorded().unwrap();
+            assert!(record.iter().enumerate().all(|(n, choice)| choice.index == n as u64));
+        }
     }
 
     #[test]

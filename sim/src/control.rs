@@ -7,6 +7,7 @@ use orloj_kernel::{Context, Directory, Instant, Status};
 use crate::{
     choice::{Choices, Stream},
     fault::{FaultClass, Faults},
+    graph::Kind,
     host::Crash,
     net::{Latency, LinkFault, NetFaults},
     verdict::Failure,
@@ -48,7 +49,13 @@ impl Control {
 
     /// Ends what a host's process has left running, its own end being no fault.
     pub fn exit(&self, host: &str) {
-        with(|w| w.end_host(id(w, host), Crash::Process));
+        with(|w| {
+            let host = id(w, host);
+            if w.hosts[host as usize].alive {
+                w.tell_as(Kind::Crash, Some(host), "host", format_args!("its process has ended"));
+            }
+            w.end_host(host, Crash::Process);
+        });
     }
 
     /// Boots a host that is down. Does nothing if it is up.
@@ -226,6 +233,18 @@ impl Control {
     /// Writes a line into the story.
     pub fn tell(&self, target: &'static str, text: &str) {
         with(|w| w.tell(None, target, format_args!("{text}")));
+    }
+
+    /// Writes a line into the story about operation number `operation` of the workload: that it
+    /// is asked for ([`Kind::Begin`]), that something is done for it ([`Kind::Step`]), or that it
+    /// has ended ([`Kind::End`]).
+    pub fn tell_of(&self, kind: Kind, operation: u64, target: &'static str, text: &str) {
+        with(|w| {
+            let event = w.tell_as(kind, None, target, format_args!("{text}"));
+            if let (Some(event), Some(tape)) = (event, &mut w.trace.tape) {
+                tape.is_about(event, operation);
+            }
+        });
     }
 
     /// Ends the run: a law is broken.

@@ -11,6 +11,7 @@ use crate::{
     clock::HostClock,
     disk::SimDisk,
     fault::FaultClass,
+    graph::Kind,
     task::TaskId,
     world::{Event, World},
 };
@@ -91,7 +92,7 @@ impl World {
                 let process = boot.lock().unwrap_or_else(PoisonError::into_inner)(context);
                 process.await;
             });
-            self.tell(Some(id), "host", format_args!("boot {boots}"));
+            self.tell_as(Kind::Boot, Some(id), "host", format_args!("boot {boots}"));
             self.spawn(id, "main", task);
         }
     }
@@ -101,7 +102,7 @@ impl World {
         if !self.hosts[id as usize].alive {
             return;
         }
-        self.tell(Some(id), "host", format_args!("CRASH {how:?}"));
+        self.tell_as(Kind::Crash, Some(id), "host", format_args!("CRASH {how:?}"));
         self.faults.count(match how {
             Crash::Process => FaultClass::HostCrash,
             Crash::Power => FaultClass::HostPowerLoss,
@@ -145,7 +146,8 @@ impl World {
         self.marked = true;
         let boot = host.boots;
         self.faults.count(FaultClass::HostPause);
-        self.tell(Some(id), "host", format_args!("PAUSE for {} us", length / 1_000));
+        let us = length / 1_000;
+        self.tell_as(Kind::Pause, Some(id), "host", format_args!("PAUSE for {us} us"));
         self.queue.push(self.now + length, Event::Resume { host: id, boot });
     }
 
@@ -156,7 +158,7 @@ impl World {
         }
         host.paused = false;
         let parked = std::mem::take(&mut host.parked);
-        self.tell(Some(id), "host", format_args!("resumes"));
+        self.tell_as(Kind::Resume, Some(id), "host", format_args!("resumes"));
         for slot in parked {
             self.ready.push(slot);
         }

@@ -17,6 +17,7 @@ use crate::{
     panics,
     runtime::SIM,
     scheduler::Scheduler,
+    stop::{Fork, Stop},
     task::TaskId,
     trace::{Detail, Trace},
     trap::Traps,
@@ -46,6 +47,12 @@ pub struct Config {
     pub detail: Detail,
     /// Where the story goes line by line, beside the report.
     pub sink: Option<Box<dyn Write + Send>>,
+    /// Whether packets are kept too, at [`Detail::Graph`].
+    pub packets: bool,
+    /// Where the run is to be stopped.
+    pub stop: Option<Stop>,
+    /// Where it gets another future.
+    pub fork: Option<Fork>,
     /// The planted defect that is active.
     pub mutant: Option<&'static str>,
     /// Whether `buggify!` takes rare paths.
@@ -74,6 +81,9 @@ impl Config {
             poll_limit: 1_000_000_000,
             detail: Detail::Hash,
             sink: None,
+            packets: false,
+            stop: None,
+            fork: None,
             mutant: None,
             buggify: false,
             traps: Traps::Deny,
@@ -98,7 +108,10 @@ impl Simulation {
     /// An empty world.
     pub fn new(config: Config) -> Simulation {
         let choices = Choices::new(config.source, config.script, config.record);
-        let trace = Trace::new(config.detail, config.sink);
+        let mut trace = Trace::new(config.detail, config.sink);
+        if let Some(tape) = &mut trace.tape {
+            tape.keeps_packets = config.packets;
+        }
         let mut world = World::new(choices, config.scheduler, trace);
         let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         world.poll_ns = nanos(config.poll);
@@ -107,6 +120,7 @@ impl Simulation {
         world.mutant = config.mutant;
         world.traps = config.traps;
         world.coverage.buggify = config.buggify;
+        world.arrange(config.stop, config.fork);
         if config.buggify {
             world.faults.enable(crate::fault::FaultClass::Buggify);
         }
@@ -178,9 +192,16 @@ impl Simulation {
 
     /// Takes the world down and tells what happened in it.
     pub fn finish(mut self) -> Report {
+        if let Some(tape) = self.world.as_mut().and_then(|world| world.trace.tape.as_mut()) {
+            tape.is_over = true;
+        }
         self.take_down();
-        let world = reclaim(self.world.take().expect("a world is finished once"));
+        let mut world = reclaim(self.world.take().expect("a world is finished once"));
+        let tape = world.trace.tape.take();
+        let names = world.hosts.iter().map(|host| host.name.clone());
         Report {
+            graph: tape.map(|tape| tape.finish(names.collect())),
+            looks: std::mem::take(&mut world.looks),
             trace_hash: world.hash(),
             events: world.trace.events,
             polls: world.polls,

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt, io::Write};
 
-use crate::choice::mix;
+use crate::{choice::mix, graph::Tape};
 
 /// How much of a run is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,7 +12,9 @@ pub enum Detail {
     Hash,
     /// Also the last lines that code and faults wrote about themselves.
     Story,
-    /// Also every poll, event and choice. For finding the first difference between two runs.
+    /// Also who caused what, as a [`Graph`](crate::graph::Graph) in the report.
+    Graph,
+    /// The story, and in its sink every poll, event and choice. For finding the first difference between two runs.
     Events,
 }
 
@@ -42,6 +44,10 @@ pub(crate) struct Trace {
     pub(crate) hash: u64,
     pub(crate) events: u64,
     pub(crate) detail: Detail,
+    /// Whether each poll and event is looked at: the one branch when it is not.
+    pub(crate) close: bool,
+    /// The events with their causes, if they are recorded.
+    pub(crate) tape: Option<Box<Tape>>,
     story: VecDeque<Line>,
     sink: Option<Box<dyn Write + Send>>,
 }
@@ -51,7 +57,15 @@ impl Trace {
     const KEPT: usize = 4_096;
 
     pub(crate) fn new(detail: Detail, sink: Option<Box<dyn Write + Send>>) -> Trace {
-        Trace { hash: 0, events: 0, detail, story: VecDeque::new(), sink }
+        Trace {
+            hash: 0,
+            events: 0,
+            detail,
+            close: detail >= Detail::Graph,
+            tape: (detail == Detail::Graph).then(Box::default),
+            story: VecDeque::new(),
+            sink,
+        }
     }
 
     /// Something happened, told by two words of it.

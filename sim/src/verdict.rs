@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{fault::Faults, sites::Coverage, trace::Line};
+use crate::{fault::Faults, graph::Graph, sites::Coverage, stop::Look, trace::Line};
 
 /// A promise was broken, or the run could not go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,10 @@ pub struct Report {
     pub coverage: Coverage,
     /// The last lines of the story, if it was told.
     pub story: Vec<Line>,
+    /// What happened and why, if it was recorded.
+    pub graph: Option<Graph>,
+    /// What the actors were like where the run was stopped.
+    pub looks: Vec<Look>,
     /// The choices as they were made, if they were recorded.
     pub recorded: Option<Vec<crate::choice::Choice>>,
 }

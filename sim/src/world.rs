@@ -14,12 +14,14 @@ use crate::{
     clock::{Fired, Timers},
     disk::Ops,
     fault::Faults,
+    graph::{Kind, NO_HOST},
     host::Host,
     net::Net,
     queue::Queue,
     runtime::SIM,
     scheduler::{Ready, Scheduler},
     sites::Coverage,
+    stop::{Look, Stop},
     task::{Slot, TaskId, Wake},
     trace::{Line, Trace},
     trap::Traps,
@@ -36,10 +38,25 @@ thread_local! {
 /// What happens at a point in time. The numbers are slots and generations of the tables they name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
-    Timer { slot: u32, life: u32 },
+    Timer {
+        slot: u32,
+        life: u32,
+    },
     Net(crate::net::NetEvent),
-    Disk { slot: u32, life: u32 },
-    Resume { host: u32, boot: u32 },
+    Disk {
+        slot: u32,
+        life: u32,
+    },
+    Resume {
+        host: u32,
+        boot: u32,
+    },
+    /// From here on choices come from another seed.
+    Fork {
+        seed: u64,
+    },
+    /// The run is to end here.
+    Stop,
 }
 
 pub(crate) struct World {
@@ -79,6 +96,10 @@ pub(crate) struct World {
     pub(crate) traps: Traps,
     /// Whether any host has been paused or marked to die at an await: the one branch when none has.
     pub(crate) marked: bool,
+    /// Where the run is to end, if an event decides that.
+    pub(crate) stop: Option<Stop>,
+    /// What the actors were like there.
+    pub(crate) looks: Vec<Look>,
 }
 
 /// Where a run is ended as stuck.
@@ -181,6 +202,8 @@ impl World {
             limits: Limits { time: u64::MAX, polls: u64::MAX },
             traps: Traps::default(),
             marked: false,
+            stop: None,
+            looks: Vec::new(),
         }
     }
 
@@ -222,7 +245,13 @@ impl World {
     #[inline]
     pub(crate) fn wake_task(&mut self, task: TaskId) {
         let Some(s) = self.slots.get_mut(task.slot() as usize) else { return };
-        if s.life != task.life() || !s.used || s.queued {
+        if s.life != task.life() || !s.used {
+            return;
+        }
+        if self.trace.close {
+            note_wake(&mut self.trace, task);
+        }
+        if s.queued {
             return;
         }
         s.queued = true;
@@ -333,8 +362,8 @@ impl World {
         self.polls += 1;
         self.now += self.poll_ns;
         self.trace.event(self.now, u64::from(slot));
-        if self.trace.detail == crate::trace::Detail::Events {
-            self.note_poll(slot);
+        if self.trace.close {
+            self.note_poll(id, host);
         }
         if self.polls > self.limits.polls {
             self.slots[slot as usize].task = Some(task);
@@ -345,11 +374,16 @@ impl World {
     }
 
     #[cold]
-    fn note_poll(&mut self, slot: u32) {
-        let s = &self.slots[slot as usize];
-        let host = &self.hosts[s.host as usize].name;
+    fn note_poll(&mut self, id: TaskId, host: u32) {
+        self.tell_faults();
+        let slot = id.slot();
         let (name, made, digest) =
             (self.names[slot as usize], self.choices.made(), self.choices.digest);
+        if let Some(tape) = &mut self.trace.tape {
+            tape.turn(id, (host, name), self.now, made);
+            return;
+        }
+        let host = &self.hosts[host as usize].name;
         self.trace.note(
             self.now,
             format_args!("poll {slot} {name} on {host}; choices {made} {digest:016x}"),
@@ -358,6 +392,24 @@ impl World {
 
     #[inline]
     fn happen(&mut self, event: Event) {
+        if self.trace.close {
+            return self.happen_noted(event);
+        }
+        self.carry(event);
+    }
+
+    #[cold]
+    fn happen_noted(&mut self, event: Event) {
+        self.note_event(event);
+        if self.carry(event) && self.trace.detail == crate::trace::Detail::Events {
+            self.trace.note(self.now, format_args!("event {event:?}"));
+        }
+        self.tell_faults();
+    }
+
+    /// Lets `event` happen, and says whether it still mattered to anybody.
+    #[inline]
+    fn carry(&mut self, event: Event) -> bool {
         match event {
             Event::Timer { slot, life } => {
                 let (now, hosts) = (self.now, &self.hosts);
@@ -366,7 +418,7 @@ impl World {
                     None => now,
                 };
                 match self.timers.fire(slot, life, clock) {
-                    Fired::Forgotten => return,
+                    Fired::Forgotten => return false,
                     Fired::Early(host, deadline) => {
                         let at = self.hosts[host as usize].clock.world_at(deadline);
                         self.queue.push(at.max(self.now + 1), event);
@@ -387,10 +439,10 @@ impl World {
                 self.trace.event(self.now, u64::from(host) << 8 | 3);
                 self.resume(host, boot);
             }
+            Event::Fork { seed } => self.choices.reseed(seed),
+            Event::Stop => self.stop_here(),
         }
-        if self.trace.detail == crate::trace::Detail::Events {
-            self.trace.note(self.now, format_args!("event {event:?}"));
-        }
+        true
     }
 
     /// Ends every task of every host.
@@ -421,15 +473,30 @@ impl World {
         target: &'static str,
         text: std::fmt::Arguments<'_>,
     ) {
-        if self.trace.tells() {
-            let host = host.map_or("world".to_owned(), |h| self.hosts[h as usize].name.clone());
-            self.trace.tell(Line { at: self.now, host, target, text: text.to_string() });
+        self.tell_as(Kind::Story, host, target, text);
+    }
+
+    /// As [`World::tell`], as a kind of event; its number, if events are recorded.
+    pub(crate) fn tell_as(
+        &mut self,
+        kind: Kind,
+        host: Option<u32>,
+        target: &'static str,
+        text: std::fmt::Arguments<'_>,
+    ) -> Option<u32> {
+        if !self.trace.tells() {
+            return None;
         }
+        let text = text.to_string();
+        let recorded = self.record(kind, host.unwrap_or(NO_HOST), Some(target), &text, None);
+        let host = host.map_or("world".to_owned(), |h| self.hosts[h as usize].name.clone());
+        self.trace.tell(Line { at: self.now, host, target, text });
+        recorded
     }
 
     /// Ends the run with `failure`, unless it has failed already.
     pub(crate) fn fail(&mut self, failure: Failure) {
-        self.tell(None, "world", format_args!("BROKEN {}", failure.law));
+        self.tell_as(Kind::Broken, None, "world", format_args!("BROKEN {}", failure.law));
         self.failure.get_or_insert(failure);
         self.interrupted = true;
     }
@@ -437,5 +504,12 @@ impl World {
     /// A draw for the code running on `host`.
     pub(crate) fn host_bits(&mut self, host: u32) -> u64 {
         self.choices.bits(Stream::Host(host), "entropy")
+    }
+}
+
+#[cold]
+fn note_wake(trace: &mut Trace, task: TaskId) {
+    if let Some(tape) = &mut trace.tape {
+        tape.wake(task);
     }
 }

@@ -5,6 +5,10 @@ use std::{ops::Range, path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand};
 use orloj_sim::Scheduler;
 
+use super::{
+    bisect::BisectArgs, diff::DiffArgs, fork::ForkArgs, inspect::InspectArgs, trace::TraceArgs,
+};
+
 /// Run seeded simulations of a node and its clients, and check every promise after each.
 ///
 ///   cargo xtask sim                           one fresh seed of the default scenario
@@ -12,6 +16,7 @@ use orloj_sim::Scheduler;
 ///   cargo xtask sim --seeds 0..1000           many, side by side
 ///   cargo xtask sim --scenario disk-full      another kind of world
 ///   cargo xtask sim --seed 7 --trace run.txt  the story of the run, one line per event
+///   cargo xtask sim trace --seed 7 -o run.html  the picture of a run
 ///   cargo xtask sim list                      the scenarios, explained
 ///
 /// Exit status: 0 all promises held; 1 a promise was broken; 2 the run did not start.
@@ -79,6 +84,16 @@ pub(super) enum Task {
     Mutants(MutantsArgs),
     /// Replay every case that once failed, and put its defect back to see it fail again.
     Cases(CasesArgs),
+    /// Write the picture of one run: a page that needs nothing else.
+    Trace(TraceArgs),
+    /// Show the first event in which two runs differ, and the choice before it.
+    Diff(DiffArgs),
+    /// Run one seed until an instant, and from there on into other futures.
+    Fork(ForkArgs),
+    /// Show the actors of a run at an instant, or go through it step by step.
+    Inspect(InspectArgs),
+    /// Find the first commit at which a seed fails.
+    Bisect(BisectArgs),
     /// Explain every scenario.
     List,
 }

@@ -52,7 +52,8 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, String> {
         };
         let sink = args.trace.as_deref().map(machine::create).transpose()?;
         let (faults, scheduler) = (!args.no_faults, args.scheduler);
-        Ok::<Setup, String>(Setup { seed, faults, scheduler, detail, sink, mutant })
+        let setup = Setup { faults, scheduler, detail, sink, mutant, ..Setup::seed(seed) };
+        Ok::<Setup, String>(setup)
     };
     let watch = Stopwatch::start();
     let bar = progress(seeds.end - seeds.start);
@@ -108,11 +109,11 @@ fn told(program: &Program, args: &RunArgs, mutant: Option<&'static str>, run: Ru
         return run;
     }
     let (faults, scheduler) = (!args.no_faults, args.scheduler);
-    let detail = Detail::Story;
+    let detail = Detail::Graph;
     let again = Setup { faults, scheduler, detail, mutant, ..Setup::seed(run.seed) };
     let mut again = program.run(again);
     if again.trace_hash == run.trace_hash {
-        return again;
+        return Run { record: None, ..again };
     }
     let mut first = run;
     if let (Outcome::Broken(first), Outcome::Broken(second)) =

@@ -100,6 +100,42 @@ pub(super) fn create(path: &Path) -> Result<Box<dyn Write + Send>, String> {
     Ok(Box::new(BufWriter::with_capacity(1 << 20, file)))
 }
 
+/// Writes a whole file.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(path, bytes)
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))
+}
+
+/// Asks whoever sits at the terminal for a line; none at the end of input.
+pub(super) fn ask(prompt: &str) -> Option<String> {
+    let mut out = io::stdout().lock();
+    // Nobody can be told that standard output is closed.
+    let _ = write!(out, "{prompt}").and_then(|()| out.flush());
+    let mut line = String::new();
+    match io::stdin().read_line(&mut line) {
+        Ok(0) | Err(_) => None,
+        Ok(_) => Some(line),
+    }
+}
+
+/// Runs a program to its end in a directory: what it printed, errors included, and its status.
+/// `target` is where Cargo builds.
+pub(super) fn run_in(
+    dir: &Path,
+    program: &str,
+    args: &[&str],
+    target: Option<&Path>,
+) -> Result<(String, Option<i32>), String> {
+    let mut command = Command::new(program);
+    command.current_dir(dir).args(args).stdin(Stdio::null());
+    if let Some(target) = target {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    let output = command.output().map_err(|error| format!("{program} does not start: {error}"))?;
+    let both = [output.stdout, output.stderr].concat();
+    Ok((String::from_utf8_lossy(&both).into_owned(), output.status.code()))
+}
+
 /// The text of a file.
 pub(super) fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path)

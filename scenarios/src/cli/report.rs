@@ -94,7 +94,7 @@ pub(super) fn broken(program: &Program, args: &RunArgs, run: &Run) {
         paragraph("also", &format!("the run breaks {}", breach.also.join(", ")));
     }
     if !breach.story.is_empty() {
-        say("\n  last events that touched it");
+        say("\n  what it rests on");
         breach.story.iter().for_each(|line| say(&format!("    {line}")));
     }
     if let Some(backtrace) = &breach.backtrace {
@@ -104,6 +104,8 @@ pub(super) fn broken(program: &Program, args: &RunArgs, run: &Run) {
     say("");
     let replay = replay(program, args, run.seed);
     paragraph("replay", &replay);
+    let picture = replay.replacen("sim ", "sim trace ", 1);
+    paragraph("picture", &format!("{picture} -o run-{}.html", run.seed));
     paragraph("story", &format!("{replay} --trace run-{}.txt", run.seed));
     let commit = machine::commit().unwrap_or_else(|| "unknown".to_owned());
     paragraph("commit", &format!("{commit}, digest {}\n", hash(run.trace_hash)));

@@ -22,7 +22,7 @@ use orloj_net::{
         SessionState, State,
     },
 };
-use orloj_sim::Control;
+use orloj_sim::{Control, graph::Kind};
 
 use crate::{Tally, recorder::now, scenario::Plan};
 
@@ -62,6 +62,12 @@ impl Recorder {
         }
     }
 
+    fn tell_of(&self, kind: Kind, op: OpId, line: impl FnOnce() -> String) {
+        if self.tells {
+            Control.tell_of(kind, crate::recorder::number(op), "client", &line());
+        }
+    }
+
     // What clients say.
 
     /// A number for requests that keep their order.
@@ -82,7 +88,7 @@ impl Recorder {
         let number = inner.numbers.entry(client).or_default();
         let id = OpId { client, number: *number };
         *number += 1;
-        self.tell("client", || format!("{id}: {}", show_envelope(&envelope)));
+        self.tell_of(Kind::Begin, id, || format!("{id}: {}", show_envelope(&envelope)));
         let place = inner.ops.len();
         inner.ops.push(Operation { id, invoked: now(), line, envelope, end: End::Open });
         drop(inner);
@@ -265,7 +271,7 @@ pub(super) struct Asked {
 impl Asked {
     /// The client is told what became of it.
     pub(super) fn hears(self, answer: Result<Outcome, Failure>) {
-        self.recorder.tell("client", || match &answer {
+        self.recorder.tell_of(Kind::End, self.id, || match &answer {
             Ok(outcome) => format!("{} heard {}", self.id, show_outcome(outcome)),
             Err(failure) => format!("{} was refused: {failure}", self.id),
         });
@@ -279,7 +285,7 @@ impl Drop for Asked {
         let end = &mut inner.ops[self.place].end;
         if *end == End::Open {
             *end = End::Lost { at: now() };
-            self.recorder.tell("client", || format!("{} gave up", self.id));
+            self.recorder.tell_of(Kind::End, self.id, || format!("{} gave up", self.id));
         }
     }
 }

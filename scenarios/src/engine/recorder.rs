@@ -15,7 +15,7 @@ use orloj_invariants::{
         Span, Told, Version, Write, WriteId, written_by,
     },
 };
-use orloj_sim::{Control, fault::FaultClass};
+use orloj_sim::{Control, fault::FaultClass, graph::Kind};
 use orloj_storage::{Database, Error, Verdict};
 
 use crate::{Tally, nemesis::Victim, recorder::now, scenario::EnginePlan};
@@ -113,6 +113,12 @@ impl Recorder {
     pub(super) fn tell(&self, line: impl FnOnce() -> String) {
         if self.tells {
             Control.tell("engine", &line());
+        }
+    }
+
+    fn tell_of(&self, kind: Kind, id: WriteId, line: impl FnOnce() -> String) {
+        if self.tells {
+            Control.tell_of(kind, id as u64, "engine", &line());
         }
     }
 
@@ -214,7 +220,7 @@ impl Recorder {
                 Change::Put { .. } | Change::Delete { .. } => {}
             }
         }
-        self.tell(|| format!("write {id}: {}", shown(&changes)));
+        self.tell_of(Kind::Begin, id, || format!("write {id}: {}", shown(&changes)));
         let (invoked, span, after) = (now(), inner.span(), inner.newest);
         let told = Told::Nothing;
         inner.history.writes.push(Write { changes, invoked, span, after, rests_on, since, told });
@@ -257,7 +263,7 @@ impl Recorder {
                 }
             }
         }
-        self.tell(|| format!("write {id}: {told:?}"));
+        self.tell_of(Kind::End, id, || format!("write {id}: {told:?}"));
     }
 
     /// A write of which nothing was heard before will not be asked for again.

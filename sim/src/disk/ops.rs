@@ -12,6 +12,7 @@ use orloj_kernel::{DiskErrorKind, Entry, OpenMode};
 use super::{DiskOp, EIO, FileKey, LockKey, Luck, SimDisk, SyncToken};
 use crate::{
     choice::Stream,
+    graph::Kind,
     host::Crash,
     task::Wake,
     world::{Event, World, try_with, with},
@@ -96,6 +97,38 @@ impl Work {
             Work::Write(..) => "write",
             Work::Size(_) => "size",
             Work::SetLen(..) => "set_len",
+        }
+    }
+
+    /// What it is about, while its machine is up.
+    fn path(&self, disk: &SimDisk) -> String {
+        let path = match self {
+            Work::Open(path, _)
+            | Work::Remove(path)
+            | Work::List(path)
+            | Work::CreateDir(path)
+            | Work::Lock(path)
+            | Work::Rename(_, path) => Some(path.clone()),
+            Work::SyncDir(token) | Work::Sync(token) => {
+                token.ok().and_then(|token| disk.path_of_sync(token))
+            }
+            Work::Read(file, ..)
+            | Work::Write(file, ..)
+            | Work::Size(file)
+            | Work::SetLen(file, _) => disk.path(*file),
+        };
+        path.unwrap_or_default()
+    }
+
+    /// It in words.
+    fn shown(&self, path: &str) -> String {
+        let name = self.name();
+        match self {
+            Work::Read(_, at, buf) => format!("{name} {path}, {} B at {at}", buf.len()),
+            Work::Write(_, at, buf) => format!("{name} {path}, {} B at {at}", buf.len()),
+            Work::SetLen(_, len) => format!("{name} {path} to {len} B"),
+            Work::Rename(from, _) => format!("{name} {from} to {path}"),
+            _ => format!("{name} {path}"),
         }
     }
 
@@ -247,8 +280,12 @@ pub(super) fn issue(w: &mut World, host: u32, work: Work) -> Pending {
         }
         let mut luck = Luck { choices: &mut w.choices, faults: &mut w.faults };
         let at = w.now.saturating_add(h.disk.latency(op, bytes, w.now, &mut luck));
+        let shown = w.trace.close.then(|| work.shown(&work.path(&h.disk)));
         let (slot, life) = w.disk_ops.add(host, State::UnderWay(work));
         w.queue.push(at, Event::Disk { slot, life });
+        if let Some(shown) = shown {
+            w.note_disk(host, (slot, life), &shown);
+        }
         (slot, life)
     } else {
         w.disk_ops.add(host, State::Ended(work.refuse()))
@@ -262,7 +299,7 @@ impl World {
         let Some(s) = self.disk_ops.get(slot, life) else { return };
         let State::UnderWay(work) = std::mem::take(&mut s.state) else { return };
         let (host, awaited) = (s.host, s.awaited);
-        let outcome = self.carry_out(host, work);
+        let outcome = self.carry_out(host, work, (slot, life));
         if awaited {
             let s = &mut self.disk_ops.slots[slot as usize];
             s.state = State::Ended(outcome);
@@ -274,8 +311,9 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, host: u32, work: Work) -> Outcome {
+    fn carry_out(&mut self, host: u32, work: Work, op: (u32, u32)) -> Outcome {
         let (name, file) = (work.name(), work.file());
+        let noted = self.trace.close.then(|| Noted::of(&work, &self.hosts[host as usize].disk));
         let disk = &mut self.hosts[host as usize].disk;
         let mut luck = Luck { choices: &mut self.choices, faults: &mut self.faults };
         let outcome = work.carry_out(disk, &mut luck);
@@ -285,6 +323,9 @@ impl World {
         };
         if let Some(file) = file {
             disk.close(file);
+        }
+        if let Some(noted) = noted {
+            self.note_disk_done(host, op, &noted, &outcome.answer);
         }
         if let Err(kind) = &outcome.answer {
             let on = path.map_or(String::new(), |path| format!(" {path}"));
@@ -312,11 +353,11 @@ impl World {
                 continue;
             }
             let State::UnderWay(work) = std::mem::take(&mut s.state) else { continue };
-            let awaited = s.awaited;
+            let (awaited, life) = (s.awaited, s.life);
             let outcome = match self.choices.draw(Stream::Disk, "disk.crash.done", 2) {
                 0 => work.refuse(),
                 _ => {
-                    let Outcome { buf, .. } = self.carry_out(host, work);
+                    let Outcome { buf, .. } = self.carry_out(host, work, (slot as u32, life));
                     Outcome { buf, answer: Err(DiskErrorKind::Io(EIO)) }
                 }
             };
@@ -350,6 +391,66 @@ impl World {
             new.filter(|(_, n)| *n > 0).map(|(class, n)| format!("{n} {}", class.name())).collect();
         if !new.is_empty() {
             self.tell(Some(host), "disk", format_args!("power cut: {}", new.join(", ")));
+        }
+    }
+}
+
+/// What the recorder of a graph is told of an operation that was carried out.
+struct Noted {
+    text: String,
+    path: String,
+    /// What it was called before, if it was renamed.
+    from: Option<String>,
+    writes: bool,
+    syncs: bool,
+}
+
+impl Noted {
+    #[cold]
+    fn of(work: &Work, disk: &SimDisk) -> Noted {
+        let path = work.path(disk);
+        Noted {
+            text: work.shown(&path),
+            path,
+            from: match work {
+                Work::Rename(from, _) => Some(from.clone()),
+                _ => None,
+            },
+            writes: matches!(work, Work::Write(..) | Work::SetLen(..) | Work::Rename(..)),
+            syncs: matches!(work, Work::Sync(_) | Work::SyncDir(_)),
+        }
+    }
+}
+
+impl World {
+    #[cold]
+    fn note_disk(&mut self, host: u32, op: (u32, u32), shown: &str) {
+        let asked = self.record(Kind::Disk, host, None, shown, None);
+        if let (Some(asked), Some(tape)) = (asked, &mut self.trace.tape) {
+            tape.disk_begins(op, asked);
+        }
+    }
+
+    #[cold]
+    fn note_disk_done(
+        &mut self,
+        host: u32,
+        op: (u32, u32),
+        noted: &Noted,
+        answer: &Result<Answer, DiskErrorKind>,
+    ) {
+        let asked = self.trace.tape.as_mut().and_then(|tape| tape.disk_asked(op));
+        let kind = if noted.syncs && answer.is_ok() { Kind::Synced } else { Kind::DiskDone };
+        let text = match answer {
+            Ok(_) => noted.text.clone(),
+            Err(error) => format!("{}: {error}", noted.text),
+        };
+        let done = self.record(kind, host, Some("disk"), &text, asked);
+        if let (Some(done), Some(tape)) = (done, &mut self.trace.tape) {
+            if let Some(from) = &noted.from {
+                tape.uses(done, host, from, false);
+            }
+            tape.uses(done, host, &noted.path, noted.writes);
         }
     }
 }

@@ -19,6 +19,11 @@ pub struct SyncToken {
 }
 
 impl SimDisk {
+    /// The path of what a sync is about.
+    pub(super) fn path_of_sync(&self, token: SyncToken) -> Option<String> {
+        self.tree.path(token.node)
+    }
+
     /// Begins to make every write completed so far, and the file's length, durable.
     ///
     /// # Errors

@@ -83,6 +83,11 @@ impl Conns {
         Some((pipe.from, pipe.to))
     }
 
+    /// As [`Conns::pipe`], to look at it.
+    pub(super) fn peek(&self, conn: u32, life: u32, side: u8) -> Option<&Pipe> {
+        self.pipes.get(at(conn, side)).filter(|p| p.life == life)
+    }
+
     #[inline]
     pub(super) fn to(&mut self, conn: u32, side: u8) -> &mut Pipe {
         &mut self.pipes[at(conn, side)]

@@ -89,7 +89,11 @@ impl World {
                     u32::try_from(self.net.packets.len() - 1).expect("fewer than 2^32 datagrams")
                 }
             };
-            self.queue.push(at, Event::Net(NetEvent::Packet { slot }));
+            let event = NetEvent::Packet { slot };
+            self.queue.push(at, Event::Net(event));
+            if self.trace.close {
+                self.note_bytes((from.0, host), &bytes, &[event]);
+            }
         }
         Ok(())
     }
@@ -97,6 +101,16 @@ impl World {
     pub(crate) fn packet_route(&self, slot: u32) -> Option<(u32, u32)> {
         let packet = self.net.packets[slot as usize].as_ref()?;
         Some((packet.from.0, packet.to.0))
+    }
+
+    /// The hosts and ports between which a datagram travels.
+    pub(super) fn packet_ends(&self, slot: u32) -> Option<((u32, u16), (u32, u16))> {
+        let packet = self.net.packets[slot as usize].as_ref()?;
+        Some(((packet.from.0, packet.from.1.port()), packet.to))
+    }
+
+    pub(super) fn packet_bytes(&self, slot: u32) -> Option<&[u8]> {
+        self.net.packets[slot as usize].as_ref().map(|packet| &*packet.bytes)
     }
 
     pub(crate) fn take_packet(&mut self, slot: u32) -> Option<Packet> {

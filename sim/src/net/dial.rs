@@ -83,6 +83,9 @@ impl World {
             let at = self.now + self.travel(host, to.0, 0);
             self.queue.push(at, Event::Net(NetEvent::Syn { dial: slot, life }));
         }
+        if self.trace.close {
+            self.note_word(host, to.0, NetEvent::Syn { dial: slot, life });
+        }
         Ok((slot, life))
     }
 
@@ -93,6 +96,17 @@ impl World {
     pub(crate) fn dial_route(&self, dial: u32, life: u32) -> Option<(u32, u32)> {
         let dial = self.net.dials.get(dial as usize).filter(|d| d.life == life)?;
         Some((dial.from, dial.to.0))
+    }
+
+    /// The hosts and ports between which an attempt is made.
+    pub(super) fn dial_ends(&self, dial: u32) -> ((u32, u16), (u32, u16)) {
+        let dial = &self.net.dials[dial as usize];
+        ((dial.from, dial.local.port()), dial.to)
+    }
+
+    /// Whether the other end has accepted.
+    pub(super) fn is_accepted(&self, dial: u32) -> bool {
+        matches!(self.net.dials[dial as usize].state, DialState::Accepted(..))
     }
 
     pub(crate) fn syn_arrives(&mut self, dial: u32, life: u32) {

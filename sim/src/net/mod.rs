@@ -5,6 +5,7 @@ mod conn;
 mod datagram;
 mod dial;
 mod link;
+mod notes;
 mod stream;
 
 use std::{

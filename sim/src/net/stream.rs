@@ -55,6 +55,9 @@ impl World {
         pipe.last_at = pipe.last_at.max(at);
         let at = pipe.last_at;
         self.queue.push(at, Event::Net(event));
+        if self.trace.close {
+            self.note_word(from, to, event);
+        }
     }
 
     #[inline]
@@ -184,7 +187,22 @@ impl World {
             sent = upto;
         }
         self.depart(h, from, to, n - sent);
+        if self.trace.close {
+            self.note_write(h, (from, to), &buf[..n], pieces);
+        }
         Poll::Ready(Ok(n))
+    }
+
+    #[cold]
+    fn note_write(&mut self, h: Handle, route: (u32, u32), bytes: &[u8], pieces: usize) {
+        let Handle { conn, life, side, .. } = h;
+        let upto = |piece: usize| bytes.len() * piece / pieces;
+        let piece = |piece: usize| {
+            let len = (upto(piece + 1) - upto(piece)) as u32;
+            NetEvent::Bytes { conn, life, len, side: 1 - side }
+        };
+        let pieces: Vec<NetEvent> = (0..pieces).map(piece).collect();
+        self.note_bytes(route, bytes, &pieces);
     }
 
     /// Lets the next `len` bytes of what was written travel.
