@@ -24,8 +24,8 @@ pub struct Setup {
     pub packets: bool,
     /// Where the run is to be stopped, to look at it.
     pub stop: Option<Stop>,
-    /// Where it gets another future.
-    pub fork: Option<Fork>,
+    /// Where it gets another future, and where that gets another, in order.
+    pub forks: Vec<Fork>,
     /// The planted defect that is active.
     pub mutant: Option<&'static str>,
 }
@@ -47,7 +47,7 @@ impl Setup {
             sink: None,
             packets: false,
             stop: None,
-            fork: None,
+            forks: Vec::new(),
             mutant: None,
         }
     }
@@ -61,7 +61,7 @@ impl Setup {
             record: self.detail == Detail::Graph,
             packets: self.packets,
             stop: self.stop,
-            fork: self.fork,
+            forks: self.forks,
             mutant: self.mutant,
             ..Config::seed(self.seed)
         }
@@ -132,6 +132,8 @@ pub struct Met {
     pub passed: u64,
     /// How often its condition held.
     pub hit: u64,
+    /// Simulated nanoseconds at which it first held.
+    pub first: Option<u64>,
 }
 
 /// Sizes of what a run did, so that a green run can be seen to have done something.
@@ -208,6 +210,7 @@ impl Run {
             |kind| matches!(kind, SiteKind::Sometimes | SiteKind::Reachable | SiteKind::Buggify);
         let record = Record::taken(&mut report).map(Arc::new);
         let places = report.coverage.places(counted);
+        let met = |(site, passed, hit)| Met { site, passed, hit, first: report.coverage.first(site) };
         Run {
             record,
             seed,
@@ -217,7 +220,7 @@ impl Run {
             virtual_ns: report.virtual_ns,
             faults: report.faults.injections().collect(),
             unfired: report.faults.unfired().collect(),
-            met: places.map(|(site, passed, hit)| Met { site, passed, hit }).collect(),
+            met: places.map(met).collect(),
             tally,
         }
     }

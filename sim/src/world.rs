@@ -252,6 +252,7 @@ impl World {
             note_wake(&mut self.trace, task);
         }
         if s.queued {
+            self.ready.again(task.slot());
             return;
         }
         s.queued = true;

@@ -96,7 +96,7 @@ impl Picked {
             faults: self.faults,
             scheduler: self.scheduler,
             mutant: self.mutant,
-            fork: self.fork,
+            forks: self.fork.into_iter().collect(),
             detail,
             ..Setup::seed(self.seed)
         }
