@@ -5,10 +5,13 @@
 mod args;
 mod bisect;
 mod campaign;
+mod campaigns;
 mod cases;
+mod crew;
 mod determinism;
 mod diff;
 mod fork;
+mod gauntlet;
 mod inspect;
 mod listing;
 mod machine;
@@ -52,6 +55,8 @@ pub fn main() -> ExitCode {
         Some(Task::Fork(task)) => fork::run(&args.run, task),
         Some(Task::Inspect(task)) => inspect::run(&args.run, task),
         Some(Task::Bisect(task)) => bisect::run(&args.run, task),
+        Some(Task::Campaign(task)) => campaigns::run(&args.run, task),
+        Some(Task::Gauntlet(task)) => gauntlet::run(&args.run, task),
         Some(Task::List) => listing::run(&args.run),
     };
     match status {

@@ -27,6 +27,7 @@ use crate::{
     recorder::now,
     scenario::EnginePlan,
     seed::{JUDGE, slowed, verdict},
+    shapes,
 };
 
 use recorder::{Phase, Recorder};
@@ -57,7 +58,8 @@ pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
     };
     let violations: Vec<Violation> = judge(&history).into_iter().filter(wanted).collect();
     let (outcome, about) = verdict(ended, violations, &report);
-    let run = Run::of(seed, report, outcome, tally);
+    let shapes = shapes::of_engine(&history, &plan);
+    let run = Run::of(seed, report, outcome, tally).with_shapes(shapes);
     run.with_ledger(about, |when, about| ledger::of_engine(&history, when, about))
 }
 

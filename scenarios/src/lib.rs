@@ -4,6 +4,7 @@
 //! is one world of `orloj-sim` in which the real node of `orloj-db` serves simulated clients; what
 //! they saw is held to the laws of `orloj-invariants`.
 
+pub mod campaign;
 pub mod cli;
 mod client;
 mod commands;
@@ -18,6 +19,7 @@ mod record;
 mod recorder;
 pub mod scenario;
 mod seed;
+mod shapes;
 mod story;
 mod verdict;
 mod workload;

@@ -6,7 +6,7 @@ use orloj_invariants::{About, Moment};
 use orloj_kernel::{Site, SiteKind};
 use orloj_sim::{Config, Detail, Failure, Fork, Report, Scheduler, Stop, fault::FaultClass};
 
-use crate::{ledger::Ledger, record::Record};
+use crate::{campaign::is_counted, ledger::Ledger, record::Record};
 
 /// How to run one seed.
 pub struct Setup {
@@ -204,13 +204,18 @@ impl Run {
         }
     }
 
+    /// A seed that was given up on its way.
+    pub(crate) fn unended(seed: u64) -> Run {
+        Run::did_not_start(seed, String::new())
+    }
+
     /// A seed that ended with this report.
     pub(crate) fn of(seed: u64, mut report: Report, outcome: Outcome, tally: Tally) -> Run {
-        let counted =
-            |kind| matches!(kind, SiteKind::Sometimes | SiteKind::Reachable | SiteKind::Buggify);
+        let counted = |kind| is_counted(kind) && kind != SiteKind::Shape;
         let record = Record::taken(&mut report).map(Arc::new);
         let places = report.coverage.places(counted);
-        let met = |(site, passed, hit)| Met { site, passed, hit, first: report.coverage.first(site) };
+        let met =
+            |(site, passed, hit)| Met { site, passed, hit, first: report.coverage.first(site) };
         Run {
             record,
             seed,
@@ -227,6 +232,12 @@ impl Run {
 }
 
 impl Run {
+    /// Adds the shapes of data that it produced.
+    pub(crate) fn with_shapes(mut self, shapes: Vec<Met>) -> Run {
+        self.met.extend(shapes);
+        self
+    }
+
     /// Adds what the keys of a broken law went through, if events were recorded.
     pub(crate) fn with_ledger(
         mut self,

@@ -42,13 +42,18 @@ impl Program {
         }
     }
 
+    /// Runs one seed on this thread, which is to be a fresh one.
+    pub(super) fn run_here(&self, setup: Setup) -> Run {
+        match self {
+            Program::Scenario(scenario) => crate::run(scenario, setup),
+            Program::Leaks => leaks::run(setup),
+        }
+    }
+
     /// Runs one seed on a thread of its own.
     pub(super) fn run(&self, setup: Setup) -> Run {
         let seed = setup.seed;
-        let run = machine::on_fresh_thread(|| match self {
-            Program::Scenario(scenario) => crate::run(scenario, setup),
-            Program::Leaks => leaks::run(setup),
-        });
+        let run = machine::on_fresh_thread(|| self.run_here(setup));
         run.unwrap_or_else(|why| Run::did_not_start(seed, why))
     }
 }
