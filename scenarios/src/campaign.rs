@@ -15,11 +15,11 @@ use std::{
     time::Duration,
 };
 
-use orloj_kernel::{SiteKind, sites};
+use orloj_kernel::{Site, SiteKind, sites};
 use orloj_sim::fault::FaultClass;
 use serde::{Deserialize, Serialize};
 
-use crate::{Breach, Met, Outcome, Run, Tally};
+use crate::{Breach, Outcome, Run};
 
 pub use job::{First, Job, scheduler, scheduler_name};
 pub use page::page;
@@ -177,7 +177,7 @@ impl Campaign {
             parts,
             pending: Vec::new(),
             schedulers: BTreeMap::new(),
-            places: places(),
+            places: BTreeMap::new(),
             faults: FaultClass::ALL
                 .iter()
                 .map(|c| (c.name().to_owned(), Seen::default()))
@@ -186,6 +186,21 @@ impl Campaign {
             rerun: 0,
             steering: Steering::default(),
         }
+        .with_places()
+    }
+
+    /// Counts every place that it may meet, met or not.
+    fn with_places(mut self) -> Campaign {
+        let parts = &self.parts;
+        let may_meet = |site: &Site| match site.kind {
+            SiteKind::Shape => parts.iter().any(|part| part.workload.has_shape(site.name)),
+            kind => is_counted(kind),
+        };
+        for site in sites().iter().filter(|site| may_meet(site)) {
+            let names = self.places.entry(kind(site.kind).to_owned()).or_default();
+            names.entry(site.name.to_owned()).or_default();
+        }
+        self
     }
 
     /// Runs whose end is in the sums.
@@ -402,16 +417,6 @@ impl Campaign {
 
 fn round(n: f64) -> f64 {
     (n * 100.0).round() / 100.0
-}
-
-/// Every place that a campaign counts, met or not.
-fn places() -> BTreeMap<String, BTreeMap<String, Seen>> {
-    let mut places: BTreeMap<String, BTreeMap<String, Seen>> = BTreeMap::new();
-    for site in sites().iter().filter(|site| is_counted(site.kind)) {
-        let names = places.entry(kind(site.kind).to_owned()).or_default();
-        names.entry(site.name.to_owned()).or_default();
-    }
-    places
 }
 
 /// Whether runs tell of places of this kind.

@@ -60,7 +60,7 @@ fn head(campaign: &Campaign) -> String {
     let how = if order.steered { ", half of the runs steered" } else { "" };
     let mutant = order.mutant.as_ref().map(|m| format!(", with the planted defect {m}"));
     let about = format!(
-        "{} scenarios, {seeds}{how}{}; commit {}, {} jobs.",
+        "{} scenarios, {seeds}{how}{}; commit {}, {} at a time.",
         campaign.parts.len(),
         mutant.unwrap_or_default(),
         campaign.commit,
@@ -92,7 +92,7 @@ fn head(campaign: &Campaign) -> String {
     page += "</div>\n<nav><a href=\"#failures\">Failures</a><a href=\"#found\">When it was met</a>";
     page += "<a href=\"#scenarios\">Scenarios</a><a href=\"#schedulers\">Schedulers</a>";
     page += "<a href=\"#faults\">Faults</a>";
-    for (kind, title, _) in KINDS {
+    for (kind, title, _) in KINDS.iter().filter(|(kind, ..)| campaign.places.contains_key(*kind)) {
         page += &format!("<a href=\"#{kind}\">{title}</a>");
     }
     page + "</nav>\n"

@@ -37,53 +37,62 @@ fn blamed(backtrace: &str) -> Option<String> {
 
 /// Evidence without what chance put into it.
 fn normal(evidence: &str) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for word in unquoted(evidence).split_whitespace() {
-        let word = plain(word);
-        // A list is one thing however long it is.
-        let is_repeated = word.starts_with(['#', '"'])
-            && words.last().is_some_and(|last| bare(last) == bare(&word));
+    let mut words: Vec<Word> = Vec::new();
+    for text in unquoted(evidence).split_whitespace() {
+        let word = Word::of(text);
         match words.last_mut() {
-            Some(last) if is_repeated => *last = word,
+            // A list, and a command with what it is given, are one thing however long they are.
+            Some(last) if last.core == CHANCE && word.core == CHANCE => last.after = word.after,
             _ => words.push(word),
         }
     }
-    if words.len() > WORDS {
-        words.truncate(WORDS);
-        words.push("..".to_owned());
-    }
-    words.join(" ")
-}
-
-fn bare(word: &str) -> &str {
-    word.trim_end_matches([',', ';', '.'])
+    let is_cut = words.len() > WORDS;
+    words.truncate(WORDS);
+    let mut text: Vec<String> =
+        words.iter().map(|w| [&*w.before, &*w.core, &*w.after].concat()).collect();
+    text.extend(is_cut.then(|| "..".to_owned()));
+    text.join(" ")
 }
 
 /// Everything between quotes is a value.
 fn unquoted(text: &str) -> String {
-    let mut plain = String::new();
-    for (number, part) in text.split('"').enumerate() {
-        plain += if number % 2 == 0 { part } else { "\"..\"" };
-    }
-    plain
+    let parts = text.split('"').enumerate();
+    parts.map(|(number, part)| if number % 2 == 0 { part } else { "0" }).collect()
 }
 
-/// A word with a digit in it is a number, an id, a key or a time: what is left of it is what stands
-/// around.
-fn plain(word: &str) -> String {
-    let is_edge = |c: char| !c.is_alphanumeric() && c != '#';
-    let core = word.trim_matches(is_edge);
-    if !core.chars().any(|c| c.is_ascii_digit()) {
-        return word.to_owned();
+/// Stands for what another seed would say otherwise.
+const CHANCE: &str = "#";
+
+/// A word and the punctuation around it.
+struct Word {
+    before: String,
+    core: String,
+    after: String,
+}
+
+impl Word {
+    fn of(text: &str) -> Word {
+        let is_mark = |c: char| !c.is_alphanumeric();
+        let core = text.trim_matches(is_mark);
+        if core.is_empty() {
+            return Word { before: String::new(), core: text.to_owned(), after: String::new() };
+        }
+        let start = text.len() - text.trim_start_matches(is_mark).len();
+        let after = &text[start + core.len()..];
+        // Of `c0.17-----,` only the comma is punctuation.
+        let cut = after.trim_end_matches([',', '.', ';', ':', ')', ']', '}', '\'']).len();
+        let is_command = core.len() > 1 && core.bytes().all(|byte| byte.is_ascii_uppercase());
+        let core = match core.split_once(".rs:") {
+            // A place in the source is who is to blame, and stays.
+            Some((file, line)) if line.bytes().all(|b| b.is_ascii_digit() || b == b':') => {
+                format!("{file}.rs")
+            }
+            _ if is_command || core.bytes().any(|byte| byte.is_ascii_digit()) => CHANCE.to_owned(),
+            _ => core.to_owned(),
+        };
+        let after = if core == CHANCE { &after[cut..] } else { after };
+        Word { before: text[..start].to_owned(), core, after: after.to_owned() }
     }
-    let start = word.len() - word.trim_start_matches(is_edge).len();
-    // A place in the source is who is to blame, and stays.
-    if let Some((file, line)) = core.split_once(".rs:")
-        && line.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
-    {
-        return format!("{}{file}.rs{}", &word[..start], &word[start + core.len()..]);
-    }
-    format!("{}#{}", &word[..start], &word[start + core.len()..])
 }
 
 #[cfg(test)]
@@ -114,12 +123,16 @@ mod tests {
             "client 0, request 202: SET c44 \"\" was acknowledged at 1.000 999",
         ));
         assert!(same("keys h1, c2, c3 are gone", "keys c9 are gone"));
+        assert!(same(
+            "client 1, request 9 (MSET h0 c1.15) at version 4 was acknowledged",
+            "client 0, request 2 (SET h2 c1.89------ XX PXAT 1767225600491) at version 11 was acknowledged",
+        ));
         assert!(same("broken (actors/db/src/lane.rs:120)", "broken (actors/db/src/lane.rs:7)"));
     }
 
     #[test]
     fn what_happened_tells_failures_apart() {
-        assert!(!same("SET h1 a was lost", "GET h1 was answered twice"));
+        assert!(!same("SET h1 7 was lost", "GET h1 was answered twice"));
         assert!(!same("broken (actors/db/src/lane.rs:120)", "broken (net/src/resp.rs:120)"));
         let one = signature(&breach("model-equal", "x", None));
         assert_ne!(one, signature(&breach("real-time", "x", None)));

@@ -1,6 +1,7 @@
 use orloj_sim::fault::FaultClass;
 
 use super::*;
+use crate::Met;
 
 fn order() -> Order {
     Order { from: 10, until: Some(14), steered: false, mutant: None, audit: 2 }

@@ -104,6 +104,8 @@ impl<T: Send + 'static> Crew<T> {
 
 /// Time that this thread has had of a core.
 fn processor_time() -> Option<Duration> {
+    // The kernel brings the account of a running thread up to date when it gives way.
+    thread::yield_now();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
