@@ -5,10 +5,13 @@
 mod args;
 mod bisect;
 mod campaign;
+mod campaigns;
 mod cases;
+mod crew;
 mod determinism;
 mod diff;
 mod fork;
+mod gauntlet;
 mod inspect;
 mod listing;
 mod machine;
@@ -57,6 +60,8 @@ pub fn main() -> ExitCode {
         Some(Task::Bisect(task)) => bisect::run(&args.run, task),
         Some(Task::Shrink(task)) => shrink::run(&args.run, task),
         Some(Task::Replay(task)) => replay::run(&args.run, task),
+        Some(Task::Campaign(task)) => campaigns::run(&args.run, task),
+        Some(Task::Gauntlet(task)) => gauntlet::run(&args.run, task),
         Some(Task::List) => listing::run(&args.run),
     };
     match status {

@@ -27,6 +27,7 @@ use crate::{
     recorder::now,
     scenario::Plan,
     seed::{AT_REST, CLOSING, build, plan, quiet, verdict},
+    shapes,
 };
 
 use client::Client;
@@ -80,7 +81,7 @@ pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
         .filter(|v| wanted(v) && !(early && ENDS.contains(&v.law)))
         .collect();
     let (outcome, _) = verdict(ended, violations, &report);
-    Run::of(seed, report, outcome, tally)
+    Run::of(seed, report, outcome, tally).with_shapes(shapes::of_commands(&history))
 }
 
 /// Laws about how a run ends.

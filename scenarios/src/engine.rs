@@ -28,6 +28,7 @@ use crate::{
     recorder::now,
     scenario::EnginePlan,
     seed::{JUDGE, slowed, verdict},
+    shapes,
 };
 
 use recorder::{Phase, Recorder};
@@ -63,7 +64,8 @@ pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
     };
     let violations: Vec<Violation> = judge(&history).into_iter().filter(wanted).collect();
     let (outcome, about) = verdict(ended, violations, &report);
-    let run = Run::of(seed, report, outcome, tally);
+    let shapes = shapes::of_engine(&history, &plan);
+    let run = Run::of(seed, report, outcome, tally).with_shapes(shapes);
     run.with_accounts(about, |when, about| account::of_engine(&history, when, about))
 }
 

@@ -5,6 +5,7 @@
 //! they saw is held to the laws of `orloj-invariants`.
 
 mod account;
+pub mod campaign;
 pub mod case;
 pub mod cli;
 mod client;
@@ -19,6 +20,7 @@ mod record;
 mod recorder;
 pub mod scenario;
 mod seed;
+mod shapes;
 pub mod shrink;
 mod story;
 mod verdict;

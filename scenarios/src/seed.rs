@@ -25,7 +25,7 @@ use crate::{
     record,
     recorder::{Recorder, now},
     scenario::Plan,
-    story,
+    shapes, story,
 };
 
 /// The host from which faults strike and the store is read whole. Nothing strikes it.
@@ -77,7 +77,7 @@ pub fn run(scenario: &Scenario, setup: Setup) -> Run {
         .filter(|v| wanted(v) && !(early && ENDS.contains(&v.law)))
         .collect();
     let (outcome, about) = verdict(ended, violations, &report);
-    let run = Run::of(seed, report, outcome, tally);
+    let run = Run::of(seed, report, outcome, tally).with_shapes(shapes::of_node(&history, &plan));
     run.with_accounts(about, |when, about| account::of_node(&history, when, about))
 }
 

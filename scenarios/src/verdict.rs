@@ -6,9 +6,12 @@ use orloj_invariants::{About, Moment};
 use orloj_kernel::{Site, SiteKind};
 use orloj_sim::{Config, Detail, Failure, Fork, Report, Scheduler, Stop, fault::FaultClass};
 
-use crate::{account::Account, record::Record};
-
-use crate::case::{Case, Ledger};
+use crate::{
+    account::Account,
+    campaign::is_counted,
+    case::{Case, Ledger},
+    record::Record,
+};
 
 /// How to run one seed.
 pub struct Setup {
@@ -26,8 +29,8 @@ pub struct Setup {
     pub packets: bool,
     /// Where the run is to be stopped, to look at it.
     pub stop: Option<Stop>,
-    /// Where it gets another future.
-    pub fork: Option<Fork>,
+    /// Where it gets another future, and where that gets another, in order.
+    pub forks: Vec<Fork>,
     /// The planted defect that is active.
     pub mutant: Option<&'static str>,
     /// What happens, if it is not to be drawn.
@@ -53,7 +56,7 @@ impl Setup {
             sink: None,
             packets: false,
             stop: None,
-            fork: None,
+            forks: Vec::new(),
             mutant: None,
             case: None,
             notes: None,
@@ -78,7 +81,7 @@ impl Setup {
             record: self.detail == Detail::Graph,
             packets: self.packets,
             stop: self.stop,
-            fork: self.fork,
+            forks: self.forks,
             mutant: self.mutant,
             ..Config::seed(self.seed)
         }
@@ -149,6 +152,8 @@ pub struct Met {
     pub passed: u64,
     /// How often its condition held.
     pub hit: u64,
+    /// Simulated nanoseconds at which it first held.
+    pub first: Option<u64>,
 }
 
 /// Sizes of what a run did, so that a green run can be seen to have done something.
@@ -219,12 +224,18 @@ impl Run {
         }
     }
 
+    /// A seed that was given up on its way.
+    pub(crate) fn unended(seed: u64) -> Run {
+        Run::did_not_start(seed, String::new())
+    }
+
     /// A seed that ended with this report.
     pub(crate) fn of(seed: u64, mut report: Report, outcome: Outcome, tally: Tally) -> Run {
-        let counted =
-            |kind| matches!(kind, SiteKind::Sometimes | SiteKind::Reachable | SiteKind::Buggify);
+        let counted = |kind| is_counted(kind) && kind != SiteKind::Shape;
         let record = Record::taken(&mut report).map(Arc::new);
         let places = report.coverage.places(counted);
+        let met =
+            |(site, passed, hit)| Met { site, passed, hit, first: report.coverage.first(site) };
         Run {
             record,
             seed,
@@ -234,13 +245,19 @@ impl Run {
             virtual_ns: report.virtual_ns,
             faults: report.faults.injections().collect(),
             unfired: report.faults.unfired().collect(),
-            met: places.map(|(site, passed, hit)| Met { site, passed, hit }).collect(),
+            met: places.map(met).collect(),
             tally,
         }
     }
 }
 
 impl Run {
+    /// Adds the shapes of data that it produced.
+    pub(crate) fn with_shapes(mut self, shapes: Vec<Met>) -> Run {
+        self.met.extend(shapes);
+        self
+    }
+
     /// Adds what the keys of a broken law went through, if events were recorded.
     pub(crate) fn with_accounts(
         mut self,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use orloj_kernel::{Context, Directory, Instant, Status};
+use orloj_kernel::{Context, Directory, Instant, Site, Status};
 
 use crate::{
     choice::{Choices, Stream},
@@ -197,6 +197,11 @@ impl Control {
                 host.disk.calm();
             }
         });
+    }
+
+    /// Notes that a place of the scenario's own code was passed, and whether its condition held.
+    pub fn observe(&self, site: &'static Site, hit: bool) {
+        with(|w| w.coverage.observe(site, hit, w.now));
     }
 
     /// Makes a choice for the scenario itself.

@@ -137,11 +137,11 @@ impl Network for Sim {
 
 impl Probe for Sim {
     fn buggify(&self, _: HostKey, site: &'static Site) -> bool {
-        with(|w| w.coverage.buggify(site, &mut w.choices, &mut w.faults))
+        with(|w| w.coverage.buggify((site, w.now), &mut w.choices, &mut w.faults))
     }
 
     fn observe(&self, _: HostKey, site: &'static Site, hit: bool) {
-        with(|w| w.coverage.observe(site, hit));
+        with(|w| w.coverage.observe(site, hit, w.now));
     }
 
     fn violated(&self, host: HostKey, site: &'static Site, evidence: fmt::Arguments<'_>) {

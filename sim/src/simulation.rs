@@ -52,8 +52,8 @@ pub struct Config {
     pub packets: bool,
     /// Where the run is to be stopped.
     pub stop: Option<Stop>,
-    /// Where it gets another future.
-    pub fork: Option<Fork>,
+    /// Where it gets another future, and where that gets another, in order.
+    pub forks: Vec<Fork>,
     /// The planted defect that is active.
     pub mutant: Option<&'static str>,
     /// Whether `buggify!` takes rare paths.
@@ -84,7 +84,7 @@ impl Config {
             sink: None,
             packets: false,
             stop: None,
-            fork: None,
+            forks: Vec::new(),
             mutant: None,
             buggify: false,
             traps: Traps::Deny,
@@ -121,7 +121,7 @@ impl Simulation {
         world.mutant = config.mutant;
         world.traps = config.traps;
         world.coverage.buggify = config.buggify;
-        world.arrange(config.stop, config.fork);
+        world.arrange(config.stop, &config.forks);
         if config.buggify {
             world.faults.enable(crate::fault::FaultClass::Buggify);
         }

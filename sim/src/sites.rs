@@ -19,6 +19,8 @@ pub struct Coverage {
 struct Count {
     passed: u64,
     hit: u64,
+    /// Simulated nanoseconds at which the condition first held.
+    first: u64,
     /// For `buggify!`: whether the place is active in this run, once that is drawn.
     active: Option<bool>,
 }
@@ -36,15 +38,20 @@ impl Coverage {
     }
 
     #[inline]
-    pub(crate) fn observe(&mut self, site: &'static Site, hit: bool) {
+    pub(crate) fn observe(&mut self, site: &'static Site, hit: bool, now: u64) {
         let count = self.count(site);
         count.passed += 1;
-        count.hit += u64::from(hit);
+        if hit {
+            if count.hit == 0 {
+                count.first = now;
+            }
+            count.hit += 1;
+        }
     }
 
     pub(crate) fn buggify(
         &mut self,
-        site: &'static Site,
+        (site, now): (&'static Site, u64),
         choices: &mut Choices,
         faults: &mut Faults,
     ) -> bool {
@@ -59,10 +66,18 @@ impl Coverage {
             .get_or_insert_with(|| choices.chance(Stream::Buggify, "site-active", BUGGIFY_PPM));
         let fires = active && choices.chance(Stream::Buggify, site.name, BUGGIFY_PPM);
         if fires {
+            if count.hit == 0 {
+                count.first = now;
+            }
             count.hit += 1;
             faults.count(FaultClass::Buggify);
         }
         fires
+    }
+
+    /// Simulated nanoseconds at which the condition of a place first held.
+    pub fn first(&self, site: &'static Site) -> Option<u64> {
+        self.counts.get(site.number()).filter(|count| count.hit > 0).map(|count| count.first)
     }
 
     /// Each place of the given kinds, with how often it was passed and how often its condition

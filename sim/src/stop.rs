@@ -42,6 +42,22 @@ pub struct Fork {
     pub seed: u64,
 }
 
+/// `NANOSECONDS:SEED`.
+impl std::str::FromStr for Fork {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Fork, String> {
+        let wrong = || format!("\"{text}\" is not NANOSECONDS:SEED, such as 1250000:7");
+        let (at, seed) = text.split_once(':').ok_or_else(wrong)?;
+        Ok(Fork { at: at.parse().map_err(|_| wrong())?, seed: seed.parse().map_err(|_| wrong())? })
+    }
+}
+
+impl std::fmt::Display for Fork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.at, self.seed)
+    }
+}
+
 /// What an actor was like where the run was stopped.
 #[derive(Clone, Debug)]
 pub struct Look {
@@ -53,13 +69,13 @@ pub struct Look {
 
 impl World {
     /// Arranges for the run to be stopped or forked.
-    pub(crate) fn arrange(&mut self, stop: Option<Stop>, fork: Option<Fork>) {
+    pub(crate) fn arrange(&mut self, stop: Option<Stop>, forks: &[Fork]) {
         match stop {
             Some(Stop::At(at)) => self.queue.push(at, world::Event::Stop),
             stop => self.stop = stop,
         }
-        if let Some(Fork { at, seed }) = fork {
-            self.queue.push(at, world::Event::Fork { seed });
+        for Fork { at, seed } in forks {
+            self.queue.push(*at, world::Event::Fork { seed: *seed });
         }
     }
 

@@ -255,6 +255,7 @@ impl World {
             self.trace.wakes(task);
         }
         if s.queued {
+            self.ready.again(task.slot());
             return;
         }
         s.queued = true;

@@ -154,8 +154,8 @@ fn a_fork_has_the_same_past_and_another_future() {
     let whole = graph(3);
     let middle = whole.events[whole.events.len() / 2].at;
     let fork = |seed| {
-        let fork = Some(Fork { at: middle, seed });
-        run(3, |c| (c.detail, c.fork) = (Detail::Graph, fork)).graph.unwrap()
+        let forks = vec![Fork { at: middle, seed }];
+        run(3, |c| (c.detail, c.forks) = (Detail::Graph, forks.clone())).graph.unwrap()
     };
     for seed in 1..4 {
         let other = fork(seed);

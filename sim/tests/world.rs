@@ -116,7 +116,8 @@ fn chaos(seed: u64, scheduler: Scheduler, detail: Detail) -> (u64, u64, orloj_si
 
 #[test]
 fn a_seed_is_a_run_under_every_scheduler_and_detail() {
-    for scheduler in [Scheduler::Fifo, Scheduler::Random, Scheduler::Pct { depth: 3 }] {
+    let pct = Scheduler::Pct { depth: 3 };
+    for scheduler in [Scheduler::Fifo, Scheduler::Random, pct, Scheduler::Pos] {
         for seed in 0..20 {
             let (hash, tries, report) = chaos(seed, scheduler, Detail::Hash);
             let (again, _, told) = chaos(seed, scheduler, Detail::Story);

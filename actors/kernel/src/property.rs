@@ -27,6 +27,8 @@ pub enum SiteKind {
     ClockBound(u64),
     /// Asks whether a planted defect is active.
     Mutant,
+    /// Names a shape of data that a workload means to produce, and must in a campaign.
+    Shape,
 }
 
 /// A named place in the code.

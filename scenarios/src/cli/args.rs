@@ -3,10 +3,11 @@
 use std::{ops::Range, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
-use orloj_sim::Scheduler;
+use orloj_sim::{Fork, Scheduler};
 
 use super::{
-    bisect::BisectArgs, diff::DiffArgs, fork::ForkArgs, inspect::InspectArgs, trace::TraceArgs,
+    bisect::BisectArgs, campaigns::CampaignArgs, diff::DiffArgs, fork::ForkArgs,
+    gauntlet::GauntletArgs, inspect::InspectArgs, trace::TraceArgs,
 };
 
 /// Run seeded simulations of a node and its clients, and check every promise after each.
@@ -49,9 +50,15 @@ pub(super) struct RunArgs {
     /// The same workload with nothing going wrong.
     #[arg(long)]
     pub(super) no_faults: bool,
-    /// How the next task is chosen: fifo, random, pct, pct:DEPTH. Default: random.
+    /// How the next task is chosen: fifo, random, pct, pct:DEPTH, pos. Default: random.
     #[arg(long, value_name = "X", default_value_t, hide_default_value = true)]
     pub(super) scheduler: Scheduler,
+    /// Draw how the next task is chosen from the seed, as a campaign does.
+    #[arg(long, conflicts_with = "scheduler")]
+    pub(super) swarm: bool,
+    /// At so many simulated nanoseconds go on as another seed would; a steered campaign prints it.
+    #[arg(long, value_name = "AT:SEED")]
+    pub(super) branch: Vec<Fork>,
     /// Write the story of the one run to this file, one line per event.
     #[arg(long, value_name = "FILE")]
     pub(super) trace: Option<PathBuf>,
@@ -101,8 +108,19 @@ pub(super) enum Task {
     Shrink(ShrinkArgs),
     /// Run a case again, with its defect put back.
     Replay(ReplayArgs),
+    /// Run seeds of all scenarios within a budget, and report what was met and what failed.
+    Campaign(CampaignArgs),
+    /// Measure how soon planted defects are found by a campaign, steered and not.
+    Gauntlet(GauntletArgs),
     /// Explain every scenario.
     List,
+}
+
+impl RunArgs {
+    /// How the next task is chosen in this seed.
+    pub(super) fn scheduler_of(&self, seed: u64) -> Scheduler {
+        if self.swarm { crate::campaign::scheduler(seed) } else { self.scheduler }
+    }
 }
 
 /// What else `cases` takes.
@@ -189,7 +207,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     Ok(from..to)
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{text}\" is not a time such as 90s or 10m");
     let (number, seconds) = match text.strip_suffix('m') {
         Some(minutes) => (minutes, 60),

@@ -52,8 +52,9 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, String> {
             (None, _, false) => Detail::Hash,
         };
         let sink = args.trace.as_deref().map(machine::create).transpose()?;
-        let (faults, scheduler) = (!args.no_faults, args.scheduler);
-        let setup = Setup { faults, scheduler, detail, sink, mutant, ..Setup::seed(seed) };
+        let (faults, scheduler) = (!args.no_faults, args.scheduler_of(seed));
+        let forks = args.branch.clone();
+        let setup = Setup { faults, forks, scheduler, detail, sink, mutant, ..Setup::seed(seed) };
         Ok::<Setup, String>(setup)
     };
     let watch = Stopwatch::start();
@@ -134,9 +135,10 @@ fn told(program: &Program, args: &RunArgs, mutant: Option<&'static str>, run: Ru
     if args.json || !breach.story.is_empty() {
         return run;
     }
-    let (faults, scheduler) = (!args.no_faults, args.scheduler);
+    let (faults, scheduler) = (!args.no_faults, args.scheduler_of(run.seed));
     let detail = Detail::Graph;
-    let again = Setup { faults, scheduler, detail, mutant, ..Setup::seed(run.seed) };
+    let forks = args.branch.clone();
+    let again = Setup { faults, scheduler, forks, detail, mutant, ..Setup::seed(run.seed) };
     let mut again = program.run(again);
     if again.trace_hash == run.trace_hash {
         return Run { record: None, ..again };

@@ -154,6 +154,23 @@ pub(super) fn tool(name: &str, args: &[&str], within: Option<&Path>) -> Result<(
     }
 }
 
+/// Writes a file whole or not at all: a reader sees what was there or what is.
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), String> {
+    let wrong = |error| format!("{} cannot be written: {error}", path.display());
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut file = File::create(&beside).map_err(wrong)?;
+    file.write_all(text.as_bytes()).map_err(wrong)?;
+    file.sync_all().map_err(wrong)?;
+    std::fs::rename(&beside, path).map_err(wrong)
+}
+
+/// Makes a directory, and those above it.
+pub(super) fn make_directory(path: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| format!("{} cannot be made: {error}", path.display()))
+}
+
 /// The text of a file.
 pub(super) fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path)

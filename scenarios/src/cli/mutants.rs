@@ -56,6 +56,12 @@ const WHERE: &[(&str, &[&str])] = &[
     ("writer.kept_is_trimmed", &["engine-crowded"]),
 ];
 
+/// The scenarios in which this defect should show.
+pub(super) fn places(name: &str) -> &'static [&'static str] {
+    let known = WHERE.iter().find(|(known, _)| *known == name);
+    known.map_or(&["default"], |(_, places)| places)
+}
+
 /// Leaks that differ between builds and not between processes.
 const BETWEEN_BUILDS: &[&str] = &["leak.float_printing"];
 
@@ -191,8 +197,7 @@ fn small(fate: &Fate, args: &RunArgs, task: &MutantsArgs) -> Result<Small, Strin
 
 /// Runs seeds of each place in turn until one is broken.
 fn defect(name: &'static str, args: &RunArgs, task: &MutantsArgs) -> Result<Fate, String> {
-    let known = WHERE.iter().find(|(known, _)| *known == name).map(|(_, places)| *places);
-    let places = known.unwrap_or(&["default"]);
+    let places = places(name);
     let programs: Result<Vec<Program>, String> =
         places.iter().map(|place| Program::named(place)).collect();
     let programs = programs?;

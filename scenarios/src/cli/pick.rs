@@ -17,7 +17,7 @@ pub(super) struct Pick {
     /// The same workload with nothing going wrong.
     #[arg(long)]
     pub(super) no_faults: bool,
-    /// How the next task is chosen: fifo, random, pct, pct:DEPTH. Default: random.
+    /// How the next task is chosen: fifo, random, pct, pct:DEPTH, pos. Default: random.
     #[arg(long, value_name = "X", default_value_t, hide_default_value = true)]
     pub(super) scheduler: Scheduler,
 }
@@ -96,7 +96,7 @@ impl Picked {
             faults: self.faults,
             scheduler: self.scheduler,
             mutant: self.mutant,
-            fork: self.fork,
+            forks: self.fork.into_iter().collect(),
             detail,
             ..Setup::seed(self.seed)
         }

@@ -58,10 +58,9 @@ impl Program {
         }
     }
 
-    /// Runs one seed on a thread of its own.
-    pub(super) fn run(&self, setup: Setup) -> Run {
-        let seed = setup.seed;
-        let run = machine::on_fresh_thread(|| match self {
+    /// Runs one seed on this thread, which is to be a fresh one.
+    pub(super) fn run_here(&self, setup: Setup) -> Run {
+        match self {
             Program::Scenario(scenario) => crate::run(scenario, setup),
             Program::Case(case, scenario) => {
                 let scheduler = match setup.scheduler == Scheduler::default() {
@@ -71,7 +70,13 @@ impl Program {
                 crate::run(scenario, Setup { scheduler, case: Some(case.clone()), ..setup })
             }
             Program::Leaks => leaks::run(setup),
-        });
+        }
+    }
+
+    /// Runs one seed on a thread of its own.
+    pub(super) fn run(&self, setup: Setup) -> Run {
+        let seed = setup.seed;
+        let run = machine::on_fresh_thread(|| self.run_here(setup));
         run.unwrap_or_else(|why| Run::did_not_start(seed, why))
     }
 }

@@ -70,15 +70,7 @@ fn hash(hash: u64) -> String {
 
 /// The name of a kind of place.
 pub(super) fn kind(kind: SiteKind) -> &'static str {
-    match kind {
-        SiteKind::Always => "always",
-        SiteKind::Sometimes => "sometimes",
-        SiteKind::Reachable => "reachable",
-        SiteKind::Unreachable => "unreachable",
-        SiteKind::Buggify => "buggify",
-        SiteKind::ClockBound(_) => "clock-bound",
-        SiteKind::Mutant => "mutant",
-    }
+    crate::campaign::kind(kind)
 }
 
 /// A broken promise on one screen: which, what contradicts it, when, the events that matter, and
@@ -199,9 +191,10 @@ fn replay(program: &Program, args: &RunArgs, seed: u64) -> String {
     if args.no_faults {
         command += " --no-faults";
     }
-    if args.scheduler != orloj_sim::Scheduler::default() {
-        command += &format!(" --scheduler {}", args.scheduler);
+    if args.scheduler_of(seed) != orloj_sim::Scheduler::default() {
+        command += &format!(" --scheduler {}", args.scheduler_of(seed));
     }
+    command.extend(args.branch.iter().map(|branch| format!(" --branch {branch}")));
     if let Some(mutant) = &args.mutant {
         command += &format!(" --mutant {mutant}");
     }

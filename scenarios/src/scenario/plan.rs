@@ -113,6 +113,8 @@ pub struct WorkloadPlan {
     pub value: Span<Size>,
     /// Length of large values.
     pub large: Span<Size>,
+    /// The longest value that a page keeps: some large values are as long as that, or nearly.
+    pub inline: u64,
 }
 
 /// Something that strikes from time to time.
@@ -258,7 +260,7 @@ impl Draw<'_> {
         }
     }
 
-    fn workload(&mut self, w: &Workload) -> WorkloadPlan {
+    fn workload(&mut self, w: &Workload, inline: u64) -> WorkloadPlan {
         let choices = &mut *self.choices;
         WorkloadPlan {
             hot: w.hot.draw(choices, "hot"),
@@ -270,6 +272,7 @@ impl Draw<'_> {
             ttl: w.ttl,
             value: w.value,
             large: w.large,
+            inline,
         }
     }
 
@@ -353,7 +356,7 @@ impl Scenario {
             settle,
             may_refuse: self.may_refuse,
             clients,
-            workload: draw.workload(&self.workload),
+            workload: draw.workload(&self.workload, storage.inline_bytes),
             commands: self.commands.as_ref().map(|commands| commands.plan(draw.choices)),
             latency,
             network: draw.network(self),
