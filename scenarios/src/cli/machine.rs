@@ -101,7 +101,7 @@ pub(super) fn create(path: &Path) -> Result<Box<dyn Write + Send>, String> {
 }
 
 /// Writes a whole file.
-pub(super) fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), String> {
+pub(super) fn write(path: &Path, bytes: &(impl AsRef<[u8]> + ?Sized)) -> Result<(), String> {
     std::fs::write(path, bytes)
         .map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }

@@ -79,11 +79,11 @@ pub(super) fn run(args: &RunArgs, task: &TraceArgs) -> Result<u8, String> {
         say(&format!("beside it: {rule}"));
     }
     if let Some(file) = &task.perfetto {
-        machine::write(file, perfetto::render(&record.graph))?;
+        machine::write(file, &perfetto::render(&record.graph))?;
         say(&format!("{}: open it in ui.perfetto.dev", file.display()));
     }
     if let Some(file) = &task.pcap {
-        machine::write(file, pcap::render(&record.graph.packets))?;
+        machine::write(file, &pcap::render(&record.graph.packets))?;
         say(&format!("{}: {} packets", file.display(), record.graph.packets.len()));
     }
     Ok(if broken.is_some() { BROKEN } else { HELD })
