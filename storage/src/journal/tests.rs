@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod every;
 mod format;
 mod history;
 mod trim;
