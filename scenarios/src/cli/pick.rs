@@ -1,14 +1,21 @@
 //! Which run a task is about, and running it with its events recorded.
 
+use std::sync::Arc;
+
 use orloj_sim::{Detail, Fork, Scheduler, Stop};
 
-use super::{args::RunArgs, machine, program, program::Program};
-use crate::{Outcome, Record, Run, Setup};
+use super::{
+    args::RunArgs,
+    machine,
+    program::{self, Program},
+    shrink::{breaks, schedules},
+};
+use crate::{Case, Outcome, Record, Run, Setup};
 
 /// The flags that name one run.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Pick {
-    /// The seed. Default: a fresh one, printed before the run.
+    /// The seed. Default: of a case the first schedule that breaks its law, else a fresh one.
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
     /// Activate one planted defect.
@@ -39,12 +46,22 @@ impl Pick {
     /// The run that these flags and those before the task name.
     pub(super) fn find(&self, args: &RunArgs) -> Result<Picked, String> {
         let program = Program::find(args)?;
-        let seed = self.seed.or(args.seed).unwrap_or_else(|| {
+        let case = match &program {
+            Program::Case(case, _) => Some(case.clone()),
+            Program::Scenario(_) | Program::Leaks => None,
+        };
+        let mutant = self.mutant.as_deref().or(args.mutant.as_deref());
+        let mutant = mutant.or(case.as_deref().and_then(|case| case.mutant.as_deref()));
+        let known = program::mutant(mutant)?;
+        let fails = |case: &Arc<Case>| {
+            schedules(case).find(|seed| breaks(&program, &case.law, known, *seed))
+        };
+        let given = self.seed.or(args.seed).or_else(|| case.as_ref().and_then(fails));
+        let seed = given.unwrap_or_else(|| {
             let seed = machine::fresh_seed();
             machine::say(&format!("seed {seed}"));
             seed
         });
-        let mutant = self.mutant.as_deref().or(args.mutant.as_deref());
         let given = self.scheduler != Scheduler::default();
         Ok(Picked {
             scenario: args.scenario.clone().unwrap_or_else(|| program.title().to_owned()),
@@ -52,7 +69,7 @@ impl Pick {
             seed,
             faults: !(self.no_faults || args.no_faults),
             scheduler: if given { self.scheduler } else { args.scheduler },
-            mutant: program::mutant(mutant)?,
+            mutant: known,
             fork: None,
         })
     }

@@ -30,8 +30,11 @@ const FUTURES: std::ops::RangeInclusive<u64> = 1..=4;
 pub(super) struct TraceArgs {
     #[command(flatten)]
     pub(super) pick: Pick,
+    /// A case, in the place of a --scenario.
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<String>,
     /// Where the page goes. Default: run-SEED.html.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "PAGE")]
     pub(super) output: Option<PathBuf>,
     /// Also write a trace that ui.perfetto.dev opens.
     #[arg(long, value_name = "FILE")]
@@ -46,7 +49,8 @@ pub(super) struct TraceArgs {
 
 /// Runs one seed and writes what was asked for.
 pub(super) fn run(args: &RunArgs, task: &TraceArgs) -> Result<u8, String> {
-    let picked = task.pick.find(args)?;
+    let scenario = task.file.clone().or_else(|| args.scenario.clone());
+    let picked = task.pick.find(&RunArgs { scenario, ..args.clone() })?;
     let setup = Setup { packets: task.pcap.is_some(), ..picked.setup(Detail::Graph) };
     let run = checked(picked.program.run(setup))?;
     let record = pick::record(&run)?;
