@@ -1,10 +1,10 @@
 //! Small worlds, all of them: every way in which the choices of a run can fall.
 //!
-//! A seed samples; this proves, for worlds small enough. [`Ways`] walks the tree of choices of whole
-//! runs depth first, by scripts: of a [`Simulation`](crate::Simulation) that takes its choices from
-//! no bytes at all, every choice is calm but those that the walk bends. [`explore`] walks a world
-//! of plain states, step by step, and goes on from no state twice; it finds the shortest way to a
-//! broken property.
+//! A seed samples; this proves, for worlds small enough. [`Ways`] walks the tree of choices of
+//! whole runs depth first, by scripts: of a [`Simulation`](crate::Simulation) that takes its
+//! choices from no bytes at all, every choice is calm but those that the walk bends. [`explore`]
+//! walks a world of plain states, step by step, and goes on from no state twice; it finds the
+//! shortest way to a broken property.
 //!
 //! Sources: stateless search as in VeriSoft (Godefroid, POPL 1997); stateful as in Murphi and TLC.
 

@@ -2,8 +2,8 @@
 //!
 //! A history is *linearizable* if every operation can be given one moment between its call and its
 //! answer, so that a single thread doing them in that order would have answered the same (Herlihy
-//! and Wing, TOPLAS 1990). To decide it is NP-hard (Gibbons and Korach, 1997), so every search has a
-//! budget, and its end is [`Verdict::Unknown`], which is neither of the others.
+//! and Wing, TOPLAS 1990). To decide it is NP-hard (Gibbons and Korach, 1997), so every search has
+//! a budget, and its end is [`Verdict::Unknown`], which is neither of the others.
 //!
 //! The search is Lowe's just-in-time linearization ("Testing for linearizability", 2017): nothing
 //! takes effect before an answer asks for it, and a state that failed once is not tried again.

@@ -2,9 +2,9 @@
 //!
 //! A store that numbers its writes gives every answer a witness, and the order of operations is no
 //! question any more. What remains is honesty about lost answers: such a write may have happened or
-//! not. It is *resolved* by the first evidence of it, a read that shows its value with a version, and
-//! from then on any other evidence is a contradiction. At the end nothing may be left in doubt: a
-//! last read of every key shows what it resolves, and what it does not show by then never was, or
+//! not. It is *resolved* by the first evidence of it, a read that shows its value with a version,
+//! and from then on any other evidence is a contradiction. At the end nothing may be left in doubt:
+//! a last read of every key shows what it resolves, and what it does not show by then never was, or
 //! was overwritten.
 //!
 //! Sources: openraft's oracle over simulated hosts (a failed write is *unknown*, never absent; the
@@ -50,8 +50,8 @@ pub struct Resolved {
 ///
 /// # Errors
 /// The first contradiction in words: a version given twice, a value with two versions, a read that
-/// does not show the newest version below its own, an operation that is older than one that was over
-/// before it began; or a write in doubt whose key nobody read afterwards.
+/// does not show the newest version below its own, an operation that is older than one that was
+/// over before it began; or a write in doubt whose key nobody read afterwards.
 pub fn resolve(history: &[Seen]) -> Result<Resolved, String> {
     // Of each key: version of each value, value of each version.
     let mut versions: BTreeMap<&str, BTreeMap<i64, u64>> = BTreeMap::new();

@@ -149,9 +149,9 @@ mod tests {
         h.op(1, get("k")).answers(bulk("a"));
         h.breaks(
             &LAW,
-            "client 1, connection 0: GET k: a (0.005 000 to 0.006 000) fits nowhere: in every order of what came \
-             before, the state is b; one of them ends with client 0, connection 0: SET k a: \
-             OK",
+            "client 1, connection 0: GET k: a (0.005 000 to 0.006 000) fits nowhere: in every \
+             order of what came before, the state is b; one of them ends with client 0, \
+             connection 0: SET k a: OK",
         );
     }
 

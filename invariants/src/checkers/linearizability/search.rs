@@ -21,6 +21,9 @@ struct Config<S> {
     last: u32,
 }
 
+/// Which answer is due, and where.
+type Next<S> = (usize, Config<S>);
+
 /// All ways to go on when an operation is answered.
 struct Frame<S> {
     /// Which answer.
@@ -212,7 +215,7 @@ impl<'c, M: Sequential> Search<'c, M> {
     }
 
     /// The next point from which to go on, and the answer that is due there.
-    fn pick(&mut self) -> Result<Option<(usize, Config<M::State>)>, OutOfBudget> {
+    fn pick(&mut self) -> Result<Option<Next<M::State>>, OutOfBudget> {
         while let Some(mut frame) = self.frames.pop() {
             let op = self.answers[frame.at].op;
             if let Some(config) = frame.next.pop() {

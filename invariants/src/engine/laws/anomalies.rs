@@ -2,8 +2,8 @@
 //!
 //! `engine-serializable` and `engine-model-equal` hold every read against the map of versions. This
 //! law asks another way and so does not share their mistakes: of the versions it takes nothing but
-//! the order of the writes of each key, and looks for the anomalies of Adya in what was read. A read
-//! that finds nothing counts where the key was never removed and had no deadline.
+//! the order of the writes of each key, and looks for the anomalies of Adya in what was read. A
+//! read that finds nothing counts where the key was never removed and had no deadline.
 //!
 //! Source: Adya, "Weak Consistency" (1999); Kingsbury and Alvaro, "Elle", VLDB 2020.
 //!
@@ -217,8 +217,8 @@ mod tests {
         h.put("b").resting_on(("", "c"), both).at(4);
         h.breaks(
             LAW,
-            "G2-item: write 2 comes before write 3: write 2 read 000001 (key b of keyspace 16) as 1, \
-             without the 3 of write 3; write 3 comes before write 2:",
+            "G2-item: write 2 comes before write 3: write 2 read 000001 (key b of keyspace 16) as \
+             1, without the 3 of write 3; write 3 comes before write 2:",
         );
     }
 
