@@ -14,6 +14,9 @@ use crate::{
 /// What is between what is said of an operation and the operation.
 const COLON: &str = ": ";
 
+/// How long a client waits of which nothing is said: a second.
+const PATIENCE: u64 = 1_000_000_000;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Text {
@@ -89,7 +92,10 @@ impl Case {
         let mut clients = Vec::new();
         for client in read.client {
             let mut script = Script {
-                patience: client.patience.high.max(1_000_000),
+                patience: match client.patience.high {
+                    0 => PATIENCE,
+                    given => given,
+                },
                 slow: client.slow,
                 resp3: client.resp3,
                 steps: Vec::new(),
