@@ -12,7 +12,7 @@ machines, seconds of real time, and of the schedules it was then tried under, ho
 are noticed by comparing two runs and have nothing to shrink. Made by
 `cargo xtask sim mutants --scoreboard docs/src/gauntlet.md`; the figures of another machine differ.
 
-| defect | noticed by | scenario | seeds | cpu s | operations | faults | hosts | shrink s | schedules |
+| defect | noticed by | scenario | seeds | cpu s | ops | faults | hosts | shrink s | schedules |
 |---|---|---|--:|--:|--:|--:|--:|--:|--:|
 ";
 
@@ -43,8 +43,8 @@ pub(super) fn page(fates: &[Fate]) -> String {
     let cpu = median(fates.iter().map(|fate| fate.cpu.as_secs_f64()).collect());
     let noticed = fates.iter().filter(|fate| fate.killed_by.is_some()).count();
     page += &format!(
-        "\n{noticed} of {} are noticed, in {cpu:.2} s of processor time at the median. {} were made \
-         small: at the median {} operations, {} faults, {} hosts, in {:.1} s.\n",
+        "\n{noticed} of {} are noticed, in {cpu:.2} s of processor time at the median. {} were \
+         made small: at the median {} operations, {} faults, {} hosts, in {:.1} s.\n",
         fates.len(),
         small.len(),
         of(|small| small.ops as f64),

@@ -328,13 +328,13 @@ fn bar(shows: bool) -> ProgressBar {
 mod tests {
     use super::*;
 
-    /// Goal: what a planted defect broke is found again in a case of few operations, and the text of
-    /// that case is all that is needed.
+    /// Goal: what a planted defect broke is found again in a case of few operations, and the text
+    /// of that case is all that is needed.
     #[test]
     fn the_failing_seed_of_a_mutant_becomes_a_small_case() {
         let program = Program::named("commands").unwrap_or_else(|why| panic!("{why}"));
-        let mutant =
-            program::mutant(Some("lanes.version_gap")).unwrap_or_else(|why| panic!("{why}"));
+        let mutant = program::mutant(Some("lanes.version_gap"));
+        let mutant = mutant.unwrap_or_else(|why| panic!("{why}"));
         let order = Order {
             title: "gap".to_owned(),
             setup: Setup { mutant, ..Setup::seed(0) },
