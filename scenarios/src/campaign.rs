@@ -215,7 +215,7 @@ impl Campaign {
 
     /// The next run: of the scenario that has had the least of the processor so far. `None` when
     /// every seed was begun.
-    pub fn next(&mut self) -> Option<Job> {
+    pub fn begin(&mut self) -> Option<Job> {
         let until = self.order.until.unwrap_or(u64::MAX);
         let open = self.parts.iter_mut().filter(|part| part.next < until);
         // The first of equals, so that the order of a calm machine is always the same.

@@ -93,7 +93,8 @@ fn a_campaign_that_was_killed_goes_on() {
 fn a_failure_replays_from_its_command() {
     let mutant = "journal.ack_before_sync";
     let args = format!(
-        "campaign --steered --runs-max 60 --first --scenarios crash-anywhere --seeds 0..60 --mutant {mutant} --json"
+        "campaign --steered --runs-max 60 --first --scenarios crash-anywhere --seeds 0..60 \
+         --mutant {mutant} --json"
     );
     let output = ended(&args);
     assert_eq!(output.status.code(), Some(1));

@@ -12,7 +12,8 @@ const KINDS: &[(&str, &str, &str)] = &[
     (
         "shape",
         "Shapes of data",
-        "What the workloads mean to make. One that was never made, by a workload that had its number of \
+        "What the workloads mean to make. One that was never made, by a workload that had its \
+         number of \
          runs, fails the campaign: green seeds say nothing about it.",
     ),
     ("sometimes", "Sometimes", "Conditions in the code that are to hold at least once."),
@@ -199,7 +200,8 @@ fn curve(campaign: &Campaign) -> String {
         let _ = write!(
             axes,
             "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"currentColor\" \
-             stroke-opacity=\".15\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{percent} %</text>",
+             stroke-opacity=\".15\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{percent} %\
+              </text>",
             WIDTH - 10.0,
             LEFT - 6.0,
             at + 4.0
@@ -229,18 +231,22 @@ fn curve(campaign: &Campaign) -> String {
 fn bar(part: u64, whole: u64, colour: &str) -> String {
     let share = if whole == 0 { 0.0 } else { part as f64 / whole as f64 * 100.0 };
     format!(
-        "<svg class=\"bar\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\"><rect width=\"100\" \
+        "<svg class=\"bar\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\"><rect \
+         width=\"100\" \
          height=\"10\" fill=\"var(--tint)\"/><rect width=\"{share:.2}\" height=\"10\" \
          fill=\"var({colour})\"/></svg>"
     )
 }
 
 fn scenarios(campaign: &Campaign) -> String {
-    let mut page = "<h2 id=\"scenarios\">Scenarios</h2>\n<p>Every scenario gets the same share of the \
-                    processor, not of the seeds.</p>\n<div class=\"scroll\"><table><tr><th>scenario</th>\
+    let mut page = "<h2 id=\"scenarios\">Scenarios</h2>\n<p>Every scenario gets the same share \
+     of the \
+                    processor, not of the seeds.</p>\n<div class=\"scroll\"><table><tr>\
+                     <th>scenario</th>\
                     <th>workload</th><th class=\"n\">runs</th><th class=\"n\">failed</th>\
                     <th class=\"n\">core time</th><th></th><th class=\"n\">ms a run</th>\
-                    <th class=\"n\">runs a core-second</th><th class=\"n\">simulated / core time</th>\
+                    <th class=\"n\">runs a core-second</th><th class=\"n\">simulated / core time\
+                     </th>\
                     <th class=\"n\">events a run</th><th class=\"n\">requests</th>\
                     <th class=\"n\">answered</th></tr>\n"
         .to_owned();
@@ -299,10 +305,12 @@ fn faults(campaign: &Campaign) -> String {
     let idle = |seen: &Seen| seen.enabled > 0 && seen.runs == 0;
     let mut rows: Vec<(&String, &Seen)> = campaign.faults.iter().collect();
     rows.sort_by_key(|(name, seen)| (!idle(seen), seen.enabled == 0, seen.runs, *name));
-    let mut page = "<h2 id=\"faults\">Faults by class</h2>\n<p>Red: meant to strike, and never did. Grey: no \
+    let mut page = "<h2 id=\"faults\">Faults by class</h2>\n<p>Red: meant to strike, and never \
+     did. Grey: no \
                     run was to have it.</p>\n<div class=\"scroll\"><table><tr><th>class</th>\
                     <th class=\"n\">injected</th><th class=\"n\">in runs</th><th></th>\
-                    <th class=\"n\">meant in runs</th><th class=\"n\">first after</th><th>by</th></tr>\n"
+                    <th class=\"n\">meant in runs</th><th class=\"n\">first after</th><th>by</th>\
+                     </tr>\n"
         .to_owned();
     for (name, seen) in rows {
         let class = match (idle(seen), seen.enabled) {
@@ -312,7 +320,8 @@ fn faults(campaign: &Campaign) -> String {
         };
         let _ = writeln!(
             page,
-            "<tr class=\"{class}\"><td class=\"name\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+            "<tr class=\"{class}\"><td class=\"name\">{}</td><td class=\"n\">{}</td><td \
+             class=\"n\">{}</td>\
              <td>{}</td><td class=\"n\">{}</td>{}</tr>",
             escaped(name),
             number(seen.times),
@@ -359,7 +368,8 @@ fn places(campaign: &Campaign, kind: &str, title: &str, about: &str) -> String {
         let class = if seen.runs == 0 { "never" } else { "" };
         let _ = writeln!(
             page,
-            "<tr class=\"{class}\"><td class=\"name\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+            "<tr class=\"{class}\"><td class=\"name\">{}</td><td class=\"n\">{}</td><td \
+             class=\"n\">{}</td>\
              <td>{}</td>{}</tr>",
             escaped(name),
             number(seen.times),

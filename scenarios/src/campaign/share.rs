@@ -98,7 +98,7 @@ impl Part {
     pub(super) fn virtual_runtime(&self) -> u64 {
         let under_way = self.begun - self.runs.min(self.begun);
         // A first guess of 20 ms, so that all scenarios begin before any goes on.
-        let mean = if self.runs == 0 { 20_000 } else { self.cpu_us / self.runs };
+        let mean = self.cpu_us.checked_div(self.runs).unwrap_or(20_000);
         self.cpu_us + under_way * mean
     }
 }

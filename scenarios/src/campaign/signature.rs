@@ -125,7 +125,8 @@ mod tests {
         assert!(same("keys h1, c2, c3 are gone", "keys c9 are gone"));
         assert!(same(
             "client 1, request 9 (MSET h0 c1.15) at version 4 was acknowledged",
-            "client 0, request 2 (SET h2 c1.89------ XX PXAT 1767225600491) at version 11 was acknowledged",
+            "client 0, request 2 (SET h2 c1.89------ XX PXAT 1767225600491) at version 11 was \
+             acknowledged",
         ));
         assert!(same("broken (actors/db/src/lane.rs:120)", "broken (actors/db/src/lane.rs:7)"));
     }

@@ -42,7 +42,7 @@ fn broken(seed: u64, evidence: &str) -> Run {
 }
 
 fn all(campaign: &mut Campaign) -> Vec<Job> {
-    std::iter::from_fn(|| campaign.next()).collect()
+    std::iter::from_fn(|| campaign.begin()).collect()
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn every_seed_of_every_scenario_is_run_once() {
 fn a_slow_scenario_gets_the_same_time_and_fewer_seeds() {
     let mut campaign = Campaign::new(Order { until: None, ..order() }, parts());
     for _ in 0..110 {
-        let job = campaign.next().expect("there is no last seed");
+        let job = campaign.begin().expect("there is no last seed");
         let cost = if job.scenario == "engine" { 100 } else { 10 };
         campaign.add(&job, &run(job.seed, 1), Duration::from_millis(cost));
     }
@@ -109,11 +109,11 @@ fn a_campaign_goes_on_from_its_file_as_if_it_had_never_stopped() {
         }
     };
     let mut whole = Campaign::new(order(), parts());
-    while let Some(job) = whole.next() {
+    while let Some(job) = whole.begin() {
         end(&mut whole, vec![job]);
     }
     let mut first = Campaign::new(order(), parts());
-    let [one, two, _lost] = [(); 3].map(|()| first.next().expect("there are eight"));
+    let [one, two, _lost] = [(); 3].map(|()| first.begin().expect("there are eight"));
     end(&mut first, vec![two, one]);
     let text = serde_json::to_string(&first).unwrap();
     drop(first);
@@ -121,7 +121,7 @@ fn a_campaign_goes_on_from_its_file_as_if_it_had_never_stopped() {
     let pending = second.pending.clone();
     assert_eq!(pending.len(), 1);
     end(&mut second, pending);
-    while let Some(job) = second.next() {
+    while let Some(job) = second.begin() {
         end(&mut second, vec![job]);
     }
     assert_eq!(second, whole);
@@ -164,7 +164,7 @@ fn a_steered_campaign_branches_from_what_was_new_and_half_stays_uniform() {
     let order = Order { steered: true, until: Some(60), ..order() };
     let mut campaign = Campaign::new(order, vec![Part::new("default", Workload::Node, 10)]);
     let mut jobs = Vec::new();
-    while let Some(job) = campaign.next() {
+    while let Some(job) = campaign.begin() {
         // Ever more of the same: each power of two is new.
         let times = job.number.pow(2) + job.branches.len() as u64;
         campaign.add(&job, &run(job.seed, times), Duration::from_millis(1));

@@ -125,7 +125,7 @@ impl<'a> Session<'a> {
             programs.insert(name.clone(), Arc::new(program));
         }
         let known = match &task.resume {
-            Some(file) if file.exists() => Some(machine::read(file)?),
+            Some(file) if machine::exists(file) => Some(machine::read(file)?),
             _ => None,
         };
         let known: Option<Campaign> = known
@@ -182,7 +182,7 @@ impl<'a> Session<'a> {
         let (mut begun, mut unsaved, mut is_over) = (0_u64, 0, false);
         loop {
             while !is_over && crew.len() < self.jobs {
-                let Some(job) = again.pop().or_else(|| self.campaign.next()) else { break };
+                let Some(job) = again.pop().or_else(|| self.campaign.begin()) else { break };
                 begun += 1;
                 crew.begin(begun, self.work_of(&job, begun)?)?;
                 under_way.insert(begun, job);

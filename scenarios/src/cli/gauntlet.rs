@@ -86,7 +86,8 @@ pub(super) fn run(args: &RunArgs, task: &GauntletArgs) -> Result<u8, String> {
         {
             medians.sort_unstable();
             say(&format!(
-                "{name}: {} of {} found in {:.1} s of processor time; median of the defects {:.2} s",
+                "{name}: {} of {} found in {:.1} s of processor time; median of the defects \
+                 {:.2} s",
                 way.found,
                 way.cpu_ms.len(),
                 way.cpu_ms() as f64 / 1_000.0,
@@ -131,7 +132,12 @@ fn look(
 
 fn tell(args: &RunArgs, name: &str, repeats: u64, [uniform, steered]: &[Way; 2]) {
     if args.json {
-        let row = |way: &Way| json!({ "found": way.found, "median_cpu_s": way.median(), "runs": way.runs, "cpu_ms": way.cpu_ms });
+        let row = |way: &Way| {
+            json!({
+                "found": way.found, "median_cpu_s": way.median(),
+                "runs": way.runs, "cpu_ms": way.cpu_ms,
+            })
+        };
         let row = json!({
             "mutant": name, "repeats": repeats, "uniform": row(uniform), "steered": row(steered),
         });

@@ -171,6 +171,11 @@ pub(super) fn make_directory(path: &Path) -> Result<(), String> {
         .map_err(|error| format!("{} cannot be made: {error}", path.display()))
 }
 
+/// Whether there is a file.
+pub(super) fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
 /// The text of a file.
 pub(super) fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path)
