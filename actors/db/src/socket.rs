@@ -115,7 +115,9 @@ impl Socket {
     }
 
     pub(crate) fn make_room(&mut self, missing: usize) {
-        self.room = self.room.max(missing.min(READ_AHEAD));
+        // As much as has come already: what is only promised shall cost nothing.
+        let earned = self.input.len().clamp(READ_LARGE, READ_AHEAD);
+        self.room = self.room.max(missing.min(earned));
     }
 
     /// Nothing is going on: gives large buffers back.

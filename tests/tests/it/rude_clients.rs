@@ -101,6 +101,7 @@ fn garbage_is_answered_with_an_error_or_a_closed_connection() {
 #[test]
 fn half_frames_cost_what_arrived_and_not_what_they_promise() {
     let (_dir, node, mut good, descriptors) = node();
+    let before = node.memory();
     let half: Vec<TcpStream> = (0..200)
         .map(|_| {
             let mut rude = node.raw();
@@ -110,7 +111,9 @@ fn half_frames_cost_what_arrived_and_not_what_they_promise() {
         })
         .collect();
     assert_eq!(good.ask("GET k"), "v");
-    assert!(node.memory() < 150, "{} MB for 200 promises of 500 MB", node.memory());
+    // A connection begins with some room, of which an allocator may touch more than is used.
+    let grown = node.memory() - before;
+    assert!(grown < 120, "{grown} MB for 200 promises of 500 MB");
     drop(half);
     node.lets_go(descriptors);
     assert_eq!(good.ask("GET k"), "v", "half a command is none");
