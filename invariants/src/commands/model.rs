@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use orloj_net::{
     UnixMs,
-    envelope::{Envelope, Id, Outcome, SessionName},
+    envelope::{Code, Envelope, Id, Outcome, SessionName},
 };
 
 use super::{Limits, Told, What};
@@ -47,8 +47,8 @@ enum Progress {
     Doomed {
         doom: turn::Doom,
         /// From where on a command that has waited may look again: it does so when it goes on,
-        /// and others may have ended until then.
-        again: Option<usize>,
+        /// and others may have ended, or come, until then; and since when it waits for any.
+        again: Option<(usize, UnixMs)>,
     },
     /// Its lane has, and nothing stands in its way.
     Ready,
@@ -150,7 +150,16 @@ impl Model {
     pub fn explain(&mut self, told: &Told) -> Result<(), Expected> {
         let of_recovery = matches!(&told.what,
             What::Finished { row, .. } if self.interrupted.contains(row));
-        if let Some(row) = self.interrupted.first().filter(|_| !of_recovery) {
+        // What a full disk lets nobody recover holds up no answer that needs no writing.
+        let is_turned_away = match &told.what {
+            What::Refused { failure, .. } => {
+                matches!(failure.code, Code::StorageFailure | Code::Conflict)
+            }
+            What::Repeated { .. } => true,
+            _ => false,
+        };
+        let is_first = of_recovery || is_turned_away;
+        if let Some(row) = self.interrupted.first().filter(|_| !is_first) {
             let id = &self.commands[row].id;
             return Err(format!("first the failure of {id}, row {row}, which a restart met"));
         }

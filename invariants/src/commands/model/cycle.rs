@@ -87,7 +87,7 @@ impl Model {
         let from = match command.progress {
             Progress::Waiting { on, .. } => on,
             // It may wait for what has come since.
-            Progress::Doomed { again: Some(from), .. } => from,
+            Progress::Doomed { again: Some((from, _)), .. } => from,
             Progress::Queued => 0,
             _ => return false,
         };

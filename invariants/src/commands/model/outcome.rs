@@ -94,8 +94,8 @@ impl Model {
             }
             Progress::Doomed { doom, again } => match (end.failure(), again) {
                 (Some(failure), _) if doom.is(failure) => Ok(()),
-                (_, Some(from)) => {
-                    self.look(command.row, *from, now, None);
+                (_, Some((from, since))) => {
+                    self.look(command.row, *from, *since, false);
                     let again = self.commands[&command.row].clone();
                     self.ends(&again, end, now)
                 }

@@ -47,12 +47,13 @@ impl Model {
             return Err(format!("{first} to be finished first, which is before it on its lane"));
         }
         self.count(&session, told)?;
-        self.look(row, 0, told.at, None);
+        self.look(row, 0, told.at, false);
         Ok(())
     }
 
     /// Looks at what a command depends on, from the place `from` of its list on.
-    pub(super) fn look(&mut self, row: u64, from: usize, since: UnixMs, again: Option<usize>) {
+    pub(super) fn look(&mut self, row: u64, from: usize, since: UnixMs, again: bool) {
+        let again = again.then_some((from, since));
         let command = &self.commands[&row];
         let mut progress = Progress::Ready;
         for (place, on) in command.envelope.depends_on.iter().enumerate().skip(from) {
@@ -96,7 +97,7 @@ impl Model {
             }
         });
         for (row, on, since) in waiting.collect::<Vec<_>>() {
-            self.look(row, on, since, Some(on));
+            self.look(row, on, since, true);
         }
     }
 

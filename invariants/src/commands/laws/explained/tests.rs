@@ -242,6 +242,28 @@ fn whoever_has_waited_may_look_again_when_it_goes_on() {
     h.breaks(LAW.name, "the model expected DependencyFailed, on=c, reason=same_lane");
 }
 
+#[test]
+fn who_waits_for_what_came_later_waits_no_longer_for_it() {
+    let story = |ms: u64| {
+        let mut h = strict();
+        h.does(&create("s"), int(0));
+        h.turn();
+        let b = h.sends(&data(set("k", "b")).id("b").session("s").after("a").after("c"));
+        let a = h.sends(&data(set("k", "a")).id("a"));
+        h.starts(b);
+        h.starts(a);
+        h.ends(a, End::Ok(ok()));
+        h.turn();
+        h.sends(&data(set("k", "c")).id("c"));
+        h.wait_ms(ms);
+        h.turn();
+        h.ends(b, failed(Code::DependencyTimeout, &[("on", "c")]));
+        h
+    };
+    story(30_000).holds();
+    story(20_000).breaks(LAW.name, "the model expected it to wait to");
+}
+
 /// `a` on the server's lane and `b` of a session wait for each other.
 fn circle() -> (Tale, u64, u64) {
     let mut h = strict();
@@ -357,6 +379,16 @@ fn a_restart_fails_what_was_started_and_runs_the_rest() {
     let (mut h, _, b) = story();
     h.ends(b, End::Ok(ok()));
     h.breaks(LAW.name, "the model expected failed, reason=restart_in_flight");
+
+    // A full disk lets nobody end them; what needs no writing is answered meanwhile.
+    let (mut h, a, b) = story();
+    let full = failure(Code::StorageFailure, &[("reason", "journal_failed")]);
+    h.refuses(&data(set("k", "c")).id("c"), full);
+    h.turn();
+    h.ends(b, restarted());
+    h.starts(a);
+    h.ends(a, End::Ok(ok()));
+    h.holds();
 
     // And if nobody knows of that failure after another crash, it comes again.
     let (mut h, a, b) = story();
