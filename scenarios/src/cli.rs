@@ -7,6 +7,7 @@ mod bisect;
 mod campaign;
 mod campaigns;
 mod cases;
+mod checkout;
 mod crew;
 mod determinism;
 mod diff;

@@ -214,6 +214,8 @@ impl Commands {
     ) -> Result<Commands, Error> {
         let totals = tables.totals().await?;
         let inflight = tables.inflight().await?;
+        // Clients choose the names, and must not be able to choose ones that collide; a run of the
+        // simulator must have the same seed each time. The key is drawn once and no client sees it.
         let seed = u64::from_le_bytes(*tables.redaction_key.first_chunk().expect("32 bytes"));
         let seed = || FixedState::with_seed(seed);
         let mut commands = Commands {

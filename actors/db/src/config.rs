@@ -215,7 +215,7 @@ impl NodeConfig {
             commands: CommandLimits::default(),
             history: HistoryRetention::default(),
             redaction: Redaction::default(),
-            max_clients: 10_000,
+            max_clients: 1_000,
             output_max: 256 << 20,
             output_patience: Duration::from_secs(60),
             drain_patience: Duration::from_secs(5),

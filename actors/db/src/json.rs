@@ -356,6 +356,12 @@ impl Connection {
             {
                 if !self.has_parted {
                     self.has_parted = true;
+                    if ended == Ended::Drained {
+                        // A line has no other words for it.
+                        let why = "the node is about to stop";
+                        let failure = Failure::new(Code::ShuttingDown, why);
+                        self.tell(&json::refusal(None, None, &failure));
+                    }
                     if let Some((why, reason)) = ended.goodbye() {
                         self.wire.close(why, reason, &mut self.socket.output);
                     }

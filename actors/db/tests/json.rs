@@ -354,6 +354,9 @@ async fn clients_are_counted_and_seen_out(cx: Context) {
     while fourth.read().await {}
     assert!(fourth.input.starts_with(b"HTTP/1.1 503 "));
     let stopping = cx.spawn("stop", node.stop());
+    for client in [&mut socket, &mut lines] {
+        assert_eq!(client.text().await["error"]["code"], "ShuttingDown");
+    }
     assert_eq!(socket.goodbye().await, (1001, "the node is about to stop".to_owned()));
     assert_eq!(socket.next().await, Came::Over);
     assert_eq!(lines.next().await, Came::Over);

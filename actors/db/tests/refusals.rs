@@ -59,7 +59,7 @@ enum Form {
 }
 
 impl Form {
-    /// What a client is told last when the node is about to stop. A line has no words for it.
+    /// How a client is told that nothing more comes. A line has no words for it.
     fn goodbye(self) -> Option<String> {
         match self {
             Form::Native => Some("ShuttingDown".to_owned()),
@@ -299,6 +299,29 @@ async fn what_a_restart_interrupted_is_unavailable(cx: Context) {
     node.stop().await.expect("in order");
 }
 
+/// A full disk takes no command: each is told that nothing of it happened, and by the same id it is
+/// done when there is room again.
+#[orloj_sim::test(seeds = 4)]
+async fn what_the_disk_does_not_take_is_a_storage_failure(cx: Context) {
+    let mut config = config();
+    config.storage.segment_bytes = 64 << 10;
+    let node = Node::start(config, cx).await.expect("it starts");
+    Control.limit_disk("test", Some(0));
+    let value = "v".repeat(20_000);
+    let asked = |id: &str| set("k", &value).id(id);
+    // The journal has taken its next room beforehand.
+    while node.commands().send(set("k", &value)).await.is_ok() {}
+    for told in everywhere(cx, &node, "id", asked).await {
+        assert_eq!(told, Some((Code::StorageFailure, "journal_failed".to_owned())));
+    }
+    Control.limit_disk("test", None);
+    cx.sleep(1_000 * MS).await;
+    for told in everywhere(cx, &node, "id", asked).await {
+        assert_eq!(told, None, "there is room");
+    }
+    node.stop().await.expect("in order");
+}
+
 /// A client that has many requests under way when the node is asked to stop is answered all that
 /// the node has taken, and then told; whoever asks from within is refused.
 #[orloj_sim::test(seeds = 4)]
@@ -311,10 +334,14 @@ async fn a_node_that_stops_says_so(cx: Context) {
         raw.write(&requests).await;
         assert_eq!(raw.next().await, Some(None), "{form:?}");
         let stopping = cx.spawn("node", node.stop());
+        let mut last = None;
         while let Some(told) = raw.next().await {
             let is_so = matches!(told, None | Some((Code::ShuttingDown, _)));
-            assert!(is_so, "{form:?}: {told:?}");
+            assert!(is_so && last.is_none(), "{form:?}: {told:?} behind {last:?}");
+            last = told;
         }
+        let is_told = last.is_some() || form == Form::Native;
+        assert!(is_told, "{form:?} heard no reason");
         stopping.await.expect("it runs").expect("in order");
         assert_eq!(raw.goodbye, form.goodbye(), "{form:?}");
         let late = answered(&commands.send(get("k")).await);

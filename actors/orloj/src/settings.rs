@@ -66,7 +66,7 @@ impl Default for Settings {
             native: "127.0.0.1:7380".to_owned(),
             ws: None,
             durability: Durability::default(),
-            max_clients: 10_000,
+            max_clients: 1_000,
             session_rate: commands.session_rate,
             global_rate: commands.global_rate,
             in_flight: commands.in_flight,

@@ -3,14 +3,13 @@
 //! Commits are checked out one after the other into a work tree of their own, whose build is kept
 //! from one to the next. A commit that does not build, or does not know the scenario, says nothing.
 
-use std::path::Path;
-
 use orloj_sim::Scheduler;
 
 use super::{
     BROKEN, HELD,
     args::RunArgs,
-    machine::{self, Scratch, say},
+    checkout::{Checkout, git},
+    machine::say,
     pick::Pick,
 };
 
@@ -53,28 +52,22 @@ pub(super) fn run(args: &RunArgs, task: &BisectArgs) -> Result<u8, String> {
         flags.push("--no-faults".to_owned());
     }
     let range = format!("{}..{}", task.good, task.bad);
-    let list = git(Path::new("."), &["rev-list", "--reverse", "--first-parent", &range])?;
+    let list = git(&["rev-list", "--reverse", "--first-parent", &range])?;
     let commits: Vec<&str> = list.lines().collect();
     if commits.is_empty() {
         return Err(format!("there is no commit in {range}"));
     }
     say(&format!("{} commits in {range}", commits.len()));
-    let scratch = Scratch::new()?;
-    let tree = scratch.path().join("tree");
-    let place = tree.display().to_string();
-    git(Path::new("."), &["worktree", "add", "--detach", "--quiet", &place, &task.bad])?;
+    let checkout = Checkout::of(&task.bad)?;
     let found = first_bad(commits.len(), |number| {
-        let says = judge(&tree, commits[number], &task.build, &flags)?;
-        say(&format!("  {} {says:?}", title(&tree, commits[number])?));
+        let says = judge(&checkout, commits[number], &task.build, &flags)?;
+        say(&format!("  {} {says:?}", title(&checkout, commits[number])?));
         Ok(says)
-    });
-    let cleared = git(Path::new("."), &["worktree", "remove", "--force", &place]);
-    let found = found?;
-    cleared?;
+    })?;
     match found {
         Found::First(number) => {
             say(&format!("the first commit at which it fails is {}", commits[number]));
-            say(&git(Path::new("."), &["show", "--stat", "--format=medium", commits[number]])?);
+            say(&git(&["show", "--stat", "--format=medium", commits[number]])?);
             Ok(HELD)
         }
         Found::OneOf(numbers) => {
@@ -129,33 +122,24 @@ fn first_bad(
     })
 }
 
-fn judge(tree: &Path, commit: &str, profile: &str, flags: &[String]) -> Result<Says, String> {
-    git(tree, &["checkout", "--detach", "--quiet", commit])?;
-    let build = ["build", "--quiet", "--profile", profile, "--package", "orloj-scenarios"];
-    let build: Vec<&str> = build.into_iter().chain(["--bin", "sim"]).collect();
-    let target = tree.join("target");
-    if machine::run_in(tree, "cargo", &build, Some(&target))?.1 != Some(0) {
-        return Ok(Says::Nothing);
-    }
-    let folder = if profile == "dev" { "debug" } else { profile };
-    let binary = target.join(folder).join("sim").display().to_string();
+fn judge(
+    checkout: &Checkout,
+    commit: &str,
+    profile: &str,
+    flags: &[String],
+) -> Result<Says, String> {
+    checkout.git(&["checkout", "--detach", "--quiet", commit])?;
+    let Ok(binary) = checkout.build(profile) else { return Ok(Says::Nothing) };
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    Ok(match machine::run_in(tree, &binary, &flags, None)?.1 {
+    Ok(match checkout.run(&binary, &flags)? {
         Some(0) => Says::Holds,
         Some(1) => Says::Fails,
         _ => Says::Nothing,
     })
 }
 
-fn title(tree: &Path, commit: &str) -> Result<String, String> {
-    Ok(git(tree, &["log", "-1", "--format=%h %s", commit])?.trim().to_owned())
-}
-
-fn git(dir: &Path, args: &[&str]) -> Result<String, String> {
-    match machine::run_in(dir, "git", args, None)? {
-        (output, Some(0)) => Ok(output),
-        (output, _) => Err(format!("git {}: {}", args.join(" "), output.trim())),
-    }
+fn title(checkout: &Checkout, commit: &str) -> Result<String, String> {
+    Ok(checkout.git(&["log", "-1", "--format=%h %s", commit])?.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{
     program::{self, Program},
     report, shrink,
 };
-use crate::{Outcome, Run, Setup, Tally};
+use crate::{Outcome, Run, Setup, Tally, campaign::kind};
 
 /// Failures that are told in full; of the others the seed and the law are named.
 const TOLD: usize = 3;
@@ -203,7 +203,7 @@ impl Sum {
             *self.unfired.entry(class.name()).or_default() += 1;
         }
         for met in &run.met {
-            let often = self.met.entry((report::kind(met.site.kind), met.site.name)).or_default();
+            let often = self.met.entry((kind(met.site.kind), met.site.name)).or_default();
             often.times += met.hit;
             often.seeds += u64::from(met.hit > 0);
         }

@@ -12,7 +12,8 @@ use serde_json::json;
 use super::{
     BROKEN, HELD,
     args::CasesArgs,
-    machine::{self, Scratch, say},
+    checkout::Checkout,
+    machine::{self, say},
     program::{self, Program},
     shrink::{breaks, schedules},
 };
@@ -138,24 +139,16 @@ fn judge(case: &Case) -> Result<Verdict, String> {
 /// Takes back what fixed a case, in a checkout of its own, and plays it with what is built there.
 fn reverted(case: &Case, file: &Path) -> Result<Option<String>, String> {
     let Some(commit) = &case.fixed_by else { return Ok(None) };
-    let scratch = Scratch::new()?;
-    let checkout = scratch.path().join("checkout");
-    let tree = checkout.to_string_lossy().into_owned();
-    let file = machine::absolute(file)?;
-    let output = (|| {
-        machine::tool("git", &["worktree", "add", "--detach", &tree, "HEAD"], None)?;
-        machine::tool("git", &["revert", "--no-commit", commit], Some(&checkout))?;
-        let build = ["build", "--quiet", "--profile", "sim", "-p", "orloj-scenarios"];
-        machine::tool("cargo", &build, Some(&checkout))?;
-        let binary = checkout.join("target/sim/sim");
-        let args = ["replay".to_owned(), file.to_string_lossy().into_owned()];
-        machine::child(&binary, &args, &machine::Surroundings::Own)
-    })();
-    // A scratch that stays known to git is pruned by it.
-    let _ = machine::tool("git", &["worktree", "remove", "--force", &tree], None);
-    match output {
-        Ok((_, Some(1))) => Ok(None),
-        Ok(_) => Ok(Some(format!("ROTTEN: without {commit} it holds"))),
-        Err(why) => Ok(Some(format!("{commit} cannot be taken back: {why}"))),
-    }
+    let file = machine::absolute(file)?.display().to_string();
+    let checkout = Checkout::of("HEAD")?;
+    let played = checkout
+        .git(&["revert", "--no-commit", commit])
+        .and_then(|_| checkout.build("sim"))
+        .and_then(|binary| checkout.run(&binary, &["replay", &file]));
+    Ok(match played {
+        Ok(Some(1)) => None,
+        Ok(Some(0)) => Some(format!("ROTTEN: without {commit} it holds")),
+        Ok(_) => Some(format!("without {commit} it cannot be played")),
+        Err(why) => Some(format!("{commit} cannot be taken back: {why}")),
+    })
 }

@@ -119,39 +119,16 @@ pub(super) fn ask(prompt: &str) -> Option<String> {
 }
 
 /// Runs a program to its end in a directory: what it printed, errors included, and its status.
-/// `target` is where Cargo builds.
 pub(super) fn run_in(
     dir: &Path,
     program: &str,
     args: &[&str],
-    target: Option<&Path>,
 ) -> Result<(String, Option<i32>), String> {
     let mut command = Command::new(program);
     command.current_dir(dir).args(args).stdin(Stdio::null());
-    if let Some(target) = target {
-        command.env("CARGO_TARGET_DIR", target);
-    }
     let output = command.output().map_err(|error| format!("{program} does not start: {error}"))?;
     let both = [output.stdout, output.stderr].concat();
     Ok((String::from_utf8_lossy(&both).into_owned(), output.status.code()))
-}
-
-/// Runs a tool of the developer's to its end.
-pub(super) fn tool(name: &str, args: &[&str], within: Option<&Path>) -> Result<(), String> {
-    let mut command = Command::new(name);
-    command.args(args).stdin(Stdio::null());
-    within.into_iter().for_each(|directory| {
-        command.current_dir(directory);
-    });
-    let output = command.output().map_err(|error| format!("{name} does not start: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!(
-            "{name} {}: {}",
-            args.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
-    }
 }
 
 /// Writes a file whole or not at all: a reader sees what was there or what is.

@@ -68,11 +68,6 @@ fn hash(hash: u64) -> String {
     format!("{hash:016x}")
 }
 
-/// The name of a kind of place.
-pub(super) fn kind(kind: SiteKind) -> &'static str {
-    crate::campaign::kind(kind)
-}
-
 /// A broken promise on one screen: which, what contradicts it, when, the events that matter, and
 /// the command to copy.
 pub(super) fn broken(program: &Program, args: &RunArgs, run: &Run) {

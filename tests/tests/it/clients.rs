@@ -101,7 +101,7 @@ fn redis_cli_works() {
     let hello = redis_cli(&node, &["--no-raw", "-3", "hello"], "");
     assert!(hello.contains("\"proto\" => (integer) 3"), "{hello}");
     let setting = redis_cli(&node, &["-3", "--json", "config", "get", "maxclients"], "");
-    assert_eq!(setting, r#"{"maxclients":"10000"}"#);
+    assert_eq!(setting, r#"{"maxclients":"1000"}"#);
     let refused = redis_cli(&node, &["--no-raw", "auth", "secret"], "");
     assert!(refused.contains("without any password configured"), "{refused}");
     // A session as a person types it, quotes and mistakes included.

@@ -63,7 +63,7 @@ struct Arguments {
     /// in_memory (nothing is written) [default: strict]
     #[arg(long, value_name = "MODE")]
     durability: Option<Durability>,
-    /// Connections served at once [default: 10000]
+    /// Connections served at once [default: 1000]
     #[arg(long, value_name = "N")]
     max_clients: Option<u32>,
     /// Commands in envelopes that one session may send in a second; 0 is no limit [default: 100]
