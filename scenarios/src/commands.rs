@@ -8,6 +8,7 @@
 mod client;
 mod door;
 mod envelopes;
+mod lines;
 mod recorder;
 
 use std::{sync::Arc, time::Duration};

@@ -23,6 +23,8 @@ pub(crate) const NODE: &str = "node";
 pub(crate) const ADDRESS: &str = "node:6379";
 /// Where those connect that speak the native protocol.
 pub(crate) const NATIVE: &str = "node:6380";
+/// Where clients connect that speak JSON, if any do.
+pub(crate) const JSON: &str = "node:7070";
 /// The files that hold its history.
 pub(crate) const JOURNAL: &str = "data/wal/*";
 
@@ -50,6 +52,7 @@ pub(crate) fn config(plan: &Plan, observer: Arc<dyn Observer>) -> NodeConfig {
         drain_patience: Duration::from_secs(1),
         observer: Some(observer),
         native: plan.commands.as_ref().filter(|c| c.network).map(|_| "0.0.0.0:6380".to_owned()),
+        ws: plan.commands.as_ref().and_then(|c| c.json_ppm).map(|_| "0.0.0.0:7070".to_owned()),
         commands: limits(plan),
         history: retention(plan),
         redaction: redaction(plan),

@@ -154,6 +154,9 @@ pub(crate) fn node_world(scenario: &Scenario, plan: &Plan) -> Noted {
         commands.count("rate", c.rate);
         commands.amount::<Time>("dependency-wait", nanos(c.dependency_wait));
         commands.amount::<Time>("key-life", nanos(c.key_life));
+        if let Some(json) = c.json_ppm {
+            commands.amount::<Share>("json", json.into());
+        }
         if let Some(u) = &c.upkeep {
             let mut upkeep = Filling::default();
             upkeep.amount::<Time>("age", nanos(u.age));

@@ -13,6 +13,7 @@ use orloj_sim::{Control, choice::Stream};
 use super::{
     door::{Door, follow},
     envelopes::{Ask, Envelopes, Shared, session_name},
+    lines,
     recorder::{Asked, Recorder},
 };
 use crate::{
@@ -70,18 +71,28 @@ impl Drop for UnderWay {
 enum Way {
     /// By the node's own handle.
     Door(Door),
-    /// Over the network.
-    Native(Native),
+    /// Over the network. So many commands of a million are asked for in JSON before, each so long.
+    Native(Native, u32, Duration),
 }
 
 impl Way {
-    async fn send(&self, envelopes: Vec<Envelope>) -> Option<Vec<Result<Outcome, Failure>>> {
+    async fn send(
+        &self,
+        cx: Context,
+        envelopes: Vec<Envelope>,
+    ) -> Option<Vec<Result<Outcome, Failure>>> {
         match self {
             Way::Door(door) => door.send(envelopes).await,
-            Way::Native(native) => {
+            Way::Native(native, json_ppm, patience) => {
                 let mut answers = Vec::new();
                 for envelope in envelopes {
-                    answers.push(native.send(envelope).await);
+                    let is_asked = *json_ppm > 0
+                        && Control.between("json", 1, 1_000_000) <= u64::from(*json_ppm);
+                    let send = native.send(envelope.clone());
+                    answers.push(match is_asked && envelope.id.is_some() {
+                        true => lines::ask(cx, &envelope, *patience, send).await,
+                        false => send.await,
+                    });
                 }
                 Some(answers)
             }
@@ -91,7 +102,7 @@ impl Way {
     async fn ask(&self, question: Question) -> Option<Result<Finding, Failure>> {
         match self {
             Way::Door(door) => door.ask(question).await,
-            Way::Native(native) => Some(native.ask(question).await),
+            Way::Native(native, ..) => Some(native.ask(question).await),
         }
     }
 }
@@ -111,9 +122,13 @@ impl Client {
         let habits = plan.clients[number as usize].clone();
         let way = match commands.network {
             false => Way::Door(door.clone()),
-            true => Way::Native(Native::new(cx, config(&habits))),
+            true => {
+                let native = Native::new(cx, config(&habits));
+                // What is asked in JSON leaves time to ask again.
+                Way::Native(native, commands.json_ppm.unwrap_or(0), habits.patience / 2)
+            }
         };
-        if let Way::Native(native) = &way
+        if let Way::Native(native, ..) = &way
             && u64::from(number) < commands.followers
         {
             // The first follows everybody.
@@ -354,7 +369,7 @@ impl Asker {
         let line = (envelopes.len() > 1).then(|| self.recorder.line());
         let asks = |envelope: &Envelope| self.recorder.asks(self.number, line, envelope.clone());
         let asked: Vec<Asked> = envelopes.iter().map(asks).collect();
-        let sent = self.way.send(envelopes.clone());
+        let sent = self.way.send(self.cx, envelopes.clone());
         let Ok(Some(answers)) = self.cx.timeout(self.patience, sent).await else { return false };
         let mut is_well = true;
         for ((asked, envelope), answer) in asked.into_iter().zip(&envelopes).zip(answers) {

@@ -28,6 +28,7 @@ const BOOK: &[Listing] = book![
     "commands-crash",
     "commands-cycles",
     "commands-disk-full",
+    "commands-json",
     "commands-limits",
     "commands-network",
     "commands-upkeep",

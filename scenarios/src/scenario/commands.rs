@@ -54,6 +54,9 @@ pub struct Commands {
     pub key_life: Span<Time>,
     /// What is let go of the history, and hidden in it; absent is nothing.
     pub upkeep: Option<Upkeep>,
+    /// Share of commands with an id that are asked for in JSON before, over the network; absent is
+    /// none.
+    pub json: Option<Span<Share>>,
 }
 
 /// What is let go of the history, and hidden in it.
@@ -107,6 +110,7 @@ impl Default for Commands {
             dependency_wait: Span::new(5_000_000, 500_000_000),
             key_life: Span::new(20_000_000, 2_000_000_000),
             upkeep: None,
+            json: None,
         }
     }
 }
@@ -156,6 +160,8 @@ pub struct CommandsPlan {
     pub key_life: Duration,
     /// What is let go and hidden.
     pub upkeep: Option<UpkeepPlan>,
+    /// Asked for in JSON before.
+    pub json_ppm: Option<u32>,
 }
 
 impl Commands {
@@ -183,6 +189,7 @@ impl Commands {
             dependency_wait: millis(self.dependency_wait.draw(choices, "dependency-wait")),
             key_life: millis(self.key_life.draw(choices, "key-life")),
             upkeep: self.upkeep.as_ref().map(|upkeep| upkeep.plan(choices)),
+            json_ppm: self.json.map(|json| json.draw_ppm(choices, "json")),
         }
     }
 }
