@@ -558,6 +558,10 @@ fn asked_to_stop_it_says_goodbye() {
     let (mut socket, mut lines) = (Socket::connect(&node), Lines::connect(&node));
     lines.ask(json!({"type": "health"}));
     node.signal("TERM");
+    let is_so = |told: Value| told["error"]["code"] == "ShuttingDown";
+    assert!(lines.line().is_some_and(is_so));
+    let (kind, told) = socket.next();
+    assert!(kind == 0x81 && is_so(serde_json::from_slice(&told).expect("it is JSON")));
     let (kind, goodbye) = socket.next();
     assert_eq!((kind, &goodbye[..2]), (0x88, &1001_u16.to_be_bytes()[..]));
     assert_eq!(lines.line(), None);
