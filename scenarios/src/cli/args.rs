@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use orloj_sim::{Fork, Scheduler};
 
 use super::{
-    bisect::BisectArgs, campaigns::CampaignArgs, diff::DiffArgs, fork::ForkArgs,
+    bisect::BisectArgs, campaigns::CampaignArgs, costs::CostsArgs, diff::DiffArgs, fork::ForkArgs,
     gauntlet::GauntletArgs, inspect::InspectArgs, trace::TraceArgs,
 };
 
@@ -94,6 +94,8 @@ pub(super) enum Task {
     Mutants(MutantsArgs),
     /// Replay every case that once failed, and put its defect back to see it fail again.
     Cases(CasesArgs),
+    /// Count what operations cost, and compare it with what was agreed to.
+    Costs(CostsArgs),
     /// Write the picture of one run: a page that needs nothing else.
     Trace(TraceArgs),
     /// Show the first event in which two runs differ, and the choice before it.
