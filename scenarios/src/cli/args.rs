@@ -185,6 +185,12 @@ pub(super) struct MutantsArgs {
     /// Only the defects whose name contains this.
     #[arg(long, value_name = "NAME")]
     pub(super) only: Option<String>,
+    /// Only so many of the defects, and none of the leaks: those from the place of --from on.
+    #[arg(long, value_name = "N", conflicts_with = "only")]
+    pub(super) sample: Option<usize>,
+    /// With --sample: which of them is the first, counted round and round.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) from: u64,
     /// Seeds a defect may survive.
     #[arg(long, value_name = "N", default_value_t = 400)]
     pub(super) seeds_max: u64,
