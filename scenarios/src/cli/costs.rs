@@ -46,7 +46,8 @@ pub(super) fn run(json: bool, task: &CostsArgs) -> Result<u8, String> {
         say(&format!("{}: {} operations", task.file.display(), now.len()));
         return Ok(HELD);
     }
-    let agreed = machine::read(&task.file)?;
+    let agreed = machine::read(&task.file)
+        .map_err(|why| format!("{why}; cargo xtask costs --accept writes it"))?;
     let agreed: Table = toml::from_str(&agreed)
         .map_err(|error| format!("{}: {}", task.file.display(), error.to_string().trim_end()))?;
     let changes = changes(&agreed, &now);
@@ -61,11 +62,17 @@ pub(super) fn run(json: bool, task: &CostsArgs) -> Result<u8, String> {
     if changes.is_empty() {
         return Ok(HELD);
     }
-    let tell = |line: &str| if json { machine::complain(line) } else { say(line) };
-    tell(&format!("CHANGED  {} figures, each the sum over `times` operations", changes.len()));
-    tell(&format!("  {:<36} {:<16} {:>14} {:>14}", "operation", "figure", "agreed", "now"));
-    changes.iter().for_each(|change| tell(change));
-    tell("  agree to them: cargo xtask costs --accept");
+    let head = format!("  {:<36} {:<16} {:>14} {:>14}", "operation", "figure", "agreed", "now");
+    let mut text = vec![format!("{} figures differ from what was agreed to", changes.len()), head];
+    text.extend(changes);
+    text.push("  each is the sum over `times` operations".to_owned());
+    text.push("  agree to them: cargo xtask costs --accept".to_owned());
+    // Standard output is for the rows, if somebody asked for rows.
+    if json {
+        machine::complain(&text.join("\n"))
+    } else {
+        say(&format!("CHANGED  {}", text.join("\n")))
+    }
     Ok(BROKEN)
 }
 
@@ -124,7 +131,7 @@ fn changes(agreed: &Table, now: &Table) -> Vec<String> {
     changes
 }
 
-/// The figures of one operation of each kind.
+/// Some figures of each operation, done once.
 fn show(now: &Table) {
     let columns = ["messages", "writes", "syncs", "polls", "allocations", "virtual_ns"];
     let head: String = columns.iter().map(|name| format!(" {name:>11}")).collect();

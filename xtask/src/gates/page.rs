@@ -1,6 +1,6 @@
 //! What came of gates: as JSON for machines, and as one page that needs nothing else.
 
-use super::{Judged, Outcome, Session, read, shown, tail, unix};
+use super::{Ended, Judged, Outcome, Session, read, shown, tail, unix};
 use crate::process;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -17,7 +17,7 @@ pub(super) fn report(session: &Session<'_>) -> Value {
         "is_dirty": session.is_dirty,
         "began_unix_s": unix(session.began),
         "is_well": session.is_well(),
-        "seconds": rounded(session.judged.iter().map(|j| j.took.as_secs_f64()).sum()),
+        "seconds": rounded(session.judged.iter().map(|j| j.ended.took.as_secs_f64()).sum()),
         "checking_seconds": rounded(session.took().as_secs_f64()),
         "checking_budget_s": session.budget.map(|budget| budget.as_secs()),
         "gates": session.judged.iter().map(|judged| one(session, judged)).collect::<Vec<_>>(),
@@ -25,7 +25,8 @@ pub(super) fn report(session: &Session<'_>) -> Value {
 }
 
 fn one(session: &Session<'_>, judged: &Judged<'_>) -> Value {
-    let Judged { gate, words, budget, outcome, took, measured, log } = judged;
+    let Judged { gate, words, budget, ended, measured, log } = judged;
+    let Ended { outcome, took, used } = ended;
     let slos: Vec<Value> = gate
         .slo
         .iter()
@@ -50,6 +51,7 @@ fn one(session: &Session<'_>, judged: &Judged<'_>) -> Value {
         "why": gate.why,
         "outcome": outcome.word(),
         "seconds": rounded(took.as_secs_f64()),
+        "cpu_s": rounded(used.as_secs_f64()),
         "budget_s": budget.as_secs(),
         "compiles": gate.compiles,
         "slo": slos,
@@ -87,7 +89,7 @@ pub(super) fn page(session: &Session<'_>) -> String {
     let verdict = match session.is_well() {
         true => "<span class=\"good\">all passed</span>".to_owned(),
         false => {
-            let bad = session.judged.iter().filter(|judged| judged.outcome.is_bad()).count();
+            let bad = session.judged.iter().filter(|judged| judged.ended.outcome.is_bad()).count();
             format!("<span class=\"bad\">{bad} of {} failed</span>", session.judged.len())
         }
     };
@@ -112,13 +114,14 @@ pub(super) fn page(session: &Session<'_>) -> String {
          <p>commit <code>{commit}</code>{dirty}; began at {began} s Unix time; {time}; \
          <code>cargo xtask {command}</code></p>\n\
          <table><thead><tr><th>gate</th><th>outcome</th><th class=\"n\">seconds</th>\
-         <th class=\"n\">budget</th><th>measured and stated</th></tr></thead><tbody>\n\
+         <th class=\"n\">of the processor</th><th class=\"n\">budget</th><th>measured and stated</th></tr></thead><tbody>\n\
          {rows}</tbody></table>\n</body></html>\n"
     )
 }
 
 fn row(session: &Session<'_>, judged: &Judged<'_>, out: &mut String) -> std::fmt::Result {
-    let Judged { gate, words, budget, outcome, took, measured, log } = judged;
+    let Judged { gate, words, budget, ended, measured, log } = judged;
+    let Ended { outcome, took, used } = ended;
     let class = match outcome {
         Outcome::Passed => "good",
         Outcome::NotRun => "off",
@@ -126,11 +129,12 @@ fn row(session: &Session<'_>, judged: &Judged<'_>, out: &mut String) -> std::fmt
     };
     let (name, why, command) = (text(&gate.name), text(&gate.why), text(&shown(words)));
     let (word, seconds, budget) = (outcome.word(), took.as_secs_f64(), budget.as_secs());
+    let used = used.as_secs_f64();
     write!(
         out,
         "<tr><td><b>{name}</b><br><small>a failure means: {why}</small><br>\
          <code>{command}</code></td><td class=\"{class}\">{word}</td>\
-         <td class=\"n\">{seconds:.1}</td><td class=\"n\">{budget}</td><td>"
+         <td class=\"n\">{seconds:.1}</td><td class=\"n\">{used:.1}</td><td class=\"n\">{budget}</td><td>"
     )?;
     for (slo, measured) in gate.slo.iter().zip(measured) {
         let class = if measured.held { "good" } else { "bad" };
@@ -146,7 +150,7 @@ fn row(session: &Session<'_>, judged: &Judged<'_>, out: &mut String) -> std::fmt
         let again = text(&session.tier.command);
         writeln!(
             out,
-            "<tr><td colspan=\"5\">again: <code>cargo xtask {again} --only {name}</code>\
+            "<tr><td colspan=\"6\">again: <code>cargo xtask {again} --only {name}</code>\
              <pre>{lines}</pre></td></tr>"
         )?;
     }

@@ -35,7 +35,7 @@ pub(super) fn run(
     if own_group {
         command.process_group(0);
     }
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), processor_time());
     let outcome = match command.spawn() {
         Ok(child) => wait(name, child, own_group, budget)?,
         Err(error) => {
@@ -43,7 +43,17 @@ pub(super) fn run(
             Outcome::Failed
         }
     };
-    Ok(Ended { outcome, took: begun.elapsed() })
+    Ok(Ended { outcome, took: begun.elapsed(), used: processor_time().saturating_sub(before) })
+}
+
+/// Processor time of the programs that we started and that have ended, and of those they started.
+fn processor_time() -> Duration {
+    // Fields 16 and 17 of /proc/self/stat, counted behind the command's closing parenthesis, in
+    // ticks of a hundredth of a second on every Linux we run on.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks: u64 = fields.skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// Waits for `child`; one that outlives `budget` is ended, with its process group if it has one.
