@@ -30,9 +30,9 @@ pub(super) struct CostsArgs {
 type Table = BTreeMap<String, BTreeMap<String, u64>>;
 
 const HEAD: &str = "\
-# What each operation costs, counted in a calm simulated world; every figure is the sum over `times`
-# operations. `cargo xtask costs` compares them exactly, and `cargo xtask costs --accept` writes this
-# file. Allocations are those of the sim profile under the pinned compiler.
+# What each operation costs, counted in a calm simulated world; every figure is the sum over
+# `times` operations. `cargo xtask costs` compares them exactly, `cargo xtask costs --accept` writes
+# this file. Allocations are those of the sim profile under the pinned compiler.
 ";
 
 /// Runs the task.

@@ -114,7 +114,8 @@ pub(super) fn page(session: &Session<'_>) -> String {
          <p>commit <code>{commit}</code>{dirty}; began at {began} s Unix time; {time}; \
          <code>cargo xtask {command}</code></p>\n\
          <table><thead><tr><th>gate</th><th>outcome</th><th class=\"n\">seconds</th>\
-         <th class=\"n\">of the processor</th><th class=\"n\">budget</th><th>measured and stated</th></tr></thead><tbody>\n\
+         <th class=\"n\">of the processor</th><th class=\"n\">budget</th>\
+         <th>measured and stated</th></tr></thead><tbody>\n\
          {rows}</tbody></table>\n</body></html>\n"
     )
 }
@@ -134,7 +135,8 @@ fn row(session: &Session<'_>, judged: &Judged<'_>, out: &mut String) -> std::fmt
         out,
         "<tr><td><b>{name}</b><br><small>a failure means: {why}</small><br>\
          <code>{command}</code></td><td class=\"{class}\">{word}</td>\
-         <td class=\"n\">{seconds:.1}</td><td class=\"n\">{used:.1}</td><td class=\"n\">{budget}</td><td>"
+         <td class=\"n\">{seconds:.1}</td><td class=\"n\">{used:.1}</td>\
+         <td class=\"n\">{budget}</td><td>"
     )?;
     for (slo, measured) in gate.slo.iter().zip(measured) {
         let class = if measured.held { "good" } else { "bad" };
