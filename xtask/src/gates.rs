@@ -207,7 +207,7 @@ fn tell(judged: &Judged<'_>, tier: &Tier) {
     if outcome.is_bad() {
         let log = log.strip_prefix(process::root()).unwrap_or(log);
         println!("    the last lines of {}:", log.display());
-        for line in tail(&read(&judged.log)) {
+        for line in tail(&read(&judged.log), gate) {
             println!("    | {line}");
         }
         println!("    why it matters: {}", gate.why);
@@ -246,12 +246,16 @@ fn write(folder: &Path, session: &Session<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The end of a log, where the reason of a failure usually is; without the rows of machines, unless
-/// there is nothing else.
-fn tail(text: &str) -> Vec<&str> {
+/// The end of a log, where the reason of a failure usually is. Of the rows in it those that the
+/// gate wants none of, unless there is nothing else.
+fn tail<'t>(text: &'t str, gate: &Gate) -> Vec<&'t str> {
     const LINES: usize = 40;
-    let words: Vec<&str> = text.lines().filter(|line| !line.starts_with('{')).collect();
-    let lines = if words.is_empty() { text.lines().collect() } else { words };
+    let is_told = |line: &&str| match serde_json::from_str(line) {
+        Ok(row @ serde_json::Value::Object(_)) => gate.slo.iter().any(|slo| slo.blames(&row)),
+        _ => true,
+    };
+    let told: Vec<&str> = text.lines().filter(is_told).collect();
+    let lines = if told.is_empty() { text.lines().collect() } else { told };
     lines[lines.len().saturating_sub(LINES)..].to_vec()
 }
 
@@ -305,10 +309,20 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_machines_are_not_the_reason_of_a_failure() {
-        let rows = "{\"seed\": 1}\n".repeat(100);
-        assert_eq!(tail(&format!("{rows}error: no\n")), ["error: no"]);
-        assert_eq!(tail(&rows).len(), 40);
+    fn of_the_rows_of_machines_those_are_shown_that_say_what_is_wrong() {
+        let text = plan::tests::gate(
+            "g",
+            "change",
+            "run = [\"true\"]\nbudget_s = 1\nslo = [{ measure = \"true held\", least = 1 }]",
+        );
+        let tier = "[[tier]]\nname = \"change\"\ncommand = \"c\"\nwhy = \"w\"\nbudget_s = 1\n";
+        let plan = Plan::parse(&format!("{tier}{text}")).expect("it is well formed");
+        let gate = &plan.gates[0];
+        let good = "{\"seed\": 1, \"held\": true}\n".repeat(100);
+        assert_eq!(tail(&format!("{good}error: no\n"), gate), ["error: no"]);
+        let bad = "{\"seed\": 2, \"held\": false}";
+        assert_eq!(tail(&format!("{bad}\n{good}"), gate), [bad]);
+        assert_eq!(tail(&good, gate).len(), 40);
     }
 
     /// A gate of two rows, its outcome, and whether its page and report say so.

@@ -43,7 +43,7 @@ fn one(session: &Session<'_>, judged: &Judged<'_>) -> Value {
         .collect();
     let end: Option<Vec<String>> = outcome.is_bad().then(|| {
         let text = read(log);
-        tail(&text).into_iter().map(str::to_owned).collect()
+        tail(&text, gate).into_iter().map(str::to_owned).collect()
     });
     json!({
         "gate": gate.name,
@@ -148,7 +148,7 @@ fn row(session: &Session<'_>, judged: &Judged<'_>, out: &mut String) -> std::fmt
     }
     out.push_str("</td></tr>\n");
     if outcome.is_bad() {
-        let lines = text(&tail(&read(log)).join("\n"));
+        let lines = text(&tail(&read(log), gate).join("\n"));
         let again = text(&session.tier.command);
         writeln!(
             out,

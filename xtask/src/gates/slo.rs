@@ -64,6 +64,12 @@ impl Slo {
         }
     }
 
+    /// Whether a row is of those that it wants none of.
+    pub(super) fn blames(&self, row: &Value) -> bool {
+        let field = self.measure.strip_prefix("false ").or(self.measure.strip_prefix("true "));
+        field.is_some_and(|field| row.get(field) == Some(&Value::Bool(false)))
+    }
+
     /// Its bounds in words.
     pub(super) fn bounds(&self) -> String {
         match (self.least, self.most) {
@@ -91,8 +97,11 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// The JSON objects among the lines of a text.
+/// The JSON objects among the lines of a text, or the one that it is.
 pub(super) fn rows(text: &str) -> Vec<Value> {
+    if let Ok(whole @ Value::Object(_)) = serde_json::from_str(text) {
+        return vec![whole];
+    }
     let objects = text.lines().filter(|line| line.starts_with('{'));
     objects.filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
@@ -116,6 +125,12 @@ mod tests {
         assert_eq!((value("true killed"), value("false killed")), (Some(2.0), Some(1.0)));
         assert_eq!(value("in.list"), Some(2.0));
         assert_eq!((value("sum ops"), value("ops"), value("mean cpu")), (None, None, None));
+    }
+
+    #[test]
+    fn a_file_may_be_one_object_over_many_lines() {
+        let whole = rows("{\n  \"runs\": 7\n}\n");
+        assert_eq!((whole.len(), whole[0]["runs"].as_u64()), (1, Some(7)));
     }
 
     #[test]
