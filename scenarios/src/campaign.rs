@@ -394,7 +394,11 @@ impl Campaign {
         let simulated: u64 = self.parts.iter().map(|part| part.virtual_ms).sum();
         let cpu: u64 = self.parts.iter().map(|part| part.cpu_us).sum();
         let per = |n: u64, d: u64| if d == 0 { 0.0 } else { n as f64 / d as f64 };
+        let never = self.places.values().flat_map(BTreeMap::values).filter(|seen| seen.runs == 0);
+        let idle = self.faults.values().filter(|seen| seen.enabled > 0 && seen.runs == 0);
         let summary = serde_json::json!({
+            "never_met": never.count(),
+            "faults_never_fired": idle.count(),
             "is_well": self.is_well(),
             "runs": self.runs(),
             "failed": self.failed(),

@@ -8,6 +8,7 @@ mod campaign;
 mod campaigns;
 mod cases;
 mod checkout;
+mod costs;
 mod crew;
 mod determinism;
 mod diff;
@@ -54,6 +55,7 @@ pub fn main() -> ExitCode {
         Some(Task::CheckDeterminism(task)) => determinism::run(&args.run, task),
         Some(Task::Mutants(task)) => mutants::run(&args.run, task),
         Some(Task::Cases(task)) => cases::run(args.run.json, task),
+        Some(Task::Costs(task)) => costs::run(args.run.json, task),
         Some(Task::Trace(task)) => trace::run(&args.run, task),
         Some(Task::Diff(task)) => diff::run(&args.run, task),
         Some(Task::Fork(task)) => fork::run(&args.run, task),

@@ -52,7 +52,7 @@ pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
         buggify: plan.buggify,
         time_limit: plan.chaos + plan.settle * 8 + Duration::from_secs(60),
         // A hundred times what a seed needs: whoever spins without an end is found soon.
-        poll_limit: 2_000_000,
+        poll_limit: 2_000_000 * (1 + plan.chaos.as_secs()),
         ..setup.config()
     });
     let judge_cx = build(&mut sim, &plan, &recorder);
@@ -139,10 +139,14 @@ async fn keep_alive(cx: Context, recorder: Arc<Recorder>) {
     loop {
         cx.sleep(Duration::from_millis(1)).await;
         if recorder.take_ended() {
+            let boots = Control.boots(NODE);
             let rest = Control.between("restart-after", 1_000_000, 20_000_000);
             cx.sleep(Duration::from_nanos(rest)).await;
-            Control.exit(NODE);
-            Control.restart(NODE);
+            // Struck and started again meanwhile, it is another process that runs now.
+            if Control.boots(NODE) == boots {
+                Control.exit(NODE);
+                Control.restart(NODE);
+            }
         }
     }
 }

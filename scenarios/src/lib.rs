@@ -5,12 +5,14 @@
 //! they saw is held to the laws of `orloj-invariants`.
 
 mod account;
+pub mod allocations;
 pub mod campaign;
 pub mod case;
 pub mod cli;
 mod client;
 mod commands;
 pub mod compare;
+pub mod costs;
 mod engine;
 pub mod leaks;
 mod nemesis;

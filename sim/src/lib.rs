@@ -24,6 +24,7 @@
 pub mod choice;
 mod clock;
 mod control;
+mod counts;
 pub mod disk;
 mod executor;
 pub mod explore;
@@ -46,6 +47,7 @@ mod verdict;
 mod world;
 
 pub use control::Control;
+pub use counts::Counts;
 pub use host::Crash;
 pub use net::{Latency, LinkFault, NetFaults};
 pub use orloj_sim_macros::test;

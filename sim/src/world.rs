@@ -12,6 +12,7 @@ use orloj_kernel::{Context, HostKey, Task};
 use crate::{
     choice::{Choices, Stream, mix},
     clock::{Fired, Timers},
+    counts::Counts,
     disk::Ops,
     fault::Faults,
     graph::Kind,
@@ -67,6 +68,8 @@ pub(crate) struct World {
     /// What one poll costs in virtual time, so that a busy loop cannot stop the clock.
     pub(crate) poll_ns: u64,
     pub(crate) polls: u64,
+    /// All but the polls.
+    pub(crate) counts: Counts,
     pub(crate) slots: Vec<Slot>,
     /// Of the task in each slot.
     pub(crate) names: Vec<&'static str>,
@@ -180,6 +183,7 @@ impl World {
             now: 0,
             poll_ns: 50,
             polls: 0,
+            counts: Counts::default(),
             slots: Vec::new(),
             names: Vec::new(),
             free: Vec::new(),

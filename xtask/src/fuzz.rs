@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Seconds for each target. Default: its budget in `ci/fuzz.toml`, or 60.
     #[arg(long)]
     seconds: Option<u64>,
+    /// Seconds for all targets together, shared out as `ci/fuzz.toml` does it.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "seconds")]
+    total: Option<u64>,
     /// Print the targets and their budgets, and stop.
     #[arg(long)]
     list: bool,
@@ -60,9 +63,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         Some(target) => vec![choose(target, &known)?],
         None => known,
     };
+    let budget = |target: &str| budgets.seconds.get(target).copied().unwrap_or(SECONDS_DEFAULT);
+    let whole: u64 = chosen.iter().map(|target| budget(target)).sum();
+    let mut fuzzed = 0;
     for target in chosen {
-        let budget = budgets.seconds.get(target).copied().unwrap_or(SECONDS_DEFAULT);
-        let seconds = options.seconds.unwrap_or(budget);
+        let share = |total: u64| (total * budget(target) / whole.max(1)).max(1);
+        let seconds =
+            options.seconds.or(options.total.map(share)).unwrap_or_else(|| budget(target));
         if options.list {
             println!("{target:<24} {seconds} s");
             continue;
@@ -82,6 +89,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             eprintln!("FOUND  fuzz {target}: the input lies in fuzz/artifacts/{target}/");
             return Ok(ExitCode::from(1));
         }
+        fuzzed += 1;
+    }
+    if !options.list && !options.minimise {
+        println!("{}", serde_json::json!({ "targets": fuzzed }));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -81,6 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 fn check_tree() -> Result<Vec<Finding>> {
     let root = process::root();
     let files = tree(root)?;
+    ensure!(files.contains("Cargo.toml"), "git lists no tree to look at");
     let metadata = read_metadata()?;
     let mut findings = arrows::check(&metadata);
     findings.extend(absences::check_metadata(&metadata));

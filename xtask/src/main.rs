@@ -10,8 +10,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary speaks to a person")]
 
 mod bench;
-mod ci;
 mod fuzz;
+mod gates;
 mod lint;
 mod process;
 mod schemas;
@@ -55,8 +55,19 @@ enum Task {
     Lint(lint::Options),
     /// Check that what is on disk stays readable: schemas against those of every format version.
     Schemas,
-    /// Run the gate that every change passes, as `ci/gates.toml` lists it.
-    Ci(ci::Options),
+    /// Count what operations cost, and compare it exactly with `ci/costs.toml`.
+    #[command(disable_help_flag = true)]
+    Costs {
+        /// Passed to the simulation binary as they are: --accept agrees to the figures as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run the gates that every change passes, as `ci/gates.toml` lists them.
+    Ci(gates::Options),
+    /// Run the gates of a night, and those of a change before.
+    Nightly(gates::Options),
+    /// Run the gates of a release, and all others before.
+    ReleaseGate(gates::Options),
 }
 
 fn main() -> ExitCode {
@@ -67,7 +78,10 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Lint(options) => lint::run(&options),
         Task::Schemas => schemas::run(),
-        Task::Ci(options) => ci::run(&options),
+        Task::Costs { args } => sim::run([vec!["costs".to_owned()], args].concat()),
+        Task::Ci(options) => gates::run("ci", &options),
+        Task::Nightly(options) => gates::run("nightly", &options),
+        Task::ReleaseGate(options) => gates::run("release-gate", &options),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use orloj_scenarios::allocations::Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
 fn main() -> ExitCode {
     orloj_scenarios::cli::main()
 }

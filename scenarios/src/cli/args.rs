@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use orloj_sim::{Fork, Scheduler};
 
 use super::{
-    bisect::BisectArgs, campaigns::CampaignArgs, diff::DiffArgs, fork::ForkArgs,
+    bisect::BisectArgs, campaigns::CampaignArgs, costs::CostsArgs, diff::DiffArgs, fork::ForkArgs,
     gauntlet::GauntletArgs, inspect::InspectArgs, trace::TraceArgs,
 };
 
@@ -94,6 +94,8 @@ pub(super) enum Task {
     Mutants(MutantsArgs),
     /// Replay every case that once failed, and put its defect back to see it fail again.
     Cases(CasesArgs),
+    /// Count what operations cost, and compare it with what was agreed to.
+    Costs(CostsArgs),
     /// Write the picture of one run: a page that needs nothing else.
     Trace(TraceArgs),
     /// Show the first event in which two runs differ, and the choice before it.
@@ -183,6 +185,12 @@ pub(super) struct MutantsArgs {
     /// Only the defects whose name contains this.
     #[arg(long, value_name = "NAME")]
     pub(super) only: Option<String>,
+    /// Only so many of the defects, and none of the leaks: those from the place of --from on.
+    #[arg(long, value_name = "N", conflicts_with = "only")]
+    pub(super) sample: Option<usize>,
+    /// With --sample: which of them is the first, counted round and round.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) from: u64,
     /// Seeds a defect may survive.
     #[arg(long, value_name = "N", default_value_t = 400)]
     pub(super) seeds_max: u64,

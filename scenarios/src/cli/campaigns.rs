@@ -27,6 +27,12 @@ pub(super) struct CampaignArgs {
     /// Only these scenarios. Default: all.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(super) scenarios: Vec<String>,
+    /// Not these scenarios.
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(super) without: Vec<String>,
+    /// Let each scenario have so many times as much time and as many requests: NAME@N is run.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) times: u64,
     /// Keep the campaign in this file, and go on with what is there.
     #[arg(long, value_name = "FILE")]
     pub(super) resume: Option<PathBuf>,
@@ -113,6 +119,13 @@ impl<'a> Session<'a> {
         names.extend(args.scenario.clone());
         if names.is_empty() {
             names.extend(scenario::list().iter().map(|listing| listing.name.to_owned()));
+        }
+        if let Some(unknown) = task.without.iter().find(|name| !names.contains(name)) {
+            return Err(format!("\"{unknown}\" is none of the scenarios that would be run"));
+        }
+        names.retain(|name| !task.without.contains(name));
+        if task.times != 1 {
+            names.iter_mut().for_each(|name| *name = format!("{name}@{}", task.times));
         }
         let mut programs = BTreeMap::new();
         let mut workloads = BTreeMap::new();

@@ -109,6 +109,8 @@ fn look(
         scenarios: places(name).iter().map(|place| (*place).to_owned()).collect(),
         resume: None,
         report: None,
+        without: Vec::new(),
+        times: 1,
         steered,
         timeout: Duration::from_secs(120),
         audit: 0,

@@ -98,7 +98,10 @@ impl Fate {
 /// Runs the task.
 pub(super) fn run(args: &RunArgs, task: &MutantsArgs) -> Result<u8, String> {
     let wanted = |name: &&str| task.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
-    let names: Vec<&'static str> = mutants().into_iter().filter(wanted).collect();
+    let mut names: Vec<&'static str> = mutants().into_iter().filter(wanted).collect();
+    if let Some(count) = task.sample {
+        names = sample(&names, count, task.from);
+    }
     if names.is_empty() {
         let only = task.only.as_deref().unwrap_or_default();
         return Err(format!("no defect is called \"{only}\"; there are {}", mutants().join(", ")));
@@ -135,6 +138,14 @@ pub(super) fn run(args: &RunArgs, task: &MutantsArgs) -> Result<u8, String> {
         say(&verdict);
     }
     Ok(if survivors == 0 { HELD } else { BROKEN })
+}
+
+/// So many defects that are no leaks, from a number on, round and round.
+fn sample(names: &[&'static str], count: usize, from: u64) -> Vec<&'static str> {
+    let defects = || names.iter().copied().filter(|name| !name.starts_with("leak."));
+    let all = defects().count();
+    let skipped = usize::try_from(from % all.max(1) as u64).unwrap_or_default();
+    defects().cycle().skip(skipped).take(count.min(all)).collect()
 }
 
 fn tell(args: &RunArgs, fate: &Fate) {
@@ -264,4 +275,18 @@ fn leak(name: &'static str, task: &MutantsArgs) -> Result<Fate, String> {
         fate.scenario += "; it shows between two builds, see --other-binary";
     }
     Ok(fate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_goes_round_and_leaves_leaks_out() {
+        let names = ["a", "b", "leak.x", "c"];
+        assert_eq!(sample(&names, 2, 0), ["a", "b"]);
+        assert_eq!(sample(&names, 2, 2), ["c", "a"]);
+        assert_eq!(sample(&names, 9, 7), ["b", "c", "a"], "no defect comes twice");
+        assert!(sample(&["leak.x"], 2, 5).is_empty());
+    }
 }

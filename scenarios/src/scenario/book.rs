@@ -64,16 +64,37 @@ pub fn list() -> &'static [Listing] {
     BOOK
 }
 
-/// The built-in scenario of this name.
+/// The most times that a scenario may be made longer.
+const LONGEST: u64 = 1_000;
+
+/// The built-in scenario of this name. `NAME@8` is the same with eight times as much time and
+/// eight times as many requests before its faults stop.
 ///
 /// # Errors
 /// When there is none, or when it does not make sense.
 pub fn find(name: &str) -> Result<Scenario, ScenarioError> {
-    match BOOK.iter().find(|listing| listing.name == name) {
-        Some(listing) => Scenario::parse(listing.name, listing.text),
-        None => {
+    let (plain, times) = match name.split_once('@') {
+        Some((plain, times)) => (plain, times.parse().ok().filter(|n| (1..=LONGEST).contains(n))),
+        None => (name, Some(1)),
+    };
+    match (BOOK.iter().find(|listing| listing.name == plain), times) {
+        (Some(listing), Some(times)) => {
+            let scenario = Scenario::parse(listing.name, listing.text)?;
+            Ok(scenario.longer(name, times))
+        }
+        _ => {
             let known: Vec<&str> = BOOK.iter().map(|listing| listing.name).collect();
             Err(ScenarioError::Unknown { name: name.to_owned(), known: known.join(", ") })
         }
+    }
+}
+
+impl Scenario {
+    /// The same under another name, for so many times as long.
+    fn longer(mut self, name: &str, times: u64) -> Scenario {
+        self.title = name.to_owned();
+        self.duration = self.duration.times(times);
+        self.clients.requests = self.clients.requests.times(times);
+        self
     }
 }

@@ -71,6 +71,11 @@ impl<U> Default for Span<U> {
 }
 
 impl<U> Span<U> {
+    /// So many times as much.
+    pub(super) fn times(self, times: u64) -> Span<U> {
+        Span::new(self.low.saturating_mul(times), self.high.saturating_mul(times))
+    }
+
     /// From `low` to `high`, in base amounts.
     ///
     /// # Panics

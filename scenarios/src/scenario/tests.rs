@@ -64,6 +64,18 @@ fn what_is_wrong_is_named_with_its_line() {
 }
 
 #[test]
+fn a_longer_scenario_has_more_time_and_more_requests_and_is_the_same_otherwise() {
+    let (plain, longer) = (find("default").expect("known"), find("default@8").expect("known"));
+    assert_eq!(longer.title, "default@8");
+    assert_eq!(longer.duration.low, 8 * plain.duration.low);
+    assert_eq!(longer.clients.requests.high, 8 * plain.clients.requests.high);
+    assert_eq!(longer.settle, plain.settle);
+    for wrong in ["default@0", "default@", "default@x", "default@1001", "nowhere@2"] {
+        assert!(find(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn a_seed_draws_one_plan_and_swarms_leave_faults_out() {
     let scenario = Scenario::parse("small", SMALL).expect("the example is right");
     let plan = |seed, faults| scenario.plan(&mut Choices::from_seed(seed), faults);

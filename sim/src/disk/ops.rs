@@ -280,6 +280,7 @@ pub(super) fn issue(w: &mut World, host: u32, work: Work) -> Pending {
         }
         let mut luck = Luck { choices: &mut w.choices, faults: &mut w.faults };
         let at = w.now.saturating_add(h.disk.latency(op, bytes, w.now, &mut luck));
+        w.counts.asks_disk(op, bytes);
         let shown = w.trace.close.then(|| work.shown(&work.path(&h.disk)));
         let (slot, life) = w.disk_ops.add(host, State::UnderWay(work));
         w.queue.push(at, Event::Disk { slot, life });

@@ -50,6 +50,7 @@ impl World {
         let Some(host) = host else {
             return Err(io::ErrorKind::HostUnreachable.into());
         };
+        self.counts.sends(bytes.len());
         let mut copies = 1;
         let mut later = 0;
         let mut bytes = bytes.to_vec();

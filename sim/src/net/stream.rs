@@ -208,6 +208,7 @@ impl World {
     /// Lets the next `len` bytes of what was written travel.
     #[inline]
     fn depart(&mut self, h: Handle, from: u32, to: u32, len: usize) {
+        self.counts.sends(len);
         let at = self.now + self.travel(from, to, len);
         let Handle { conn, life, side, .. } = h;
         let pipe = self.net.conns.to(conn, 1 - side);
