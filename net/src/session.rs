@@ -215,7 +215,7 @@ impl Session {
             Local::Reset => {
                 self.authenticated = self.password.is_none();
                 self.version = Version::Resp2;
-                (self.silent, self.skip_this) = (false, false);
+                self.silent = false;
                 self.name = Bytes::new();
                 Answer::Simple("RESET")
             }

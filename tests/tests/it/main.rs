@@ -12,6 +12,7 @@ mod orlojd;
 mod ports;
 mod process;
 mod raft;
+mod redis;
 mod repair;
 mod retried;
 mod rude_clients;
