@@ -13,6 +13,7 @@ mod commands;
 pub mod compare;
 mod engine;
 pub mod leaks;
+pub mod metamorphic;
 mod nemesis;
 mod node;
 pub mod page;
