@@ -281,7 +281,10 @@ impl Session {
                 match mode {
                     ReplyMode::On => (self.silent, self.skip_this) = (false, false),
                     ReplyMode::Off => self.silent = true,
-                    ReplyMode::Skip => (self.skip_this, self.skip_next) = (true, true),
+                    // Where nothing is answered there is nothing to skip.
+                    ReplyMode::Skip => {
+                        (self.skip_this, self.skip_next) = (!self.silent, !self.silent);
+                    }
                 }
                 Answer::Ok
             }

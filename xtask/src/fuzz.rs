@@ -93,13 +93,29 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
         println!("fuzz {target}: {seconds} s");
         let mut command = cargo_fuzz("run");
-        command.arg(target).arg("--").arg(format!("-max_total_time={seconds}")).args(&options.args);
+        command
+            .arg(target)
+            .arg("--")
+            .arg(format!("-max_total_time={seconds}"))
+            .args(limits(target));
+        command.args(&options.args);
         if !process::run(command)?.success() {
             eprintln!("FOUND  fuzz {target}: the input lies in fuzz/artifacts/{target}/");
             return Ok(ExitCode::from(1));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What libFuzzer is told of a target.
+fn limits(target: &str) -> Vec<&'static str> {
+    // libFuzzer watches memory from a thread, and the simulator, which is linked with the targets,
+    // answers for the creation of threads in the sanitizer's place. The sanitizer watches itself.
+    let mut limits = vec!["-rss_limit_mb=0", "-malloc_limit_mb=2048"];
+    if target.starts_with("program_") {
+        limits.push("-max_len=400");
+    }
+    limits
 }
 
 /// Sends random programs to the daemon and to a redis-server; whether all answers were the same.
@@ -126,7 +142,7 @@ fn minimise(target: &str) -> Result<()> {
     let mut command = cargo_fuzz("run");
     command.arg(target).args([&fresh, &corpus]);
     // Branches alone: how often each was taken would keep ten times as many inputs.
-    command.args(["--", "-use_counters=0", "-set_cover_merge=1"]);
+    command.args(["--", "-use_counters=0", "-set_cover_merge=1"]).args(limits(target));
     ensure!(process::run(command)?.success(), "libFuzzer cannot merge the corpus of {target}");
     let mut inputs = Vec::new();
     for entry in fs::read_dir(&fresh)? {
@@ -150,6 +166,7 @@ fn minimise(target: &str) -> Result<()> {
 fn cargo_fuzz(subcommand: &str) -> Command {
     let mut command = process::cargo();
     command.args(["fuzz", subcommand]).env("RUSTC_BOOTSTRAP", "1");
+    command.env("ASAN_OPTIONS", "hard_rss_limit_mb=2560");
     command
 }
 

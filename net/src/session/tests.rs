@@ -275,6 +275,7 @@ fn silence_is_kept_as_long_as_asked() {
     assert_eq!(client.send("client reply off; ping; nope; client reply skip; ping"), "");
     assert_eq!(client.send("get k; client reply on; ping"), "+OK\r\n+PONG\r\n");
     assert_eq!(client.send("client reply off; reset; ping"), "+RESET\r\n+PONG\r\n");
+    assert_eq!(client.send("client reply off; client reply skip; reset"), "+RESET\r\n");
     // What is not answered is not answered, whatever it does.
     assert_eq!(client.send("client reply skip; reset; ping"), "+PONG\r\n");
 }

@@ -139,10 +139,7 @@ fn ends(answers: Vec<Result<Outcome, Failure>>) -> Result<Vec<Came>, String> {
     answers.into_iter().map(end).collect()
 }
 
-async fn replies(
-    stream: &mut Stream,
-    count: usize,
-) -> Result<Vec<orloj_net::resp::Reply>, String> {
+async fn replies(stream: &mut Stream, count: usize) -> Result<Vec<orloj_net::resp::Reply>, String> {
     let mut decoder = ReplyDecoder::new(ReplyLimits::default());
     let (mut input, mut replies) = (BytesMut::new(), Vec::new());
     while replies.len() < count {

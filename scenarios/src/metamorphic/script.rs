@@ -1,9 +1,7 @@
 //! What a script asks: nothing whose answer depends on when it is asked.
 
 use bytes::Bytes;
-use orloj_net::{
-    Command, Condition, Deadline, ExpireCondition, Expiry, TimeForm, UnixMs,
-};
+use orloj_net::{Command, Condition, Deadline, ExpireCondition, Expiry, TimeForm, UnixMs};
 use orloj_sim::choice::{Choices, Stream};
 
 /// Deadlines are moments, long past or far ahead, so that no clock decides.
@@ -88,9 +86,9 @@ impl Draw<'_> {
             25 | 26 => Command::Del { keys: vec![self.key(), self.key()] },
             27 => Command::Exists { keys: vec![self.key(), self.key(), self.key()] },
             28 | 29 => Command::MGet { keys: vec![self.key(), self.key()] },
-            30 | 31 => {
-                Command::MSet { pairs: vec![(self.key(), self.value()), (self.key(), self.value())] }
-            }
+            30 | 31 => Command::MSet {
+                pairs: vec![(self.key(), self.value()), (self.key(), self.value())],
+            },
             32 => Command::Type { key: self.key() },
             33 => {
                 let form = match self.between("form", 0, 1) {

@@ -61,11 +61,13 @@ impl Variant {
     /// One of a seed. A third of the knobs stays where it is.
     pub fn draw(seed: u64) -> Variant {
         let mut choices = Choices::from_seed(seed);
-        let mut draw = |(name, values): &(&'static str, &[u64])| {
-            match choices.chance(Stream::Swarm, name, 333_333) {
-                true => values[0],
-                false => *choices.pick(Stream::Swarm, name, values),
-            }
+        let mut draw = |(name, values): &(&'static str, &[u64])| match choices.chance(
+            Stream::Swarm,
+            name,
+            333_333,
+        ) {
+            true => values[0],
+            false => *choices.pick(Stream::Swarm, name, values),
         };
         Variant(KNOBS.iter().map(&mut draw).collect())
     }
