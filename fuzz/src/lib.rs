@@ -1,5 +1,6 @@
 //! What is fuzzed, a file a target: each judges one input and panics where something is wrong.
-//! `fuzz_targets/` calls them under libFuzzer, `tests/corpus.rs` with every input that is kept.
+//! `fuzz_targets/` calls them under libFuzzer, `tests/tests/it/corpus.rs` with every input that is
+//! kept.
 
 pub mod bundle;
 pub mod canonical;

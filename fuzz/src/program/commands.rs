@@ -157,7 +157,7 @@ fn command(luck: &mut Luck<'_>, number: usize) -> Command {
         }
         13 => Command::Expire { key, deadline: away, condition: None },
         14 => Command::DbSize,
-        _ if amount % 4 == 0 => Command::FlushAll,
+        _ if amount.is_multiple_of(4) => Command::FlushAll,
         _ => Command::GetDel { key },
     }
 }

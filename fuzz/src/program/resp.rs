@@ -67,7 +67,7 @@ fn command(luck: &mut Luck<'_>, value: &str) -> String {
         28 => format!("SCAN 0 COUNT {}", 1 + number % 8),
         29 => "SCAN next COUNT 2".to_owned(),
         30 => "DBSIZE".to_owned(),
-        _ if number % 4 == 0 => "FLUSHALL".to_owned(),
+        _ if number.is_multiple_of(4) => "FLUSHALL".to_owned(),
         _ => format!("TYPE {one}"),
     }
 }

@@ -4,6 +4,7 @@ mod asked;
 mod clients;
 mod commands;
 mod copies;
+mod corpus;
 mod full_disk;
 mod migrate;
 mod mounted;

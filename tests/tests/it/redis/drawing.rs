@@ -319,8 +319,8 @@ impl Draw {
             Key => self.key(),
             Value => self.value(),
             Number => self.luck.of(NUMBERS).into(),
-            Seconds => self.from_now(1),
-            Millis => self.from_now(1_000),
+            Seconds => self.ahead(1),
+            Millis => self.ahead(1_000),
             At => self.moment(""),
             AtMillis => self.moment("000"),
             Is(text) => match self.luck.one_in(6) {
@@ -365,7 +365,7 @@ impl Draw {
         self.luck.of(VALUES).to_vec()
     }
 
-    fn from_now(&mut self, scale: u64) -> Vec<u8> {
+    fn ahead(&mut self, scale: u64) -> Vec<u8> {
         if self.luck.one_in(4) {
             return self.luck.of(NO_TIMES).into();
         }
