@@ -1,7 +1,7 @@
 //! Whatever stands in a file of the engine, reading it neither panics nor takes it for more than it
 //! is: what is read back as something is that, byte for byte.
-//! Method: the input is a file, and it is what stands between a right magic and a right checksum, or
-//! else little behind the first look would be reached.
+//! Method: the input is a file, and it is what stands between a right magic and a right checksum,
+//! or else little behind the first look would be reached.
 
 use crc32c::crc32c;
 use orloj_storage::{

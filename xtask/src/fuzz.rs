@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: coverage-guided fuzzing of the targets in `fuzz/`.
 //!
-//! One more target, `redis`, is no function of bytes: it compares the daemon with a real redis-server,
-//! and is a test of `tests/` with a seed and a time.
+//! One more target, `redis`, is no function of bytes: it compares the daemon with a real
+//! redis-server, and is a test of `tests/` with a seed and a time.
 //!
 //! cargo-fuzz passes flags of the unstable compiler; `RUSTC_BOOTSTRAP` lets the pinned stable one
 //! take them, so that the code fuzzed is compiled by the compiler that ships it.
@@ -20,7 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) struct Options {
     /// One target of `fuzz/`, or redis. Default: all, one after the other.
     target: Option<String>,
-    /// How long each target runs, such as 60s or 10m. Default: its budget in `ci/fuzz.toml`, or 60s.
+    /// How long each target runs, such as 60s or 10m. Default: what `ci/fuzz.toml` says, or 60s.
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     lasts: Option<u64>,
     /// The first seed of redis; each program takes the next. Default: one that the clock gives.

@@ -33,7 +33,8 @@ pub fn judge(data: &[u8]) {
         };
         format!(
             "{}\n[world.commands]\nnetwork = {is_network}\nsessions = \"3\"\nfollowers = \"{}\"\n\
-             in-flight = \"{}\"\nrate = \"0\"\ndependency-wait = \"{}ms\"\nkey-life = \"{}ms\"\n{upkeep}",
+             in-flight = \"{}\"\nrate = \"0\"\ndependency-wait = \"{}ms\"\nkey-life = \"{}ms\"\n\
+             {upkeep}",
             resp::world(luck),
             luck.below(3),
             [2, 8, 100][luck.below(3)],

@@ -1,8 +1,8 @@
 //! The clients of other projects that the tests run against the daemon.
 //!
 //! Libraries go into `target/clients`, in the versions that the files of `tests/clients` pin;
-//! redis-cli, redis-benchmark and redis-server are Debian's. A test whose client is absent fails, so what goes
-//! wrong here is said and the tests go on.
+//! redis-cli, redis-benchmark and redis-server are Debian's. A test whose client is absent fails,
+//! so what goes wrong here is said and the tests go on.
 
 use crate::process;
 use anyhow::{Context, Result, ensure};
