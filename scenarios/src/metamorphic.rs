@@ -78,6 +78,8 @@ pub fn run(
     let cx = sim.idle_host("node");
     let (script, variant) = (script.to_vec(), variant.clone());
     let ended = sim.run(cx, async move { play(cx, &script, &variant).await });
+    // What is still under way ends within its world.
+    drop(sim.finish());
     match ended {
         Ok(account) => account,
         Err(failure) => Err(format!("{}: {}", failure.law, failure.evidence)),

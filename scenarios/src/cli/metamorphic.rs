@@ -72,7 +72,16 @@ fn show(args: &RunArgs, seed: u64, finding: &Finding) {
     }
     say(&format!("BROKEN  one script, two histories                  seed {seed}\n"));
     say(&format!("  configuration  {variant}"));
-    script.iter().for_each(|line| say(&format!("    {line}")));
-    say(&format!("  plain          {plain}\n  there          {other}\n"));
+    script.iter().for_each(|line| say(&format!("    {}", short(line))));
+    say(&format!("  plain          {}\n  there          {}\n", short(plain), short(other)));
     say(&format!("  again          cargo xtask sim metamorphic --seeds {seed}..{}", seed + 1));
+}
+
+/// What fits a screen of it.
+fn short(line: &str) -> String {
+    const MOST: usize = 160;
+    match line.chars().count() {
+        ..=MOST => line.to_owned(),
+        _ => line.chars().take(MOST).chain("...".chars()).collect(),
+    }
 }

@@ -31,7 +31,7 @@ impl Draw<'_> {
         let number = self.between("key", 0, 15);
         Bytes::from(match number {
             0 => Vec::new(),
-            1..=3 => [vec![b'k'; 300], vec![number as u8]].concat(),
+            1..=3 => format!("long{number}{}", "-".repeat(300)).into_bytes(),
             _ => format!("k{number}").into_bytes(),
         })
     }
