@@ -1,35 +1,3 @@
-//! Goal: no bytes make the reader of exported histories panic, and it gives nothing that cannot be
-//! applied. Method: bytes as they are, and the same between a right head and a right end.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use orloj_db::BundleReader;
-use orloj_net::envelope::canonical::{decode_row, encode_row};
-use orloj_storage::record::{Op, ops};
-
-fuzz_target!(|data: &[u8]| {
-    judge(data.to_vec());
-    let mut sealed = b"ORLOJHST\x01\x00".to_vec();
-    sealed.extend_from_slice(data);
-    sealed.push(0);
-    let hash = blake3::hash(&sealed);
-    sealed.extend_from_slice(hash.as_bytes());
-    judge(sealed);
-    if let Ok(row) = decode_row(data) {
-        let mut again = Vec::new();
-        encode_row(&row, &mut again);
-        assert_eq!(again, data, "one row has one form");
-    }
-});
-
-fn judge(bytes: Vec<u8>) {
-    let Ok(mut reader) = BundleReader::new(bytes) else { return };
-    let (end, mut last) = (reader.bundle().end, reader.bundle().end);
-    last.0 = 0;
-    while let Some(past) = reader.next() {
-        assert!(past.lsn >= last && past.lsn <= end);
-        last = past.lsn;
-        assert!(ops(past.record).all(|op| !matches!(op, Err(_) | Ok(Op::Load { .. }))));
-    }
-}
+libfuzzer_sys::fuzz_target!(|data: &[u8]| orloj_fuzz::bundle::judge(data));

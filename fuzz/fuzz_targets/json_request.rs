@@ -1,31 +1,3 @@
-//! Goal: no text makes the reader of JSON requests panic; what is read is written as a text that
-//! means the same; a refusal repeats no more of a client's words than its limits say.
-//! Method: the input is a request.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use orloj_net::{
-    json::{self, Ask},
-    resp::Limits,
-};
-
-fuzz_target!(|text: &[u8]| {
-    match json::decode(text) {
-        Ok(message) => {
-            let written = json::encode(&message);
-            assert!(!written.contains('\n'), "a request is one line: {written}");
-            let read = json::decode(written.as_bytes()).expect("what was read can be read again");
-            assert!(read == message, "{text:?} is not {written}");
-            if let Ask::Command(envelope) = message.ask {
-                let _ = envelope.validate(&Limits::default());
-            }
-        }
-        Err(refused) => {
-            let said =
-                json::refusal(refused.request.as_ref(), refused.id.as_ref(), &refused.failure);
-            assert!(!said.to_string().contains('\n'));
-            assert!(refused.failure.message.len() < 1_000, "{}", refused.failure.message);
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| orloj_fuzz::json_request::judge(data));

@@ -215,7 +215,7 @@ impl Session {
             Local::Reset => {
                 self.authenticated = self.password.is_none();
                 self.version = Version::Resp2;
-                (self.silent, self.skip_this) = (false, false);
+                self.silent = false;
                 self.name = Bytes::new();
                 Answer::Simple("RESET")
             }
@@ -281,7 +281,10 @@ impl Session {
                 match mode {
                     ReplyMode::On => (self.silent, self.skip_this) = (false, false),
                     ReplyMode::Off => self.silent = true,
-                    ReplyMode::Skip => (self.skip_this, self.skip_next) = (true, true),
+                    // Where nothing is answered there is nothing to skip.
+                    ReplyMode::Skip => {
+                        (self.skip_this, self.skip_next) = (!self.silent, !self.silent);
+                    }
                 }
                 Answer::Ok
             }

@@ -17,6 +17,7 @@ mod gauntlet;
 mod inspect;
 mod listing;
 mod machine;
+mod metamorphic;
 mod mutants;
 mod pick;
 mod program;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Some(Task::Replay(task)) => replay::run(&args.run, task),
         Some(Task::Campaign(task)) => campaigns::run(&args.run, task),
         Some(Task::Gauntlet(task)) => gauntlet::run(&args.run, task),
+        Some(Task::Metamorphic(task)) => metamorphic::run(&args.run, task),
         Some(Task::List) => listing::run(&args.run),
     };
     match status {

@@ -15,6 +15,7 @@ pub mod compare;
 pub mod costs;
 mod engine;
 pub mod leaks;
+pub mod metamorphic;
 mod nemesis;
 mod node;
 pub mod page;

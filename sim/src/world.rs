@@ -334,6 +334,8 @@ impl World {
             }
             let Some((at, event)) = self.queue.pop() else { return Step::Stalled };
             if at > self.limits.time {
+                // What is closed when the world is taken down is closed behind the last event.
+                self.now = self.now.max(at);
                 return Step::OutOfTime;
             }
             // Polls cost time, so an event can be late.

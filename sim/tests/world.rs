@@ -332,3 +332,22 @@ fn a_thread_without_a_world_fails_loudly() {
     let message = *outcome.unwrap_err().downcast::<&str>().unwrap();
     assert!(message.contains("no simulation runs on this thread"), "{message}");
 }
+
+#[test]
+fn a_world_without_time_left_is_taken_down_with_its_streams_open() {
+    let mut sim = Simulation::new(Config { time_limit: 100 * MS, ..Config::seed(3) });
+    sim.host("server", echo);
+    let cx = sim.idle_host("client");
+    let ended = sim.run(cx, async move {
+        let mut streams = Vec::new();
+        for _ in 0..2 {
+            let mut stream = cx.connect("server:7").await.unwrap();
+            stream.write_all(b"x").await.unwrap();
+            streams.push(stream);
+        }
+        cx.sleep(1_000 * MS).await;
+        streams.len()
+    });
+    assert_eq!(ended.expect_err("its time is over").law, "out-of-time");
+    assert!(sim.finish().virtual_ns >= 100_000_000);
+}

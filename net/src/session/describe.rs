@@ -93,19 +93,22 @@ fn document(spec: &Spec) -> (Answer, Answer) {
 /// COMMAND GETKEYS.
 fn keys(line: &[Bytes]) -> Result<Answer, Refusal> {
     let refuse = |text| Err(Refusal::Other { text });
-    let Some(spec) = line.first().and_then(|name| find(name)) else {
-        return refuse("Invalid command specified");
+    let spec = line.first().and_then(|name| find(name));
+    // A container is nothing without one of its subcommands, and none of those has keys.
+    let is_sub = |spec: &Spec, name: &Bytes| {
+        spec.subs.iter().any(|sub| name.eq_ignore_ascii_case(sub.name.as_bytes()))
     };
+    let is_known =
+        |spec: &&Spec| spec.subs.is_empty() || line.get(1).is_none_or(|name| is_sub(spec, name));
+    let Some(spec) = spec.filter(is_known) else { return refuse("Invalid command specified") };
+    if spec.first_key == 0 {
+        return refuse("The command has no key arguments");
+    }
     if !spec.accepts(line.len()) {
         return refuse("Invalid number of arguments specified for command");
     }
-    let keys: Vec<Answer> =
-        spec.key_places(line.len()).map(|at| Answer::Bulk(line[at].clone().into())).collect();
-    if keys.is_empty() {
-        refuse("The command has no key arguments")
-    } else {
-        Ok(Answer::List(keys))
-    }
+    let key = |at: usize| Answer::Bulk(line[at].clone().into());
+    Ok(Answer::List(spec.key_places(line.len()).map(key).collect()))
 }
 
 /// The subcommands of a container, each with a line on what it does.

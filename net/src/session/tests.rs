@@ -275,6 +275,25 @@ fn silence_is_kept_as_long_as_asked() {
     assert_eq!(client.send("client reply off; ping; nope; client reply skip; ping"), "");
     assert_eq!(client.send("get k; client reply on; ping"), "+OK\r\n+PONG\r\n");
     assert_eq!(client.send("client reply off; reset; ping"), "+RESET\r\n+PONG\r\n");
+    assert_eq!(client.send("client reply off; client reply skip; reset"), "+RESET\r\n");
+    // What is not answered is not answered, whatever it does.
+    assert_eq!(client.send("client reply skip; reset; ping"), "+PONG\r\n");
+}
+
+#[test]
+fn keys_of_command_lines_are_those_of_redis() {
+    let mut client = Client::new(None);
+    let no_keys = "-ERR The command has no key arguments\r\n";
+    for (line, answer) in [
+        ("set k v", "*1\r\n$1\r\nk\r\n"),
+        ("set k", "-ERR Invalid number of arguments specified for command\r\n"),
+        ("nope k", "-ERR Invalid command specified\r\n"),
+        ("client nope", "-ERR Invalid command specified\r\n"),
+        ("client getname", no_keys),
+        ("ping a b c", no_keys),
+    ] {
+        assert_eq!(client.send(&format!("command getkeys {line}")), answer, "{line}");
+    }
 }
 
 #[test]

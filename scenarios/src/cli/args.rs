@@ -114,6 +114,8 @@ pub(super) enum Task {
     Campaign(CampaignArgs),
     /// Measure how soon planted defects are found by a campaign, steered and not.
     Gauntlet(GauntletArgs),
+    /// Carry out one script in many legal configurations, and compare answers and states.
+    Metamorphic(MetamorphicArgs),
     /// Explain every scenario.
     List,
 }
@@ -166,6 +168,17 @@ pub(super) struct ReplayArgs {
     /// Leave its defect out.
     #[arg(long)]
     pub(super) without_defect: bool,
+}
+
+/// What else `metamorphic` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct MetamorphicArgs {
+    /// Configurations that each script is compared in with the plainest one.
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub(super) variants: u64,
+    /// The planted defect that is active.
+    #[arg(long, value_name = "NAME")]
+    pub(super) mutant: Option<String>,
 }
 
 /// What else `check-determinism` takes.

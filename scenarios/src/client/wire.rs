@@ -139,7 +139,7 @@ fn seconds(deadline: Deadline) -> Option<u64> {
 }
 
 /// Reads a reply as the answer to `request`; `None` if it cannot be one in either protocol.
-pub(super) fn read(request: &Request, reply: Reply) -> Option<Answer> {
+pub(crate) fn read(request: &Request, reply: Reply) -> Option<Answer> {
     Some(match (request, reply) {
         (_, Reply::Error(text)) => refusal(&text, request)?,
         (Request::Store(Command::Scan { .. }), Reply::Array(parts)) => page(parts)?,

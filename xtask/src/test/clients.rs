@@ -1,8 +1,8 @@
 //! The clients of other projects that the tests run against the daemon.
 //!
 //! Libraries go into `target/clients`, in the versions that the files of `tests/clients` pin;
-//! redis-cli and redis-benchmark are Debian's. A test whose client is absent fails, so what goes
-//! wrong here is said and the tests go on.
+//! redis-cli, redis-benchmark and redis-server are Debian's. A test whose client is absent fails,
+//! so what goes wrong here is said and the tests go on.
 
 use crate::process;
 use anyhow::{Context, Result, ensure};
@@ -17,7 +17,7 @@ pub(super) fn install() {
     for (what, outcome) in [
         ("redis-py and FlatBuffers", python(&files, &target)),
         ("ioredis", node(&files, &target)),
-        ("redis-cli and redis-benchmark", tools()),
+        ("redis-cli, redis-benchmark and redis-server", tools()),
     ] {
         if let Err(error) = outcome {
             eprintln!("{what} cannot be installed, so its tests will fail: {error:#}");
@@ -55,24 +55,28 @@ fn node(files: &Path, target: &Path) -> Result<()> {
     })
 }
 
-/// Debian's redis-tools, installed where that is allowed.
+/// Debian's redis-tools and redis-server, installed where that is allowed.
 fn tools() -> Result<()> {
-    let present = |program: &str| quietly(Command::new(program).arg("--version")).is_ok();
-    if present("redis-cli") && present("redis-benchmark") {
+    let present = |program: &&str| quietly(Command::new(program).arg("--version")).is_ok();
+    let programs = ["redis-cli", "redis-benchmark", "redis-server"];
+    if programs.iter().all(present) {
         return Ok(());
     }
-    let remedy = "install redis-cli and redis-benchmark (Debian: redis-tools)";
+    let remedy =
+        "install redis-cli, redis-benchmark and redis-server (Debian: redis-tools redis-server)";
     let install = || {
         let mut apt = Command::new("apt-get");
-        apt.args(["install", "-y", "-q", "--no-install-recommends", "redis-tools"]);
-        quietly(apt.env("DEBIAN_FRONTEND", "noninteractive"))
+        apt.args(["install", "-y", "-q", "--no-install-recommends"]);
+        apt.args(["redis-tools", "redis-server"]);
+        // In run level 1 Debian starts no service that it installs.
+        quietly(apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
     };
     if install().is_err() {
         // The list of packages may be missing or stale.
         quietly(Command::new("apt-get").args(["update", "-q"])).context(remedy)?;
         install().context(remedy)?;
     }
-    ensure!(present("redis-cli") && present("redis-benchmark"), remedy);
+    ensure!(programs.iter().all(present), remedy);
     Ok(())
 }
 

@@ -115,9 +115,9 @@ pub(in crate::resp) fn decrby(args: &Args<'_>) -> Read {
 /// SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL], in any order.
 pub(in crate::resp) fn set(args: &Args<'_>) -> Read {
     let (key, value) = (args.key(1)?, args.bytes(2));
-    let (mut expiry, mut condition, mut get) = (Expiry::None, None, false);
-    // Which of EX, PX, EXAT, PXAT, KEEPTTL was seen: they exclude each other.
-    let mut time: Option<usize> = None;
+    let (mut condition, mut get) = (None, false);
+    // Which of EX, PX, EXAT, PXAT, KEEPTTL was seen, and where: they exclude each other.
+    let mut time: Option<(usize, usize)> = None;
     let mut i = 3;
     while i < args.len() {
         if args.is(i, "nx") && condition != Some(Condition::Present) {
@@ -131,23 +131,28 @@ pub(in crate::resp) fn set(args: &Args<'_>) -> Read {
                 .iter()
                 .position(|name| args.is(i, name))
                 .ok_or(Refusal::Syntax)?;
-            if time.is_some_and(|seen| seen != option) {
+            if time.is_some_and(|(seen, _)| seen != option) {
                 return Err(Refusal::Syntax);
             }
-            time = Some(option);
-            if option == 4 {
-                expiry = Expiry::Keep;
-            } else {
+            if option < 4 {
                 i += 1;
                 if i == args.len() {
                     return Err(Refusal::Syntax);
                 }
-                let (seconds, absolute) = (option % 2 == 0, option >= 2);
-                expiry = Expiry::By(positive_deadline(args, i, seconds, absolute, "set")?);
             }
+            time = Some((option, i));
         }
         i += 1;
     }
+    // The number is looked at when all options make sense, as Redis does.
+    let expiry = match time {
+        None => Expiry::None,
+        Some((4, _)) => Expiry::Keep,
+        Some((option, i)) => {
+            let (seconds, absolute) = (option % 2 == 0, option >= 2);
+            Expiry::By(positive_deadline(args, i, seconds, absolute, "set")?)
+        }
+    };
     data(Command::Set { key, value, expiry, condition, get })
 }
 

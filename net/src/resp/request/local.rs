@@ -192,7 +192,12 @@ pub(in crate::resp) fn echo(args: &Args<'_>) -> Read {
 }
 
 pub(in crate::resp) fn select(args: &Args<'_>) -> Read {
-    local(Local::Select { index: args.integer(1)? })
+    let index = args.integer(1)?;
+    if i32::try_from(index).is_err() {
+        let text = "value is out of range, value must between -2147483648 and 2147483647";
+        return Err(Refusal::Other { text });
+    }
+    local(Local::Select { index })
 }
 
 pub(in crate::resp) fn time(_: &Args<'_>) -> Read {

@@ -124,6 +124,9 @@ fn refusals_read_as_in_redis() {
         ("set k v ex 1 keepttl", "ERR syntax error"),
         ("set k v 1", "ERR syntax error"),
         ("set k v ex x", integer),
+        // Options first, numbers then.
+        ("set k v ex x px", "ERR syntax error"),
+        ("set k v exat 0 nx xx", "ERR syntax error"),
         ("set k v ex 0", "ERR invalid expire time in 'set' command"),
         ("set k v px -1", "ERR invalid expire time in 'set' command"),
         ("set k v exat 0", "ERR invalid expire time in 'set' command"),
@@ -142,6 +145,9 @@ fn refusals_read_as_in_redis() {
         ("decrby k -9223372036854775808", "ERR decrement would overflow"),
         ("flushall now", "ERR syntax error"),
         ("select x", integer),
+        ("select 2147483648", {
+            "ERR value is out of range, value must between -2147483648 and 2147483647"
+        }),
         ("hello x", "ERR Protocol version is not an integer or out of range"),
         ("hello 4", "NOPROTO unsupported protocol version"),
         ("hello 3 auth a", "ERR Syntax error in HELLO option 'auth'"),
