@@ -17,6 +17,7 @@ mod listing;
 mod machine;
 mod mutants;
 mod pick;
+mod places;
 mod program;
 mod replay;
 mod report;
