@@ -199,7 +199,13 @@ impl Commands for Client {
             _ => Repeat::Once,
         };
         let session = envelope.session.clone();
-        let ask = |link: &Arc<Link>| link.request(envelope.clone());
+        let ask = |link: &Arc<Link>| {
+            let mut envelope = envelope.clone();
+            if mutant!(self.0.cx, "client.each_try_has_an_id") && envelope.id.is_some() {
+                envelope.id = Some(self.draw_id());
+            }
+            link.request(envelope)
+        };
         self.insist(session.as_ref(), repeat, ask).await
     }
 

@@ -20,6 +20,7 @@ mod machine;
 mod metamorphic;
 mod mutants;
 mod pick;
+mod places;
 mod program;
 mod replay;
 mod report;

@@ -52,8 +52,7 @@ pub(crate) fn run(scenario: &Scenario, setup: Setup) -> Run {
         buggify: plan.buggify,
         time_limit: plan.chaos + plan.settle * 8 + Duration::from_secs(60),
         // A hundred times what a seed needs: whoever spins without an end is found soon.
-        poll_limit: 2_000_000 * (1 + plan.chaos.as_secs()),
-        ..setup.config()
+        ..setup.config(2_000_000 * (1 + plan.chaos.as_secs()))
     });
     let judge_cx = build(&mut sim, &plan, &recorder);
     let ended = sim.run(judge_cx, drive(judge_cx, plan.clone(), recorder.clone()));

@@ -68,7 +68,7 @@ async fn play(dealer: Addr<Ask>, cx: Context) {
 /// Runs one seed.
 pub fn run(setup: Setup) -> Run {
     let seed = setup.seed;
-    let mut sim = Simulation::new(setup.config());
+    let mut sim = Simulation::new(setup.config(1_000_000_000));
     let players: Arc<[Context]> = ["a", "b", "c"].map(|name| sim.idle_host(name)).into();
     let table = sim.idle_host("table");
     let ended = sim.run(table, async move {

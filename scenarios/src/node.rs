@@ -53,6 +53,7 @@ pub(crate) fn config(plan: &Plan, observer: Arc<dyn Observer>) -> NodeConfig {
         observer: Some(observer),
         native: plan.commands.as_ref().filter(|c| c.network).map(|_| "0.0.0.0:6380".to_owned()),
         ws: plan.commands.as_ref().and_then(|c| c.json_ppm).map(|_| "0.0.0.0:7070".to_owned()),
+        native_credits: plan.commands.as_ref().map_or(256, |commands| commands.credits),
         commands: limits(plan),
         history: retention(plan),
         redaction: redaction(plan),

@@ -53,8 +53,7 @@ pub fn run(scenario: &Scenario, setup: Setup) -> Run {
         latency: plan.latency,
         buggify: plan.buggify,
         time_limit: plan.chaos + plan.settle * 4 + Duration::from_secs(60),
-        poll_limit: 20_000_000,
-        ..setup.config()
+        ..setup.config(20_000_000)
     });
     let stop = node::Stop::default();
     let judge_cx = {

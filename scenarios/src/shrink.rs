@@ -47,7 +47,8 @@ impl Trials for Until<'_> {
 /// The smallest case that was found in time. `case` breaks its law under one schedule at least.
 pub fn shrink(case: Case, trials: &dyn Trials) -> Case {
     let mut need = 1;
-    let mut case = passes::window(passes::cut_off(case, trials), trials);
+    let mut case = passes::last(passes::sooner(case, trials), trials);
+    case = passes::window(passes::cut_off(case, trials), trials);
     for (round, (smaller_until, steadier_until)) in SHARES.iter().enumerate() {
         case = smaller(case, &Until(trials, *smaller_until), need);
         if case.ops() > SMALL || case.strikes.len() > FEW {

@@ -33,6 +33,8 @@ pub struct Setup {
     pub forks: Vec<Fork>,
     /// The planted defect that is active.
     pub mutant: Option<&'static str>,
+    /// Polls after which the run has failed as stuck, if fewer than is usual.
+    pub poll_limit: Option<u64>,
     /// What happens, if it is not to be drawn.
     pub case: Option<Arc<Case>>,
     /// Where it is written down what happens, if it is to become a case.
@@ -58,6 +60,7 @@ impl Setup {
             stop: None,
             forks: Vec::new(),
             mutant: None,
+            poll_limit: None,
             case: None,
             notes: None,
         }
@@ -72,9 +75,10 @@ impl Setup {
         }
     }
 
-    /// The world's configuration.
-    pub(crate) fn config(self) -> Config {
+    /// The world's configuration, in which a run is stuck after so many polls at most.
+    pub(crate) fn config(self, poll_limit: u64) -> Config {
         Config {
+            poll_limit: self.poll_limit.map_or(poll_limit, |limit| limit.min(poll_limit)),
             scheduler: self.scheduler,
             detail: self.detail,
             sink: self.sink,

@@ -215,6 +215,11 @@ impl World {
     }
 
     /// The context of host `host`.
+    /// Whether the planted defect `name` is active, in what a runtime does for its actors.
+    pub(crate) fn mutant_named(&self, name: &'static str) -> bool {
+        self.mutant == Some(name)
+    }
+
     pub(crate) fn context(&self, host: u32) -> Context {
         Context::new(&SIM, HostKey(u64::from(self.id) << 32 | u64::from(host)))
     }

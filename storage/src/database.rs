@@ -67,7 +67,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use orloj_kernel::{Context, Instant};
+use orloj_kernel::{Context, Instant, mutant};
 
 pub use content::Content;
 pub(crate) use content::ContentHash;
@@ -178,6 +178,9 @@ impl Database {
     /// [`Error::Closed`].
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
         self.check_open()?;
+        if mutant!(self.0.cx, "snapshot.shows_what_is_not_durable") {
+            return self.newest_snapshot();
+        }
         Ok(self.tree().snapshot())
     }
 

@@ -398,7 +398,23 @@ impl Commands {
         let heads = self.lanes.values().filter_map(|lane| lane.front().copied());
         let mut heads: Vec<u64> = heads.collect();
         heads.sort_unstable();
-        self.ready.extend(heads);
+        if !mutant!(now.cx, "recovery.lanes_stand_still") {
+            self.ready.extend(heads);
+        }
+        if mutant!(now.cx, "redaction.rest_runs_after_restart") {
+            for flight in self.flights.values_mut() {
+                if let Some(kept) = &flight.kept {
+                    flight.envelope = kept.envelope.clone();
+                }
+            }
+        }
+        if mutant!(now.cx, "recovery.deadlines_begin_anew") {
+            self.deadlines.clear();
+            for (ticket, flight) in &mut self.flights {
+                flight.deadline = flight.envelope.deadline(now.at);
+                self.deadlines.extend(flight.deadline.map(|deadline| (deadline, *ticket)));
+            }
+        }
         for ticket in interrupted {
             if mutant!(now.cx, "recovery.reruns_started") {
                 self.flights.get_mut(&ticket).expect(FLIES).state = FlightState::Queued;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orloj_kernel::{Addr, Context, Reply};
+use orloj_kernel::{Addr, Context, Reply, mutant};
 use orloj_net::envelope::{
     Code, Envelope, Failure, Finding, Health, Question, Safety, SessionName,
 };
@@ -91,7 +91,11 @@ impl Door {
                     return Err(Failure::invalid("limit", "is more than 500"));
                 }
                 let page = query::history(&self.tables, &filter).await;
-                page.map(Finding::History).map_err(|error| failed(&error))
+                let mut page = page.map_err(|error| failed(&error))?;
+                if mutant!(self.cx, "query.page_skips_a_row") {
+                    page.cursor = page.cursor.map(|at| at - 1);
+                }
+                Ok(Finding::History(page))
             }
             Question::Outcome(id) => {
                 match query::outcome(&self.tables, &id).await.map_err(|error| failed(&error))? {

@@ -103,9 +103,15 @@ impl Journal {
     }
 
     /// Waits until what `assigned` says is as safe as was promised.
-    async fn settle(&self, assigned: Assigned, safety: Durability) -> Result<(), Error> {
+    async fn settle(
+        &self,
+        cx: &Context,
+        assigned: Assigned,
+        safety: Durability,
+    ) -> Result<(), Error> {
         match safety {
             Durability::Strict => self.db.durable(assigned).await.map(|_| ()),
+            Durability::Buffered if mutant!(cx, "journal.buffered_is_not_written") => Ok(()),
             Durability::Buffered => self.db.written(assigned).await,
             Durability::InMemory => Ok(()),
         }
@@ -146,7 +152,7 @@ impl Journal {
                 held.waiting.drain(..).for_each(Waiting::release);
             }
         }
-        let all = self.settle(newest, safety).await;
+        let all = self.settle(cx, newest, safety).await;
         if buggify!(cx, "journal: slow to let answers go") {
             cx.sleep(Duration::from_millis(cx.below(20))).await;
         }
@@ -156,7 +162,7 @@ impl Journal {
             // Of several turns the first may be safe, and the others taken back.
             let one = match &all {
                 Ok(()) if self.is_settled(held.rest_on, safety) => Ok(()),
-                _ => self.settle(held.rest_on, safety).await,
+                _ => self.settle(cx, held.rest_on, safety).await,
             };
             match one {
                 Ok(()) => {
@@ -208,7 +214,7 @@ impl Actor for Journal {
             }
         }
         let newest = held.last().map_or(0, |held| held.rest_on.version().0);
-        if mutant!(cx, "journal.lost_wakeup") && newest % 16 == 9 {
+        if mutant!(cx, "journal.lost_wakeup") && newest % 4 == 3 {
             self.forgotten = held;
             return Ok(());
         }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap, net::SocketAddr, sync::Arc, sync::atomic::Ordering, time::Duration,
 };
 
-use orloj_kernel::{Actor, Addr, Context, Reply, Stop, Stream, sometimes};
+use orloj_kernel::{Actor, Addr, Context, Reply, Stop, Stream, mutant, sometimes};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
@@ -229,6 +229,7 @@ impl Actor for Listener {
                     self.attached(stream, end, &own);
                 }
                 Msg::Attach(_, end) => end.send(()),
+                Msg::Left(_) if mutant!(self.ports.cx, "listener.nobody_leaves") => {}
                 Msg::Left(id) => drop(self.connections.remove(&id)),
                 Msg::Drain(reply) => {
                     self.accepting.clear();

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use orloj_kernel::{Context, Sleep, Stream, always, buggify, sometimes};
+use orloj_kernel::{Context, Sleep, Stream, always, buggify, mutant, sometimes};
 use orloj_net::{
     envelope::{Code, Envelope, Failure, MESSAGE_MAX, NAME_MAX, Safety},
     native::{Decoder, Encoder, Frame, Hello, Kind, Message, VERSION, Welcome},
@@ -133,6 +133,9 @@ impl Connection {
                 Ok(None) => {
                     let missing = self.decoder.missing(&self.socket.input);
                     self.socket.make_room(missing);
+                    if mutant!(self.door.cx, "native.partial_frame_is_dropped") {
+                        self.socket.input.clear();
+                    }
                     break;
                 }
                 Err(malformed) => self.goodbye(Some(malformed.into()), Ended::LastAnswer),
@@ -187,7 +190,8 @@ impl Connection {
                 }
             }
             Ok(Message::EventCredits(credits)) => {
-                for event in self.subscriptions.grant(tag, credits) {
+                let lost = usize::from(mutant!(self.door.cx, "native.event_lost_at_grant"));
+                for event in self.subscriptions.grant(tag, credits).into_iter().skip(lost) {
                     self.event(tag, event);
                 }
             }
@@ -289,8 +293,11 @@ impl Connection {
                         "native: one answer for each request",
                         "{tag}"
                     );
-                    self.in_flight -= 1;
-                    self.say(tag, &Message::Answer { answer, credits: 1 });
+                    if !mutant!(self.door.cx, "native.in_flight_for_ever") {
+                        self.in_flight -= 1;
+                    }
+                    let credits = u32::from(!mutant!(self.door.cx, "native.credit_is_kept"));
+                    self.say(tag, &Message::Answer { answer, credits });
                 }
                 Push::Event { tag, event } => match self.subscriptions.tell(tag, event) {
                     Ok(Some(event)) => self.event(tag, event),

@@ -204,7 +204,9 @@ impl Sequencer {
             if let Some(observer) = &self.observer {
                 observer.undone(from);
             }
-            self.reset(cx).await?;
+            if !mutant!(cx, "sequencer.undone_stays_in_rows") {
+                self.reset(cx).await?;
+            }
         }
         Ok(!self.db.is_read_only())
     }
@@ -283,7 +285,9 @@ impl Sequencer {
                     Err(error) => error,
                 },
                 Err(Wait::Walk) => {
-                    if let Command::Scan { .. } = command {
+                    if let Command::Scan { .. } = command
+                        && !mutant!(cx, "sequencer.scan_misses_its_turn")
+                    {
                         self.is_whole &= !self.commit(cx).await?;
                     }
                     let store = self.store.as_mut().expect(OPEN);
@@ -482,7 +486,11 @@ impl Actor for Sequencer {
         self.store = Some(store);
         self.load_commands(cx).await?;
         // Neither keys nor commands see time go back.
-        self.clock = Some(NodeClock::start(cx, clock));
+        let earliest = match mutant!(cx, "sequencer.time_goes_back") {
+            true => UnixMs(0),
+            false => clock,
+        };
+        self.clock = Some(NodeClock::start(cx, earliest));
         self.show();
         if let Some(own) = self.own.get() {
             // If it is full, there will be a turn anyway.
@@ -503,7 +511,9 @@ impl Actor for Sequencer {
                 Msg::Cancel(id, reply) => self.cancel(cx, &id, reply, now, takes_writes).await,
                 Msg::Loaded(ticket) => {
                     self.loads.remove(&ticket);
-                    self.commands.as_mut().expect(OPEN).loaded(ticket);
+                    if !mutant!(cx, "lanes.loaded_is_not_looked_at") {
+                        self.commands.as_mut().expect(OPEN).loaded(ticket);
+                    }
                     Ok(())
                 }
                 Msg::Tick => Ok(()),
@@ -514,7 +524,7 @@ impl Actor for Sequencer {
                         Err(error) => Err(error),
                     };
                     let lost =
-                        mutant!(cx, "sequencer.dropped_reply") && waiting.work.ordinal % 64 == 33;
+                        mutant!(cx, "sequencer.dropped_reply") && waiting.work.ordinal % 8 == 3;
                     match lost {
                         true => std::mem::forget(waiting),
                         false => self.waiting.push(waiting),

@@ -123,6 +123,9 @@ impl Connection {
                 Ok(Progress::Full) => self.socket.write_some().await?,
                 Ok(Progress::Wait { missing }) => {
                     self.socket.make_room(missing);
+                    if mutant!(self.ports.cx, "session.partial_request_is_dropped") {
+                        self.socket.input.clear();
+                    }
                     break;
                 }
                 Err(error) => {
@@ -210,6 +213,9 @@ impl Connection {
     fn encode(&mut self) -> Result<(), Ended> {
         let Ports { cx, board, config, .. } = &self.ports;
         let mut cursors = board.cursors();
+        if mutant!(cx, "session.own_answers_overtake") {
+            self.due.sort_by_key(|due| due.answer.is_none());
+        }
         let mut answers = self.work.answers.iter();
         for Due { form, answer } in &self.due {
             let Some(answer) = answer.as_ref().or_else(|| answers.next()) else {

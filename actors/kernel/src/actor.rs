@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc};
 use crate::{
     Addr, Context, DiskError, Inspect, Overflow,
     mailbox::{CloseOnDrop, Mailbox},
+    mutant,
 };
 
 /// Why an actor's life ended.
@@ -90,6 +91,9 @@ pub(crate) async fn live<A: Actor>(
         if !std::future::poll_fn(|task| mailbox.poll_receive(&mut batch, task)).await {
             actor.finish(&cx).await;
             return Stop::Finished;
+        }
+        if mutant!(cx, "actor.batch_is_cut") {
+            batch.truncate(2);
         }
         let handled = batch.len();
         let last = batch.last().map_or("", A::label);

@@ -13,13 +13,12 @@ use std::{
 };
 
 use bytes::BytesMut;
-use orloj_kernel::{Answer, Context, Reply, Sleep, Stream};
+use orloj_kernel::{Answer, Context, Reply, Sleep, Stream, mutant};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
     ClientConfig,
     feed::{End, Feed},
-    subscription::WINDOW,
     unknown,
 };
 use crate::{
@@ -73,7 +72,7 @@ impl Link {
                 Ok(never) => match never {},
                 Err(failure) => failure,
             };
-            own.close(failure);
+            own.close(&cx, failure);
         });
         link
     }
@@ -109,10 +108,11 @@ impl Link {
     pub(super) fn subscribe(
         &self,
         session: Option<SessionName>,
+        credits: u32,
     ) -> (u64, Arc<Feed>, Answer<Result<(), Failure>>) {
         let (reply, answer) = Reply::new();
         let feed = Feed::new(reply);
-        let message = Message::Subscribe { session, credits: WINDOW };
+        let message = Message::Subscribe { session, credits };
         let add = |state: &mut State, tag| state.others.push_back((tag, message));
         let tag = self.add(Waiter::Events(feed.clone()), add);
         (tag, feed, answer)
@@ -153,7 +153,7 @@ impl Link {
     }
 
     /// Tells everybody who waits: `failure` to those whose words were not sent.
-    fn close(&self, failure: Failure) {
+    fn close(&self, cx: &Context, failure: Failure) {
         let (mut waiting, unsent) = {
             let mut state = self.state();
             state.closed = Some(failure.clone());
@@ -166,7 +166,10 @@ impl Link {
                 waiter.fail(&failure, &failure);
             }
         }
-        let fate = unknown("the connection was lost");
+        let fate = match mutant!(cx, "client.lost_counts_as_refused") {
+            true => lost("nobody answered"),
+            false => unknown("the connection was lost"),
+        };
         waiting.into_values().for_each(|waiter| waiter.fail(&fate, &failure));
     }
 }
@@ -348,6 +351,9 @@ impl Wire {
             let bytes = &self.output[self.sent..];
             match Pin::new(&mut self.stream).poll_write(task, bytes) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) if mutant!(self.cx, "client.part_counts_as_written") => {
+                    (self.sent, written) = (self.output.len(), written + n);
+                }
                 Poll::Ready(Ok(n)) => (self.sent, written) = (self.sent + n, written + n),
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
                 Poll::Pending => return Poll::Pending,

@@ -42,7 +42,9 @@ fn normal(evidence: &str) -> String {
         let word = Word::of(text);
         match words.last_mut() {
             // A list, and a command with what it is given, are one thing however long they are.
-            Some(last) if last.core == CHANCE && word.core == CHANCE => last.after = word.after,
+            Some(last) if last.core == CHANCE && word.core == CHANCE && !word.opens() => {
+                last.after = word.after;
+            }
             _ => words.push(word),
         }
     }
@@ -93,6 +95,11 @@ impl Word {
         let after = if core == CHANCE { &after[cut..] } else { after };
         Word { before: text[..start].to_owned(), core, after: after.to_owned() }
     }
+
+    /// Whether a bracket opens before it, which closes further on.
+    fn opens(&self) -> bool {
+        self.before.contains(['(', '[', '{'])
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +136,13 @@ mod tests {
              acknowledged",
         ));
         assert!(same("broken (actors/db/src/lane.rs:120)", "broken (actors/db/src/lane.rs:7)"));
+    }
+
+    #[test]
+    fn brackets_that_close_are_opened() {
+        let text = "client 1, request 9 (MSET h0 c1.15) at version 4, of [1, 2]";
+        let text = signature(&breach("law", text, None));
+        assert_eq!(text, "law: client #, request # (#) at version #, of [#]");
     }
 
     #[test]

@@ -151,6 +151,7 @@ pub(crate) fn node_world(scenario: &Scenario, plan: &Plan) -> Noted {
         commands.count("sessions", c.sessions);
         commands.count("followers", c.followers);
         commands.count("in-flight", c.in_flight as u64);
+        commands.count("credits", c.credits.into());
         commands.count("rate", c.rate);
         commands.amount::<Time>("dependency-wait", nanos(c.dependency_wait));
         commands.amount::<Time>("key-life", nanos(c.key_life));

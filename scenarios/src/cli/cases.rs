@@ -52,7 +52,7 @@ impl Seed {
             Outcome::DidNotStart(why) => return Err(why),
         }
         let mutant = program::mutant(Some(&self.mutant))?;
-        let bites = breaks(&program, &self.law, mutant, self.seed);
+        let bites = breaks(&program, &self.law, (mutant, None), self.seed);
         verdict.bites = Some(usize::from(bites));
         if !bites {
             verdict.wrong = Some(format!("ROTTEN: {} put back, {} holds", self.mutant, self.law));
@@ -128,7 +128,8 @@ fn judge(case: &Case) -> Result<Verdict, String> {
         }
         return Ok(verdict);
     };
-    let bites = seeds.iter().filter(|seed| breaks(&program, &case.law, Some(mutant), **seed));
+    let bites =
+        seeds.iter().filter(|seed| breaks(&program, &case.law, (Some(mutant), None), **seed));
     verdict.bites = Some(bites.count());
     if verdict.bites == Some(0) {
         verdict.wrong = Some(format!("ROTTEN: {} put back, {} holds", mutant, case.law));

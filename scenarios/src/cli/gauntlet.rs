@@ -12,7 +12,7 @@ use super::{
     args::RunArgs,
     campaigns::{CampaignArgs, Session},
     machine::say,
-    mutants::places,
+    places::places,
 };
 use crate::mutants;
 

@@ -16,51 +16,11 @@ use super::{
     args::{MutantsArgs, RunArgs},
     determinism::{Pair, Verdict},
     machine::{self, say},
+    places::places,
     program::Program,
     scoreboard, shrink,
 };
 use crate::{Outcome, Setup, leaks, mutants};
-
-/// Scenarios in which a defect should show, where the default is not the best place to look.
-const WHERE: &[(&str, &[&str])] = &[
-    ("cache.dropped_trees_stay", &["engine-crowded"]),
-    ("checkpoint.flip_before_sync", &["engine-power-loss"]),
-    ("checkpoint.prune_above_floor", &["engine-crowded", "engine-power-loss"]),
-    ("client.lost_try_forgotten", &["commands-network"]),
-    ("history.sequence_gap", &["commands"]),
-    ("journal.ack_before_sync", &["crash-anywhere", "default"]),
-    ("journal.lost_dir_sync", &["torn-and-lost-writes", "crash-anywhere"]),
-    ("journal.lost_wakeup", &["pipelining", "default"]),
-    ("lanes.effect_without_ok", &["commands"]),
-    ("lanes.overtakes", &["commands", "commands-cycles"]),
-    ("lanes.skips_dependency", &["commands", "commands-cycles"]),
-    ("lanes.version_gap", &["commands"]),
-    ("load.record_before_sync", &["engine-power-loss"]),
-    ("locks.turn_is_held", &["engine-crowded"]),
-    ("outcomes.answer_before_sync", &["commands-crash", "commands"]),
-    ("outcomes.forgets_id", &["commands"]),
-    ("outcomes.keys_for_ever", &["commands", "commands-clocks"]),
-    ("outcomes.second_outcome", &["commands"]),
-    ("pager.sum_is_not_looked_at", &["engine-misread", "engine-damage"]),
-    ("recovery.reruns_started", &["commands-crash", "commands-cycles"]),
-    ("recovery.skip_bad_record", &["bit-rot-middle", "torn-and-lost-writes"]),
-    ("retention.drops_outcomes", &["commands-upkeep"]),
-    ("sequencer.dropped_reply", &["pipelining", "default"]),
-    ("sequencer.unsynced_read", &["torn-and-lost-writes", "crash-anywhere"]),
-    ("session.reorder_replies", &["pipelining", "default"]),
-    ("session.unbounded_output", &["slow-clients", "default"]),
-    ("state.hidden_wall_clock", &["skewed-clocks", "default"]),
-    ("txn.reads_are_not_checked", &["engine-crowded"]),
-    ("vlog.removed_too_early", &["engine-power-loss", "engine"]),
-    ("writer.ack_before_sync", &["engine-power-loss"]),
-    ("writer.kept_is_trimmed", &["engine-crowded"]),
-];
-
-/// The scenarios in which this defect should show.
-pub(super) fn places(name: &str) -> &'static [&'static str] {
-    let known = WHERE.iter().find(|(known, _)| *known == name);
-    known.map_or(&["default"], |(_, places)| places)
-}
 
 /// Leaks that differ between builds and not between processes.
 const BETWEEN_BUILDS: &[&str] = &["leak.float_printing"];

@@ -54,7 +54,7 @@ impl Pick {
         let mutant = mutant.or(case.as_deref().and_then(|case| case.mutant.as_deref()));
         let known = program::mutant(mutant)?;
         let fails = |case: &Arc<Case>| {
-            schedules(case).find(|seed| breaks(&program, &case.law, known, *seed))
+            schedules(case).find(|seed| breaks(&program, &case.law, (known, None), *seed))
         };
         let given = self.seed.or(args.seed).or_else(|| case.as_ref().and_then(fails));
         let seed = given.unwrap_or_else(|| {

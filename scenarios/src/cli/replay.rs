@@ -25,7 +25,7 @@ pub(super) fn run(args: &RunArgs, task: &ReplayArgs) -> Result<u8, String> {
         Some(seed) => vec![seed],
         None => schedules(&case).collect(),
     };
-    let fails = |seed: &u64| breaks(&program, &case.law, known, *seed);
+    let fails = |seed: &u64| breaks(&program, &case.law, (known, None), *seed);
     let failing: Vec<u64> = seeds.iter().copied().filter(fails).collect();
     let Some(seed) = failing.first() else {
         say(&format!("{}: holds under {} schedules", case.title, seeds.len()));

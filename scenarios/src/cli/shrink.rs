@@ -18,7 +18,7 @@ use super::{
     report,
 };
 use crate::{
-    Outcome, Setup,
+    Outcome, Run, Setup,
     case::{Case, Ledger, Origin},
     shrink::{self, Trials},
 };
@@ -110,6 +110,11 @@ pub(super) fn shrunk(program: &Program, order: Order) -> Result<Option<Shrunk>, 
     let commit = machine::commit().unwrap_or_else(|| "unknown".to_owned());
     let history = Origin { scenario: program.title().to_owned(), seed, commit };
     let case = notes.case(&title, &law, history, mutant);
+    // What spins for ever takes as long as it is allowed to, and without its defect it does not.
+    let events = match law == SPINS && mutant.is_some() {
+        true => Program::case(case.clone())?.run(Setup::seed(seed)).events,
+        false => run.events,
+    };
     let bench = Bench {
         law,
         mutant,
@@ -119,10 +124,12 @@ pub(super) fn shrunk(program: &Program, order: Order) -> Result<Option<Shrunk>, 
         budget,
         bar: bar(shows_progress),
         tried: AtomicU64::new(0),
+        polls: Some((events * PATIENCE).max(LEAST)),
     };
     bench.find_schedules(&case)?;
     let before = (case.ops(), case.strikes.len());
     let case = shrink::shrink(case, &bench);
+    let bench = Bench { polls: None, ..bench };
     let failures = bench.failures(&case);
     bench.bar.finish_and_clear();
     let schedules = bench.schedules().len();
@@ -150,7 +157,17 @@ struct Bench {
     budget: Duration,
     bar: ProgressBar,
     tried: AtomicU64,
+    /// A candidate that takes more than this is stuck, whatever it breaks: it cannot become what
+    /// is looked for.
+    polls: Option<u64>,
 }
+
+/// The law of a run that goes on and gets nowhere.
+const SPINS: &str = "out-of-time";
+/// How many times as many polls a candidate may take as what it comes from,
+const PATIENCE: u64 = 4;
+/// and how many in any case.
+const LEAST: u64 = 100_000;
 
 impl Bench {
     fn schedules(&self) -> Vec<u64> {
@@ -177,8 +194,8 @@ impl Bench {
     fn fails(&self, program: &Program, seed: u64) -> bool {
         self.tried.fetch_add(1, Relaxed);
         // What fails without the defect too shows something else.
-        breaks(program, &self.law, self.mutant, seed)
-            && (self.mutant.is_none() || !breaks(program, &self.law, None, seed))
+        breaks(program, &self.law, (self.mutant, self.polls), seed)
+            && (self.mutant.is_none() || !breaks(program, &self.law, (None, self.polls), seed))
     }
 
     /// Sees to it that the case fails under one schedule at least.
@@ -300,14 +317,19 @@ impl Trials for Bench {
     }
 }
 
-/// Whether a case breaks this law under a schedule.
+/// Whether a case breaks this law under a schedule: with a defect, and within so many polls, if
+/// they are given.
 pub(super) fn breaks(
     program: &Program,
     law: &str,
-    mutant: Option<&'static str>,
+    (mutant, poll_limit): (Option<&'static str>, Option<u64>),
     seed: u64,
 ) -> bool {
-    match program.run(Setup { mutant, ..Setup::seed(seed) }).outcome {
+    is_broken(&program.run(Setup { mutant, poll_limit, ..Setup::seed(seed) }), law)
+}
+
+fn is_broken(run: &Run, law: &str) -> bool {
+    match &run.outcome {
         Outcome::Broken(breach) => breach.law == law || breach.also.contains(&law),
         Outcome::Held | Outcome::DidNotStart(_) => false,
     }
@@ -338,7 +360,8 @@ mod tests {
         let order = Order {
             title: "gap".to_owned(),
             setup: Setup { mutant, ..Setup::seed(0) },
-            budget: Duration::from_secs(60),
+            // It ends when nothing can be taken away; a busy machine takes longer.
+            budget: Duration::from_secs(180),
             jobs: 2,
             shows_progress: false,
         };
@@ -351,7 +374,7 @@ mod tests {
         assert_eq!(read.write(), shrunk.case.write());
         let again = Program::case(read.clone()).unwrap_or_else(|why| panic!("{why}"));
         let mut seeds = schedules(&read);
-        assert!(seeds.any(|seed| breaks(&again, "session-version", mutant, seed)));
-        assert!(!breaks(&again, "session-version", None, 0));
+        assert!(seeds.any(|seed| breaks(&again, "session-version", (mutant, None), seed)));
+        assert!(!breaks(&again, "session-version", (None, None), 0));
     }
 }

@@ -46,6 +46,8 @@ pub struct Commands {
     pub followers: Span<Count>,
     /// Commands that may be in flight.
     pub in_flight: Span<Count>,
+    /// Requests of one connection that may be under way.
+    pub credits: Span<Count>,
     /// Commands of one session in a second; 0 is any number.
     pub rate: Span<Count>,
     /// How long a command waits for another.
@@ -106,6 +108,7 @@ impl Default for Commands {
             invalid: Span::new(0, 30_000),
             followers: Span::new(0, 3),
             in_flight: Span::new(4, 100),
+            credits: Span::new(256, 256),
             rate: Span::new(0, 0),
             dependency_wait: Span::new(5_000_000, 500_000_000),
             key_life: Span::new(20_000_000, 2_000_000_000),
@@ -152,6 +155,8 @@ pub struct CommandsPlan {
     pub followers: u64,
     /// Commands that may be in flight.
     pub in_flight: usize,
+    /// Requests of one connection that may be under way.
+    pub credits: u32,
     /// Commands of one session in a second.
     pub rate: u64,
     /// How long a command waits for another.
@@ -184,6 +189,7 @@ impl Commands {
             invalid_ppm: self.invalid.draw_ppm(choices, "invalid"),
             followers: self.followers.draw(choices, "followers"),
             in_flight: self.in_flight.draw(choices, "in-flight") as usize,
+            credits: self.credits.draw(choices, "credits") as u32,
             rate: self.rate.draw(choices, "rate"),
             // The node counts whole milliseconds.
             dependency_wait: millis(self.dependency_wait.draw(choices, "dependency-wait")),

@@ -46,8 +46,16 @@ pub(super) fn cut_off(case: Case, trials: &dyn Trials) -> Case {
     best
 }
 
-/// A few neighbours of the operations, if that is enough: all clients' or one's, together as they
-/// were or one by one, with what struck meanwhile or with nothing.
+/// The last operations alone, if that is enough: a run that ended or stood still there did so for
+/// what was under way.
+pub(super) fn last(case: Case, trials: &dyn Trials) -> Case {
+    let ids = ids(&case);
+    let sizes = WINDOWS.iter().filter(|size| **size * 2 < ids.len());
+    let candidates = sizes.flat_map(|size| neighbours(&case, &ids[ids.len() - size..])).collect();
+    better(&case, candidates, &Until(trials, WINDOWS_UNTIL), 1)
+}
+
+/// A few neighbours of the operations, if that is enough: all clients' or one's, the last first.
 pub(super) fn window(case: Case, trials: &dyn Trials) -> Case {
     let of_client =
         |client: &crate::case::Script| client.steps.iter().map(|step| step.id).collect();
@@ -58,19 +66,10 @@ pub(super) fn window(case: Case, trials: &dyn Trials) -> Case {
     let total = ids(&case).len();
     for size in WINDOWS.iter().filter(|size| **size * 2 < total) {
         let mut candidates = Vec::new();
-        for sequence in &sequences {
-            for start in (0..sequence.len()).step_by((size / 2).max(1)) {
+        for sequence in sequences.iter().rev() {
+            for start in (0..sequence.len()).step_by((size / 2).max(1)).rev() {
                 let end = (start + size).min(sequence.len());
-                let kept: BTreeSet<u32> = sequence[start..end].iter().copied().collect();
-                let meanwhile = |number: usize| match case.strikes[number].after {
-                    Anchor::Sends(id) | Anchor::Hears(id) => kept.contains(&id),
-                    _ => false,
-                };
-                let whole = case.keeping(|step| kept.contains(&step.id), meanwhile);
-                let mut parted = whole.clone();
-                let steps = parted.clients.iter_mut().flat_map(|client| &mut client.steps);
-                steps.for_each(|step| (step.with, step.keep) = (false, 0));
-                candidates.extend([whole, parted]);
+                candidates.extend(neighbours(&case, &sequence[start..end]));
                 if trials.is_over() {
                     return case;
                 }
@@ -84,9 +83,23 @@ pub(super) fn window(case: Case, trials: &dyn Trials) -> Case {
     case
 }
 
+/// Some operations, together as they were or one by one, with what struck meanwhile.
+fn neighbours(case: &Case, ids: &[u32]) -> [Case; 2] {
+    let kept: BTreeSet<u32> = ids.iter().copied().collect();
+    let meanwhile = |number: usize| match case.strikes[number].after {
+        Anchor::Sends(id) | Anchor::Hears(id) => kept.contains(&id),
+        _ => false,
+    };
+    let whole = case.keeping(|step| kept.contains(&step.id), meanwhile);
+    let mut parted = whole.clone();
+    let steps = parted.clients.iter_mut().flat_map(|client| &mut client.steps);
+    steps.for_each(|step| (step.with, step.keep) = (false, 0));
+    [whole, parted]
+}
+
 /// How many neighbours are tried, and the share of the time that is left when no more are.
 const WINDOWS: &[usize] = &[1, 4, 12, 32, 96, 256];
-const WINDOWS_UNTIL: f64 = 0.8;
+const WINDOWS_UNTIL: f64 = 0.7;
 
 pub(super) fn fewer_strikes(case: Case, trials: &dyn Trials, need: usize) -> Case {
     let with = |kept: &[usize]| case.keeping(|_| true, |number| kept.contains(&number));
@@ -192,9 +205,7 @@ fn features(case: &Case, of_steps: bool) -> Vec<Feature> {
     if case.world.get("duration").and_then(Value::as_str) != Some("0") {
         features.push(Feature::Duration);
     }
-    if case.world.get("settle").and_then(Value::as_str) != Some(SETTLE)
-        && !TIMED.contains(&case.law.as_str())
-    {
+    if may_settle_sooner(case) {
         features.push(Feature::Settle);
     }
     if !case.world.contains_key("engine") && latency(case) != Some(LATENCY) {
@@ -220,6 +231,23 @@ fn features(case: &Case, of_steps: bool) -> Vec<Feature> {
     let waits = case.strikes.iter().enumerate().filter(|(_, strike)| strike.wait > 0);
     features.extend(waits.map(|(number, _)| Feature::Wait(number)));
     features
+}
+
+/// Whether everything may have to complete sooner. Where a time is what is broken, less of it
+/// breaks more; but what a defect breaks has to hold in the same time without it.
+fn may_settle_sooner(case: &Case) -> bool {
+    case.world.get("settle").and_then(Value::as_str) != Some(SETTLE)
+        && (case.mutant.is_some() || !TIMED.contains(&case.law.as_str()))
+}
+
+/// With less time to complete everything: what gets nowhere does so at once.
+pub(super) fn sooner(case: Case, trials: &dyn Trials) -> Case {
+    if !may_settle_sooner(&case) {
+        return case;
+    }
+    let mut sooner = case.clone();
+    calm(&mut sooner, &Feature::Settle);
+    better(&case, vec![sooner], trials, 1)
 }
 
 fn latency(case: &Case) -> Option<&str> {

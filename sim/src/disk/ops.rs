@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use orloj_kernel::{DiskErrorKind, Entry, OpenMode};
+use orloj_kernel::{DiskErrorKind, Entry, OpenMode, mutant};
 
 use super::{DiskOp, EIO, FileKey, LockKey, Luck, SimDisk, SyncToken};
 use crate::{
@@ -312,7 +312,12 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, host: u32, work: Work, op: (u32, u32)) -> Outcome {
+    fn carry_out(&mut self, host: u32, mut work: Work, op: (u32, u32)) -> Outcome {
+        if let Work::SyncDir(Ok(token)) = &mut work
+            && mutant!(self, "runtime.synced_names_are_lost")
+        {
+            *token = token.of_nothing();
+        }
         let (name, file) = (work.name(), work.file());
         let noted = self.trace.close.then(|| Noted::of(&work, &self.hosts[host as usize].disk));
         let disk = &mut self.hosts[host as usize].disk;

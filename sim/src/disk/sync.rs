@@ -18,6 +18,13 @@ pub struct SyncToken {
     boot: u32,
 }
 
+impl SyncToken {
+    /// One that makes nothing durable. For a planted defect.
+    pub(super) fn of_nothing(self) -> SyncToken {
+        SyncToken { begin: 0, ..self }
+    }
+}
+
 impl SimDisk {
     /// The path of what a sync is about.
     pub(super) fn path_of_sync(&self, token: SyncToken) -> Option<String> {

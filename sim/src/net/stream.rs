@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use orloj_kernel::RawStream;
+use orloj_kernel::{RawStream, mutant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -179,6 +179,11 @@ impl World {
             }
         }
         self.net.conns.to(conn, 1 - side).bytes.extend_from_slice(&buf[..n]);
+        if self.net.faulty && mutant!(self, "runtime.pieces_arrive_reversed") && pieces > 1 {
+            let bytes = &mut self.net.conns.to(conn, 1 - side).bytes;
+            let first = bytes.len() - n;
+            bytes[first..].rotate_left(n / pieces);
+        }
         let mut sent = 0;
         // Not in the usual case: the division alone would be a tenth of what sending costs.
         for piece in 1..pieces {

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use orloj_kernel::mutant;
+
 use super::{Database, Keyspace};
 use crate::{
     Error, KeyspaceId,
@@ -169,7 +171,9 @@ impl Cursor {
             self.walk.fill(is_front)?;
             let Some(item) = self.walk.peek(is_front) else { return Ok(()) };
             let is_past = |deadline| !self.timeless && deadline <= self.db.now();
-            if item.deadline.is_some_and(is_past) {
+            let is_shown =
+                item.pointer.is_some() && mutant!(self.db.0.cx, "cursor.long_values_never_die");
+            if item.deadline.is_some_and(is_past) && !is_shown {
                 self.walk.taken(is_front);
                 continue;
             }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use orloj_kernel::Context;
+use orloj_kernel::{Context, mutant};
 
 use super::{Database, Shared, files::Call};
 use crate::{Error, Lsn, record::Op, sweep, vlog::Appender};
@@ -89,7 +89,11 @@ impl Database {
             return Ok(());
         }
         loop {
-            let swept = self.ask(|| sweep::sweep(tree, self.now(), SWEEP)).await?;
+            let now = match mutant!(self.0.cx, "keeper.sweeps_too_soon") {
+                true => self.now() + 1_000,
+                false => self.now(),
+            };
+            let swept = self.ask(|| sweep::sweep(tree, now, SWEEP)).await?;
             if swept.entries > 0 {
                 self.arm();
             }

@@ -154,7 +154,11 @@ impl Transaction {
     /// As [`Transaction::get`].
     pub async fn scan(&mut self, of: &Keyspace, range: KeyRange<'_>) -> Result<Scan, Error> {
         self.db.check_open()?;
-        self.db.ask(|| self.inner.scan(&of.0, range.from, range.to)).await
+        let mut scan = self.db.ask(|| self.inner.scan(&of.0, range.from, range.to)).await?;
+        if mutant!(self.db.0.cx, "txn.scans_are_not_checked") {
+            scan.forget_reader();
+        }
+        Ok(scan)
     }
 
     /// The next key of a walk from its front; `None` when its ends have met.

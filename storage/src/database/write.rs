@@ -1,5 +1,7 @@
 //! Writing without a transaction.
 
+use orloj_kernel::mutant;
+
 use super::{Database, Keyspace};
 use crate::{
     Durability, Error, Lsn,
@@ -146,7 +148,9 @@ impl Database {
         self.check_open()?;
         self.check_own(of)?;
         let mut write = self.blind();
-        write.expect(&of.0, key, expected);
+        if !mutant!(self.0.cx, "txn.expected_version_is_ignored") {
+            write.expect(&of.0, key, expected);
+        }
         match to {
             Some(value) => write.put(&of.0, key, value.bytes, value.deadline)?,
             None => write.delete(&of.0, key)?,

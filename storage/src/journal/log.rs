@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orloj_kernel::{
-    Context, DiskError, DiskErrorKind, File, JoinHandle, OpenMode, buggify, sometimes,
+    Context, DiskError, DiskErrorKind, File, JoinHandle, OpenMode, buggify, mutant, sometimes,
 };
 
 use super::{
@@ -319,6 +319,10 @@ impl Log {
         let Some(oldest) = self.segments.iter().rposition(|s| s.base <= keep) else {
             return Ok(0);
         };
+        let oldest = match mutant!(self.cx, "journal.trims_one_too_many") {
+            true => (oldest + 1).min(self.segments.len() - 1),
+            false => oldest,
+        };
         let dir = &self.config.dir;
         let mut numbers: Vec<u64> =
             self.cx.list(dir).await?.iter().filter_map(|e| number_of(&e.name)).collect();
@@ -375,6 +379,9 @@ impl Log {
     async fn take_back(&mut self, cause: DiskError, size: u64) -> AppendError {
         sometimes!(self.cx, true, "journal: a write was refused");
         self.closed = true;
+        if mutant!(self.cx, "journal.refused_frame_stays") {
+            return AppendError::Refused { cause, definite: true };
+        }
         let definite = match self.file.write_at(self.offset, vec![0; size as usize]).await {
             Err(_) => false,
             Ok(_) => match self.sync().await {

@@ -1,6 +1,6 @@
 //! Superblocks on disk: reading both, writing one.
 
-use orloj_kernel::{Context, DiskError, OpenMode, sometimes};
+use orloj_kernel::{Context, DiskError, OpenMode, mutant, sometimes};
 
 use super::{Found, SECOND_COPY, SUPERBLOCK, Side, Superblock, SuperblockError, choose};
 use crate::{Error, disk::read_small, journal::DatabaseId};
@@ -34,9 +34,17 @@ pub enum FlipError {
 /// # Errors
 /// [`FlipError`].
 pub async fn write(cx: Context, dir: &str, block: &Superblock) -> Result<(), FlipError> {
-    let path = format!("{dir}/{}", Side::of(block.generation).file_name());
+    let side = match mutant!(cx, "superblock.always_the_same_side") {
+        true => Side::A,
+        false => Side::of(block.generation),
+    };
+    let path = format!("{dir}/{}", side.file_name());
     let file = cx.open(&path, OpenMode::Create).await.map_err(FlipError::Refused)?;
-    match file.write_sync(0, block.encode()).await {
+    let written = match mutant!(cx, "superblock.is_not_synced") {
+        true => file.write_at(0, block.encode()).await,
+        false => file.write_sync(0, block.encode()).await,
+    };
+    match written {
         Ok(_) => {}
         Err(e) if e.op == "sync" => return Err(FlipError::Fatal(e)),
         Err(refused) => {

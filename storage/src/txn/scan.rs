@@ -157,6 +157,11 @@ impl Scan {
         Ok(true)
     }
 
+    /// What it comes to from now on is not checked at commit. For a planted defect.
+    pub(crate) fn forget_reader(&mut self) {
+        self.id = None;
+    }
+
     /// The value of the key that the last step came to, which is in the value log.
     pub(crate) fn supply(&mut self, value: &[u8]) {
         self.shown.value.clear();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orloj_kernel::{Context, DiskError, OpenMode, sometimes};
+use orloj_kernel::{Context, DiskError, OpenMode, mutant, sometimes};
 
 use super::{
     VLOG,
@@ -119,10 +119,12 @@ impl Appender {
     pub async fn sync(&mut self) -> Result<LogEnd, DiskError> {
         self.flush().await?;
         for segment in &self.unsynced {
-            segment.file.sync().await?;
+            if !mutant!(self.cx, "vlog.segments_are_not_synced") {
+                segment.file.sync().await?;
+            }
         }
         self.unsynced.clear();
-        if self.made {
+        if self.made && !mutant!(self.cx, "vlog.name_is_not_synced") {
             self.cx.sync_dir(&self.dir).await?;
             self.made = false;
         }

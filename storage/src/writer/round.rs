@@ -139,6 +139,9 @@ impl Writer {
             state.refusal = Some((cause.clone(), definite));
             state.refusing = true;
         }
+        if mutant!(self.cx, "writer.refused_stays_in_memory") {
+            return self.wake_beat();
+        }
         match self.tree.roll_back(log.next(), records) {
             Ok(()) => {}
             Err(Pause::Failed(error)) => panic!("what was never written is taken back: {error}"),

@@ -233,7 +233,7 @@ impl Commands {
             let counts =
                 |known: &Known| known.until > now.at || mutant!(now.cx, "outcomes.keys_for_ever");
             if let Some(known) = found.filter(|known| counts(known) && known.finished > 0) {
-                return self.has_been(known, print, "idempotency_key").await;
+                return self.has_been(known, print, "idempotency_key", now).await;
             }
         }
         if let Some(id) = &envelope.id
@@ -245,7 +245,7 @@ impl Commands {
                 (None, None) => self.tables.known(Table::Outcomes, id.as_bytes()).await?,
             };
             if let Some(known) = found {
-                return self.has_been(known, print, "id").await;
+                return self.has_been(known, print, "id", now).await;
             }
         }
         Ok(Before::None)
@@ -263,8 +263,9 @@ impl Commands {
         known: Known,
         print: &Fingerprint,
         field: &'static str,
+        now: Now,
     ) -> Result<Before, Error> {
-        if known.fingerprint != *print {
+        if known.fingerprint != *print && !mutant!(now.cx, "outcomes.any_command_of_that_id") {
             return Ok(Before::Other(field));
         }
         Ok(match self.outcome(known.finished).await? {
@@ -297,7 +298,8 @@ impl Commands {
         now: Now,
     ) {
         let at = now.at;
-        let mut outcome = Outcome { replayed: true, ..outcome };
+        let replayed = !mutant!(now.cx, "outcomes.replay_looks_new");
+        let mut outcome = Outcome { replayed, ..outcome };
         if mutant!(now.cx, "outcomes.second_outcome") && row.is_multiple_of(4) {
             outcome.end = End::TimedOut(Failure::new(Code::Timeout, "it had another outcome"));
         }

@@ -9,7 +9,7 @@ use orloj_net::{
 };
 
 use super::{
-    Commands, FLIES, Flight, Kept, Lane, Now, Tell, Told, ToldStep,
+    Commands, FLIES, Flight, Kept, Lane, Note, Now, Tell, Told, ToldStep,
     tables::{Known, Table, scoped},
 };
 
@@ -42,6 +42,7 @@ impl Commands {
         let flight = self.flights.remove(&ticket).expect(FLIES);
         self.bytes -= flight.envelope.call.payload_len();
         self.retention.ended(ticket);
+        let was_cancelled = matches!(end, End::Cancelled(_));
         if let Some(deadline) = flight.deadline {
             self.deadlines.remove(&(deadline, ticket));
         }
@@ -58,10 +59,16 @@ impl Commands {
         } = *flight;
         let lane = envelope.session.clone();
         let session = self.sessions.get_mut(&lane).expect("loaded at admission");
-        if end.is_ok() && !envelope.call.class().is_read_only {
+        let has_effects =
+            !envelope.call.class().is_read_only || mutant!(now.cx, "lanes.reads_make_versions");
+        if end.is_ok() && has_effects {
             match envelope.call {
                 Call::CreateSession => {
-                    (session.is_alive, session.version, session.created) = (true, 0, at);
+                    let version = match mutant!(now.cx, "lanes.session_keeps_its_version") {
+                        true => session.version,
+                        false => 0,
+                    };
+                    (session.is_alive, session.version, session.created) = (true, version, at);
                 }
                 Call::DeleteSession => session.is_alive = false,
                 _ if mutant!(now.cx, "lanes.version_gap") && ticket.is_multiple_of(8) => {
@@ -75,7 +82,9 @@ impl Commands {
         let number = self.next_row();
         let (sequence, envelope, outcome) = if row > 0 {
             let record = Record::Finished { accepted: row, outcome };
-            self.writes.delete(Table::Inflight, &row.to_be_bytes());
+            if !mutant!(now.cx, "outcomes.finished_stays_in_flight") {
+                self.writes.delete(Table::Inflight, &row.to_be_bytes());
+            }
             self.writes.end(row, number);
             match self.write_row(number, &lane, at, record, None) {
                 (sequence, Record::Finished { outcome, .. }) => (sequence, envelope, outcome),
@@ -119,7 +128,8 @@ impl Commands {
         }
         for (asker, replayed) in askers {
             let outcome = Outcome { replayed, ..outcome.clone() };
-            self.note(&envelope, is_new, Tell::Answer(asker, Ok(outcome)));
+            let is_whole = is_new || mutant!(now.cx, "outcomes.refused_though_accepted");
+            self.note(&envelope, is_whole, Tell::Answer(asker, Ok(outcome)));
             if mutant!(now.cx, "outcomes.answer_before_sync")
                 && let Some(note) = self.notes.last_mut()
             {
@@ -127,6 +137,11 @@ impl Commands {
             }
         }
         self.lived(row, &id, &envelope, at, sequence, LifeStage::Finished(outcome));
+        if mutant!(now.cx, "events.told_before_sync")
+            && let Some(Note { safety, what: Tell::Event(..), .. }) = self.notes.last_mut()
+        {
+            *safety = Some(Safety::InMemory);
+        }
         // The lane goes on, and so does who waited.
         let queue = self.lanes.get_mut(&lane).expect("it stood there");
         let was_head = queue.front() == Some(&ticket);
@@ -135,6 +150,8 @@ impl Commands {
             false => queue.retain(|other| *other != ticket),
         }
         match queue.front() {
+            Some(_) if was_cancelled && mutant!(now.cx, "lanes.next_of_cancelled_is_forgotten") => {
+            }
             Some(head) if was_head => self.ready.push_back(*head),
             Some(_) => {}
             None => {
@@ -144,7 +161,9 @@ impl Commands {
         for waiter in self.waiters.remove(&ticket).into_iter().flatten() {
             // Nobody may follow it to a flight that is no more.
             self.stop_waiting(waiter);
-            self.ready.push_back(waiter);
+            if !mutant!(now.cx, "lanes.waiter_is_not_woken") {
+                self.ready.push_back(waiter);
+            }
         }
     }
 

@@ -71,6 +71,9 @@ impl Commands {
                     self.wait_for(ticket, other, now);
                     return Ok(Decision::Settled);
                 }
+                Ok(Dependency::Failed(_)) if mutant!(cx, "lanes.failure_counts_as_done") => {
+                    self.flights.get_mut(&ticket).expect(FLIES).settled += 1;
+                }
                 Ok(Dependency::Failed(failure)) => {
                     self.finish(ticket, End::Failed(failure), now);
                     return Ok(Decision::Settled);
@@ -86,6 +89,7 @@ impl Commands {
         let session = self.sessions[&flight.envelope.session];
         if let Some(wanted) = flight.envelope.if_session_version
             && (!session.is_alive || session.version != wanted)
+            && !mutant!(cx, "lanes.version_is_not_compared")
         {
             let actual = match session.is_alive {
                 true => session.version.to_string(),
@@ -172,6 +176,11 @@ impl Commands {
             _ if mutant!(now.cx, "lanes.effect_without_ok") && ticket.is_multiple_of(8) => {
                 End::Failed(Failure::new(Code::Internal, "its effects are there all the same"))
             }
+            _ if mutant!(now.cx, "outcomes.timed_out_after_effect")
+                && self.flights[&ticket].deadline.is_some() =>
+            {
+                End::TimedOut(Failure::new(Code::Timeout, "its time was over after its turn"))
+            }
             answer => End::Ok(answer),
         };
         self.finish(ticket, end, now);
@@ -218,8 +227,15 @@ impl Commands {
         self.waiters.entry(on).or_default().insert(ticket);
         self.write_both(ticket, now);
         sometimes!(now.cx, true, "commands: one waited for another lane");
-        let circle = self.circle(ticket);
-        let Some(youngest) = circle.iter().max().copied() else { return };
+        let circle = match mutant!(now.cx, "lanes.circle_is_not_seen") {
+            true => Vec::new(),
+            false => self.circle(ticket),
+        };
+        let youngest = match mutant!(now.cx, "lanes.eldest_of_circle_ends") {
+            true => circle.iter().min(),
+            false => circle.iter().max(),
+        };
+        let Some(youngest) = youngest.copied() else { return };
         sometimes!(now.cx, true, "commands: some waited for each other in a circle");
         let ids: Vec<&str> = circle.iter().map(|ticket| &*self.flights[ticket].id).collect();
         let cycle = ids.join(" -> ");
@@ -339,7 +355,9 @@ impl Commands {
             }
             false => self.ids.get(id).copied(),
         };
-        let Some(ticket) = ticket else { return false };
+        let Some(ticket) = ticket else {
+            return mutant!(now.cx, "outcomes.cancelled_too_late");
+        };
         if !self.flights[&ticket].envelope.call.class().is_abortable {
             return false;
         }

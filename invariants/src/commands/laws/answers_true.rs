@@ -5,6 +5,8 @@
 //!
 //! Broken, whoever looks into what happened is shown something else.
 
+use std::collections::BTreeMap;
+
 use orloj_net::{
     UnixMs,
     envelope::{Causes, End as Ends, Filter, Finding, HistoryPage, Id, Outcome, Question, State},
@@ -26,9 +28,19 @@ pub(super) const LAW: CommandLaw = CommandLaw {
 const PAGE: (usize, usize) = (500, 100);
 
 fn check(case: &Case<'_>) -> Result<(), Broken> {
+    let heard = heard(case);
     for inquiry in &case.history.inquiries {
         let Some((at, Ok(finding))) = &inquiry.answer else { continue };
         if let Err(why) = judge(case, inquiry, finding, *at) {
+            return Err(Broken::new(*at, format!("{:?}: {why}", inquiry.question)));
+        }
+        if let (Question::History(filter), Finding::History(page)) = (&inquiry.question, finding)
+            && let Some(state) = heard.iter().find(|(since, state)| {
+                *since < inquiry.invoked && fits(filter, state) && is_left_out(page, state)
+            })
+        {
+            let id = &state.1.causes.id;
+            let why = format!("{id} is not shown, and its outcome had been told");
             return Err(Broken::new(*at, format!("{:?}: {why}", inquiry.question)));
         }
     }
@@ -39,6 +51,35 @@ fn check(case: &Case<'_>) -> Result<(), Broken> {
         }
     }
     Ok(())
+}
+
+/// Commands that are in the history to the end and were accepted once, and when somebody had first
+/// heard their outcome: a page that was asked for later has them.
+fn heard<'h>(case: &Case<'h>) -> Vec<(Moment, &'h State)> {
+    let mut ended: BTreeMap<&Id, Option<Moment>> = BTreeMap::new();
+    for known in &case.account.commands {
+        let first = known.finished.first().map(|(place, _)| case.account.told(*place).seen);
+        ended.entry(known.id).and_modify(|ended| *ended = None).or_insert(first);
+    }
+    let mut heard: BTreeMap<&Id, Moment> = BTreeMap::new();
+    for op in &case.history.ops {
+        // Who asks for less may be told before it is to be seen; and who was told before it was
+        // done was told of another, by its idempotency key.
+        if let (Some(id), End::Answered { at, answer: Ok(_) }, None) =
+            (&op.envelope.id, &op.end, op.envelope.durability)
+            && ended.get(id).is_some_and(|ended| ended.is_some_and(|ended| ended <= *at))
+        {
+            heard.entry(id).and_modify(|first| *first = (*first).min(*at)).or_insert(*at);
+        }
+    }
+    let states = case.history.dumps.last().into_iter().flat_map(|dump| &dump.commands);
+    states.filter_map(|state| Some((*heard.get(&state.causes.id)?, state))).collect()
+}
+
+/// Whether a page looked at the row of a command, and does not show it.
+fn is_left_out(page: &HistoryPage, state: &State) -> bool {
+    page.cursor.is_none_or(|cursor| state.row > cursor)
+        && page.commands.iter().all(|shown| shown.row != state.row)
 }
 
 fn judge(case: &Case<'_>, inquiry: &Inquiry, finding: &Finding, at: Moment) -> Result<(), String> {
@@ -180,6 +221,30 @@ mod tests {
         h.asks_beside(Question::Outcome("a".into()), Ok(Finding::Outcome(outcome)));
         let page = HistoryPage { commands: vec![h.state(2), h.state(1)], ..HistoryPage::default() };
         h.asks_beside(Question::History(Filter::default()), Ok(Finding::History(page)));
+        h.dumps(0, &[("k", "a")]);
+        h.holds();
+    }
+
+    #[test]
+    fn what_a_page_leaves_out_is_found() {
+        let page = |h: &Tale, cursor: Option<u64>| HistoryPage {
+            commands: vec![h.state(2)],
+            truncated: cursor.is_some(),
+            cursor,
+        };
+        let mut h = two();
+        h.does(&data(set("k", "b")).id("b").session("s"), ok());
+        let whole = page(&h, None);
+        h.asks_beside(Question::History(Filter::default()), Ok(Finding::History(whole)));
+        h.dumps(0, &[("k", "b")]);
+        h.breaks(LAW.name, "b is not shown, and its outcome had been told");
+
+        let mut h = two();
+        let first = HistoryPage { commands: Vec::new(), truncated: true, cursor: Some(2) };
+        h.asks_beside(Question::History(Filter::default()), Ok(Finding::History(first)));
+        let rest = page(&h, Some(1));
+        let filter = Filter { cursor: Some(2), ..Filter::default() };
+        h.asks_beside(Question::History(filter), Ok(Finding::History(rest)));
         h.dumps(0, &[("k", "a")]);
         h.holds();
     }
