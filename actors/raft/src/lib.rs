@@ -6,10 +6,16 @@
 
 mod ambient;
 mod channel;
-#[cfg_attr(not(test), expect(dead_code, reason = "the log store, which is next, keeps these"))]
 mod codec;
 mod config;
 mod entry;
+mod flush;
+mod kept;
+mod log;
+#[cfg_attr(not(test), expect(dead_code, reason = "the replica, which is next, opens it"))]
+mod machine;
+#[cfg(test)]
+mod tests;
 mod types;
 mod watch;
 

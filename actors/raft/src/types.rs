@@ -18,7 +18,7 @@ use crate::{Ambient, Entry};
 pub struct Types;
 
 /// Where a node of the cluster is reached, and what people call it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
     /// Its name, unique in the cluster.
     pub name: String,

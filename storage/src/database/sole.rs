@@ -62,8 +62,8 @@ impl<'a> Batch<'a> {
         self.ops.push(Op::Delete { keyspace: KeyspaceId::DEADLINES, key: &due.0 });
     }
 
-    /// The record that committing it would write, for other databases to [redo](Database::redo_with);
-    /// empty if the batch is.
+    /// The record that committing it would write, for other databases to
+    /// [do again](Database::redo_with); empty if the batch is.
     pub fn record(&self) -> Vec<u8> {
         let mut record = Vec::new();
         self.with_index(|ops| {
