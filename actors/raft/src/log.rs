@@ -42,8 +42,8 @@ use crate::{
 const RECENT: usize = 64 << 20;
 /// Bytes that are read at once, unless one entry has more.
 const READ: usize = 1 << 20;
-/// Appends that wait for a sync.
-const APPENDS: usize = 1_024;
+/// Appends that wait for a sync. The engine's room ends before, unless they are tiny.
+const APPENDS: usize = 1 << 16;
 
 /// Writes the log and the vote. There is one.
 #[derive(Debug)]

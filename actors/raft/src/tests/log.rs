@@ -10,13 +10,15 @@ use openraft::{
 };
 use openraft_rt::Oneshot;
 use orloj_kernel::Context;
+use orloj_sim::{Config, Control, Simulation};
 
 use super::open;
 use crate::{
     Entry,
     channel::Once,
-    codec::{LogEntry, LogId},
+    codec::{LogEntry, LogId, Vote},
     log::{LogStore, Recent},
+    machine,
 };
 
 /// An entry of 100 KiB.
@@ -89,4 +91,57 @@ fn the_newest_entries_stay_in_memory_and_no_more() {
     assert_eq!((recent.first(10), recent.bytes), (9, 99 << 20));
     recent.keep(10, 99);
     assert_eq!((recent.first(10), recent.bytes), (10, 0));
+}
+
+/// A vote that is saved if the disk takes it.
+async fn vote(log: &mut LogStore, term: u64) -> bool {
+    log.save_vote(&Vote::new(term, 1)).await.is_ok()
+}
+
+#[test]
+fn a_full_disk_takes_back_what_nobody_was_told_of_and_the_log_opens_again() {
+    for seed in 0..8 {
+        let mut sim = Simulation::new(Config::seed(seed));
+        let cx = sim.idle_host("node");
+        let done = sim.run(cx, async move {
+            let (db, mut log, machine) = open(cx, "db").await;
+            assert!(vote(&mut log, 1).await);
+            append(&mut log, (0..3).map(long)).await;
+            Control.limit_disk("node", Some(0));
+            let mut refused = 0;
+            // The journal has some room of its own.
+            for index in 3.. {
+                let (tell, told) = Once::channel();
+                let one = [long(index)];
+                if log.append(one, IOFlushed::signal(tell)).await.is_err() {
+                    break;
+                }
+                let is_safe = told.await.expect("somebody tells").is_ok();
+                if is_safe {
+                    assert_eq!(refused, 0, "nothing is safe behind what was taken back");
+                    continue;
+                }
+                refused += 1;
+            }
+            assert!(refused > 0, "it was told");
+            let taken = !vote(&mut log, 2).await;
+            assert!(taken, "nothing is built on what was taken back");
+            drop((log, machine));
+            Control.limit_disk("node", None);
+            while db.is_read_only() {
+                cx.sleep(Duration::from_millis(100)).await;
+            }
+            let (mut log, _machine) = machine::open(cx, db).await.expect("it is whole");
+            let state = log.get_log_state().await.expect("it is known");
+            assert!(state.last_log_id >= Some(LogId::new_term_index(1, 2)), "{state:?}");
+            let mut reader = log.get_log_reader().await;
+            assert_eq!(reader.read_vote().await.expect("it is known"), Some(Vote::new(1, 1)));
+            assert!(vote(&mut log, 2).await);
+            let next = state.last_log_id.expect("it is not empty").index() + 1;
+            append(&mut log, (next..next + 2).map(long)).await;
+            let all = reader.try_get_log_entries(..).await.expect("it is whole");
+            assert_eq!(all, (0..next + 2).map(long).collect::<Vec<_>>());
+        });
+        done.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
+    }
 }
