@@ -8,7 +8,7 @@ use crate::{
     manifest::ManifestError,
     options::OptionsError,
     page::PageFault,
-    record::{KEY_MAX, VALUE_MAX},
+    record::{KEY_MAX, Senseless, VALUE_MAX},
     superblock::SuperblockError,
     sweep::INDEX_HEAD,
     vlog::RecordFault,
@@ -178,6 +178,9 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A record that came from elsewhere cannot be done.
+    #[error(transparent)]
+    Record(#[from] Senseless),
     /// A key is empty or too long.
     #[error("a key of {len} bytes: 1 to {KEY_MAX} are allowed")]
     KeyLength {
@@ -263,6 +266,7 @@ impl Error {
             | Error::KeyspaceExists { .. }
             | Error::KeyspaceNumber { .. }
             | Error::KeyspaceName { .. }
+            | Error::Record(_)
             | Error::KeyLength { .. }
             | Error::ValueLength { .. }
             | Error::DeadlineKeyLength { .. }

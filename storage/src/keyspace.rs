@@ -16,12 +16,22 @@ impl KeyspaceId {
     pub const META: KeyspaceId = KeyspaceId(0);
     /// Deadlines in order: deadline (Unix ms, big-endian), keyspace (big-endian), key.
     pub const DEADLINES: KeyspaceId = KeyspaceId(1);
+    /// A replicated log, on a node that has one. There is none before it is asked for: see
+    /// [`Database::replication`](crate::Database::replication).
+    pub const RAFT_LOG: KeyspaceId = KeyspaceId(2);
+    /// What such a node must not forget beside its log: its vote, and how far it has come.
+    pub const RAFT_STATE: KeyspaceId = KeyspaceId(3);
     /// The first that users are given. Those below belong to the engine.
     pub const FIRST_USER: KeyspaceId = KeyspaceId(16);
 
     /// Whether it belongs to the engine, and nobody else may write to it.
     pub fn is_internal(self) -> bool {
         self < KeyspaceId::FIRST_USER
+    }
+
+    /// Whether it is about this node alone: what another node did never writes to it.
+    pub(crate) fn is_local(self) -> bool {
+        matches!(self, KeyspaceId::RAFT_LOG | KeyspaceId::RAFT_STATE)
     }
 }
 

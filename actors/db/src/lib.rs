@@ -26,7 +26,6 @@ mod node;
 mod observer;
 mod older;
 mod outbox;
-pub mod raft;
 mod replay;
 mod sequencer;
 mod session;

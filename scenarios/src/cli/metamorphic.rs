@@ -35,7 +35,7 @@ pub(super) fn run(args: &RunArgs, task: &MetamorphicArgs) -> Result<u8, String> 
         match compared {
             Ok(Ok(hash)) => {
                 if args.json {
-                    say(&json!({ "seed": seed, "hash": hash }).to_string());
+                    say(&json!({ "seed": seed, "same": true, "hash": hash }).to_string());
                 }
             }
             Ok(Err(finding)) => found = Some((seed, finding)),
@@ -65,7 +65,7 @@ fn show(args: &RunArgs, seed: u64, finding: &Finding) {
     let variant = finding.variant.to_string();
     if args.json {
         let said = json!({
-            "seed": seed, "variant": variant, "script": script, "plain": plain, "other": other,
+            "seed": seed, "same": false, "variant": variant, "script": script, "plain": plain, "other": other,
         });
         say(&said.to_string());
         return;

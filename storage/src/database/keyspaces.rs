@@ -47,21 +47,34 @@ impl Keyspace {
 const OWN: [(KeyspaceId, &str); 2] =
     [(KeyspaceId::META, "orloj.meta"), (KeyspaceId::DEADLINES, "orloj.deadlines")];
 
+/// Those of a node that keeps a replicated log.
+const REPLICATION: [(KeyspaceId, &str); 2] =
+    [(KeyspaceId::RAFT_LOG, "orloj.raft.log"), (KeyspaceId::RAFT_STATE, "orloj.raft.state")];
+
 /// The key in [`KeyspaceId::META`] whose value is the number of the next keyspace, little-endian.
 const NEXT: &[u8] = b"next keyspace";
 
 /// Makes the engine's own keyspaces where they are missing.
 pub(super) async fn make_own(db: &Database) -> Result<(), Error> {
-    if let Some(version) = db.ask(|| try_make_own(db)).await? {
-        db.durable(db.assigned(version, 0)).await?;
-    }
-    Ok(())
+    make(db, &OWN).await
 }
 
 /// As [`make_own`]; the version that did it, if anything was missing.
 pub(super) fn try_make_own(db: &Database) -> Attempt<Option<Lsn>> {
+    try_make(db, &OWN)
+}
+
+async fn make(db: &Database, these: &[(KeyspaceId, &str)]) -> Result<(), Error> {
+    let taken_back = db.times_taken_back();
+    if let Some(version) = db.ask(|| try_make(db, these)).await? {
+        db.durable(db.assigned(version, taken_back)).await?;
+    }
+    Ok(())
+}
+
+fn try_make(db: &Database, these: &[(KeyspaceId, &str)]) -> Attempt<Option<Lsn>> {
     let keep = Retention::default();
-    let missing: Vec<Op<'_>> = OWN
+    let missing: Vec<Op<'_>> = these
         .iter()
         .filter(|(id, _)| db.tree().keyspace(*id).is_err())
         .map(|(keyspace, name)| Op::Create { keyspace: *keyspace, name, keep })
@@ -84,6 +97,20 @@ impl Database {
             true => Err(Error::NoKeyspace { name: name.into() }),
             false => Ok(Keyspace(found)),
         }
+    }
+
+    /// The keyspaces of a replicated log and of what its node must not forget beside it. They are
+    /// made when they are first asked for, and durable on return. Nobody finds them by name, and
+    /// they are no part of what a database [holds](Database::content).
+    ///
+    /// # Errors
+    /// See [the module](super); [`Error::KeyspaceExists`] if a user has given one of their names to
+    /// a keyspace.
+    pub async fn replication(&self) -> Result<(Keyspace, Keyspace), Error> {
+        self.check_open()?;
+        make(self, &REPLICATION).await?;
+        let keyspace = |id| self.tree().keyspace(id).map(Keyspace);
+        Ok((keyspace(KeyspaceId::RAFT_LOG)?, keyspace(KeyspaceId::RAFT_STATE)?))
     }
 
     /// Every keyspace, in the order in which they were made.

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Assigned, Batch, Database};
 use crate::{
     Error, KeyspaceId,
-    record::{Op, ops},
+    page::NEWEST,
+    record::{Op, Senseless, ops},
     sweep::{index_key, read_index_key},
+    tree::Check,
 };
 
 /// A key that a record writes otherwise than a batch.
@@ -39,6 +41,48 @@ impl Database {
         let ops: Vec<Op<'_>> = ops(record).map(|op| op.expect("the record makes sense")).collect();
         let version = self.ask(|| self.tree().commit(&[], &ops)).await?;
         Ok(self.assigned(version, taken_back))
+    }
+
+    /// Does what a record of another database's journal says and what is in `with`, as one version.
+    /// Nothing about the record is believed. It waits where that would pause, not for durability.
+    ///
+    /// # Errors
+    /// [`Error::Record`] if it makes no sense, loads a tree, or writes what only this node may;
+    /// [`Error::NoKeyspace`] and the like if it makes none here. [`Error::RolledBack`] if history
+    /// was taken back since what `with` rests on.
+    pub async fn redo_with(&self, record: &[u8], with: &Batch<'_>) -> Result<Assigned, Error> {
+        let mut all: Vec<Op<'_>> = Vec::new();
+        let mut rest = ops(record);
+        loop {
+            let at = record.len() - rest.rest().len();
+            match rest.next() {
+                None => break,
+                Some(Ok(op)) if !is_for_all(&op) => return Err(Senseless { at }.into()),
+                Some(op) => all.push(op?),
+            }
+        }
+        all.extend_from_slice(&with.ops);
+        let intact = Check::Intact { at: NEWEST, times: with.taken_back };
+        let attempt = || {
+            self.check_open()?;
+            self.room()?;
+            self.tree().commit(&[intact], &all)
+        };
+        let version = self.ask(attempt).await?;
+        Ok(self.assigned(version, with.taken_back))
+    }
+}
+
+/// Whether one node may ask it of another. Of the engine's own keyspaces only keys are written, and
+/// none of those that are about one node.
+fn is_for_all(op: &Op<'_>) -> bool {
+    match *op {
+        Op::Put { keyspace, .. } | Op::Delete { keyspace, .. } => !keyspace.is_local(),
+        Op::Clear(keyspace) | Op::Create { keyspace, .. } | Op::Drop(keyspace) => {
+            !keyspace.is_internal()
+        }
+        Op::Clock(_) | Op::Applied(_) => true,
+        Op::Load { .. } => false,
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Newest {
 pub struct Batch<'a> {
     pub(super) ops: Vec<Op<'a>>,
     /// How often history had been taken back before what it rests on was read.
-    taken_back: usize,
+    pub(super) taken_back: usize,
 }
 
 impl<'a> Batch<'a> {
@@ -60,6 +60,28 @@ impl<'a> Batch<'a> {
     /// Takes an entry out of the index of deadlines: see [`Database::due`].
     pub fn forget(&mut self, due: &'a Due) {
         self.ops.push(Op::Delete { keyspace: KeyspaceId::DEADLINES, key: &due.0 });
+    }
+
+    /// The record that committing it would write, for other databases to
+    /// [do again](Database::redo_with); empty if the batch is.
+    pub fn record(&self) -> Vec<u8> {
+        let mut record = Vec::new();
+        self.with_index(|ops| {
+            ops.iter().enumerate().for_each(|(at, op)| op.write(&mut record, at == 0));
+        });
+        record
+    }
+
+    /// Calls `f` with all that it does, entries of the index of deadlines among it.
+    fn with_index<T>(&self, f: impl FnOnce(&[Op<'_>]) -> T) -> T {
+        let due: Vec<Vec<u8>> = self.ops.iter().filter_map(index_key).collect();
+        if due.is_empty() {
+            return f(&self.ops);
+        }
+        let keyspace = KeyspaceId::DEADLINES;
+        let entries = due.iter().map(|key| Op::Put { keyspace, key, value: &[], deadline: None });
+        let ops: Vec<Op<'_>> = self.ops.iter().copied().chain(entries).collect();
+        f(&ops)
     }
 
     /// Whether nothing would be written.
@@ -103,16 +125,7 @@ impl Database {
         self.check_open()?;
         self.room()?;
         let intact = Check::Intact { at: crate::page::NEWEST, times: batch.taken_back };
-        let due: Vec<Vec<u8>> = batch.ops.iter().filter_map(index_key).collect();
-        let version = if due.is_empty() {
-            self.tree().commit(&[intact], &batch.ops)?
-        } else {
-            let keyspace = KeyspaceId::DEADLINES;
-            let entries =
-                due.iter().map(|key| Op::Put { keyspace, key, value: &[], deadline: None });
-            let ops: Vec<Op<'_>> = batch.ops.iter().copied().chain(entries).collect();
-            self.tree().commit(&[intact], &ops)?
-        };
+        let version = batch.with_index(|ops| self.tree().commit(&[intact], ops))?;
         Ok(self.assigned(version, batch.taken_back))
     }
 

@@ -1,9 +1,9 @@
 //! openraft's own suite for runtimes, on both of ours.
 
 use openraft_rt::testing::Suite;
-use orloj_db::raft::Ambient;
 use orloj_host::{Host, Options, Workers};
 use orloj_kernel::with_ambient;
+use orloj_raft::Ambient;
 use orloj_sim::{Config, Simulation};
 
 /// The suite allows a sleep of 50 ms to take 200, which a busy machine may not keep: the best of a

@@ -35,6 +35,7 @@ const ROWS: &[Row] = &[
     row("sim", "sim", &["kernel", "sim-macros"], &[]),
     row("host", "actors/host", &["kernel"], &[]),
     row("invariants", "invariants", &["net"], &[]),
+    row("raft", "actors/raft", &["kernel", "net", "storage"], &["sim"]),
     row("db", "actors/db", &["kernel", "net", "storage"], &["sim"]),
     row("orloj", "actors/orloj", &["db", "host", "kernel", "net", "storage"], &[]),
     row("scenarios", "scenarios", &["db", "invariants", "kernel", "net", "sim", "storage"], &[]),
@@ -50,6 +51,7 @@ const EVERYTHING: &[&str] = &[
     "kernel",
     "net",
     "orloj",
+    "raft",
     "scenarios",
     "sim",
     "sim-macros",
@@ -76,6 +78,9 @@ const TOKIO_USERS: &[&str] = &["host", "tests"];
 
 /// Features of our own crates that only some may turn on, with those crates.
 const GUARDED: &[(&str, &str, &[&str])] = &[("kernel", "mutants", &["sim", "scenarios", "tests"])];
+
+/// Crates of others that only some may import: what is generic is compiled wherever it is named.
+const SOLE: &[(&str, &[&str])] = &[("openraft", &["raft"]), ("openraft-rt", &["raft", "tests"])];
 
 /// Judges every dependency that the crates of the workspace declare.
 pub(super) fn check(metadata: &Metadata) -> Vec<Finding> {
@@ -104,6 +109,13 @@ pub(super) fn check(metadata: &Metadata) -> Vec<Finding> {
                 let what = format!("{name}{tests} may not import {to}");
                 let remedy = "an arrow goes down and stands in ARCHITECTURE.md: move the code";
                 findings.push(Finding::new(&manifest, 0, what, remedy));
+            }
+            for (sole, may) in SOLE {
+                if to == *sole && !may.contains(&name) {
+                    let what = format!("{name} imports {sole}");
+                    let remedy = format!("only {} may", may.join(" and "));
+                    findings.push(Finding::new(&manifest, 0, what, remedy));
+                }
             }
             let doors = dependency.features.iter().filter(|f| TOKIO_DOORS.contains(&&***f));
             if to == "tokio" && !TOKIO_USERS.contains(&name) {
@@ -163,6 +175,14 @@ mod tests {
     #[test]
     fn a_crate_without_a_row_is_refused() {
         assert!(findings(&[("orloj-gadgets", &[])])[0].contains("orloj-gadgets has no row"));
+    }
+
+    #[test]
+    fn only_raft_names_openraft() {
+        let raft: (&str, &[&str]) = ("orloj-raft", &["openraft", "openraft-rt"]);
+        assert_eq!(findings(&[raft]), [""; 0]);
+        let found = findings(&[("orloj-db", &["openraft"])]);
+        assert!(found[0].contains("db imports openraft"), "{found:?}");
     }
 
     #[test]
