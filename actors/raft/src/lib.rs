@@ -10,6 +10,15 @@ mod channel;
 mod codec;
 mod config;
 mod entry;
+#[cfg_attr(not(test), expect(dead_code, reason = "the replica, which is next, holds the links"))]
+mod link;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the replica, which is next, hands it to openraft")
+)]
+mod network;
+#[cfg_attr(not(test), expect(dead_code, reason = "the replica, which is next, serves by it"))]
+mod serve;
 mod types;
 mod watch;
 

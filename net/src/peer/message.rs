@@ -130,6 +130,11 @@ impl Outbox {
         self.queues.iter().all(VecDeque::is_empty)
     }
 
+    /// Whether anything waits on a channel.
+    pub fn has(&self, channel: Channel) -> bool {
+        !self.queues[usize::from(channel as u8)].is_empty()
+    }
+
     /// Appends the next frame to `out`.
     pub fn next(&mut self, out: &mut BytesMut) -> Option<Sent> {
         let waits = |at: &usize| !self.queues[*at].is_empty();
