@@ -152,5 +152,6 @@ fn a_long_append_goes_in_parts_that_follow_each_other() {
     assert_eq!(all, whole.entries);
     // One entry alone goes, however long it is.
     let one = append(None, entries(0..3, 10_000));
-    assert_eq!(encode_append(&one, 100).len(), 3);
+    let lengths: Vec<usize> = encode_append(&one, 200).iter().map(|(it, _)| it.len()).collect();
+    assert!(lengths.len() == 2 && lengths[0] < 200 && lengths[1] > 10_000, "{lengths:?}");
 }
