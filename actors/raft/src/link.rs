@@ -59,6 +59,10 @@ pub(crate) struct Call {
 pub(crate) type Handler =
     Arc<dyn Fn(Call) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
 
+/// What a node's own disk says of it: the greatest term in which it has voted, and its last entry.
+/// Asked before each hello, since a hello that says less than others remember is refused.
+pub(crate) type Disk = Arc<dyn Fn() -> (u64, Option<Position>) + Send + Sync>;
+
 /// A task that ends with whoever holds it.
 struct Leased(JoinHandle<()>);
 
@@ -80,14 +84,12 @@ struct Inner {
 /// What all connections of a node share.
 struct Node {
     cx: Context,
+    disk: Disk,
     own: Mutex<Own>,
 }
 
 struct Own {
     reception: Reception,
-    /// What its hello says of its disk.
-    term: u64,
-    last: Option<Position>,
     /// Who is connected, with which incarnation, how often.
     connected: BTreeMap<u64, (u64, u32)>,
 }
@@ -98,8 +100,8 @@ impl Node {
     }
 
     fn hello(&self, to: u64) -> Hello {
-        let own = self.own();
-        own.reception.hello(to, own.term, own.last)
+        let (term, last) = (self.disk)();
+        self.own().reception.hello(to, term, last)
     }
 }
 
@@ -110,16 +112,10 @@ impl fmt::Debug for Links {
 }
 
 impl Links {
-    /// None yet. Peers are judged by `reception`; `term` and `last` are what the node's own disk
-    /// says.
-    pub(crate) fn new(
-        cx: Context,
-        reception: Reception,
-        term: u64,
-        last: Option<Position>,
-    ) -> Links {
-        let own = Own { reception, term, last, connected: BTreeMap::new() };
-        let node = Arc::new(Node { cx, own: Mutex::new(own) });
+    /// None yet. Peers are judged by `reception`.
+    pub(crate) fn new(cx: Context, reception: Reception, disk: Disk) -> Links {
+        let own = Own { reception, connected: BTreeMap::new() };
+        let node = Arc::new(Node { cx, disk, own: Mutex::new(own) });
         Links(Arc::new(Inner { node, lines: Mutex::new(BTreeMap::new()) }))
     }
 
@@ -164,12 +160,6 @@ impl Links {
         }
         let gone: Vec<_> = self.lines().extract_if(.., |id, _| !members.contains_key(id)).collect();
         gone.iter().for_each(|(_, (line, _))| line.end("the peer is no member any more"));
-    }
-
-    /// What hellos say of the node's own disk from now on.
-    pub(crate) fn set_position(&self, term: u64, last: Option<Position>) {
-        let mut own = self.0.node.own();
-        (own.term, own.last) = (term, last);
     }
 
     /// A peer has made a promise in `term`, on its disk: should it ever say that it knows less, it
@@ -234,4 +224,4 @@ impl Drop for Inner {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,14 +15,14 @@ use orloj_kernel::Context;
 use orloj_net::peer::{Channel, Member, Position, Reason, Reception};
 use orloj_sim::{Config, Control, LinkFault, Simulation};
 
-use super::{AskError, Call, Handler, Line, Links};
+use super::{AskError, Call, Disk, Handler, Line, Links};
 use crate::Peer;
 
-const MS: Duration = Duration::from_millis(1);
+pub(crate) const MS: Duration = Duration::from_millis(1);
 /// What a handler never answers.
 const HANG: &[u8] = b"hang";
 
-fn reception(cx: Context, id: u64) -> Reception {
+pub(crate) fn reception(cx: Context, id: u64) -> Reception {
     let member = |id| (id, Member { name: format!("n{id}"), term: 0 });
     Reception {
         cluster: [7; 32],
@@ -36,8 +36,17 @@ fn reception(cx: Context, id: u64) -> Reception {
     }
 }
 
-fn peer(id: u64) -> Peer {
+pub(crate) fn peer(id: u64) -> Peer {
     Peer { name: format!("n{id}"), address: format!("n{id}:7400") }
+}
+
+/// A disk of which the node has voted in `term`.
+pub(crate) fn disk(term: u64) -> Disk {
+    Arc::new(move || (term, Some(Position { term, index: 1 })))
+}
+
+fn blank() -> Disk {
+    Arc::new(|| (0, None))
 }
 
 /// Answers with what it was asked.
@@ -53,7 +62,7 @@ fn echo() -> Handler {
     })
 }
 
-async fn open(cx: Context, links: &Links, handler: Handler) {
+pub(crate) async fn open(cx: Context, links: &Links, handler: Handler) {
     let listener = cx.listen("0.0.0.0:7400").await.unwrap();
     let links = links.clone();
     cx.spawn("door", async move { links.serve(listener, handler).await });
@@ -63,7 +72,7 @@ async fn open(cx: Context, links: &Links, handler: Handler) {
 async fn three(at: [Context; 3]) -> [Links; 3] {
     let mut all = Vec::new();
     for (number, cx) in at.into_iter().enumerate() {
-        let one = Links::new(cx, reception(cx, number as u64 + 1), 0, None);
+        let one = Links::new(cx, reception(cx, number as u64 + 1), blank());
         open(cx, &one, echo()).await;
         all.push(one);
     }
@@ -81,7 +90,12 @@ async fn ask(
 }
 
 /// Waits until `holds`, and says how long it took.
-async fn until(cx: Context, what: &str, most: Duration, holds: impl Fn() -> bool) -> Duration {
+pub(crate) async fn until(
+    cx: Context,
+    what: &str,
+    most: Duration,
+    holds: impl Fn() -> bool,
+) -> Duration {
     let begun = cx.now();
     while !holds() {
         assert!(cx.now().since(begun) < most, "{what}: not within {most:?}");
@@ -90,7 +104,7 @@ async fn until(cx: Context, what: &str, most: Duration, holds: impl Fn() -> bool
     cx.now().since(begun)
 }
 
-fn world(config: Config) -> (Simulation, [Context; 3]) {
+pub(crate) fn world(config: Config) -> (Simulation, [Context; 3]) {
     let mut sim = Simulation::new(config);
     let at = ["n1", "n2", "n3"].map(|name| sim.idle_host(name));
     (sim, at)
@@ -226,9 +240,9 @@ fn a_peer_that_never_answers_is_asked_a_bounded_number_of_times() {
             counter.fetch_add(1, Ordering::Relaxed);
             Box::pin(std::future::pending())
         });
-        let two = Links::new(at[1], reception(at[1], 2), 0, None);
+        let two = Links::new(at[1], reception(at[1], 2), blank());
         open(at[1], &two, count).await;
-        let one = Links::new(at[0], reception(at[0], 1), 0, None);
+        let one = Links::new(at[0], reception(at[0], 1), blank());
         let line = one.line(2, &peer(2));
         let answers: Vec<_> =
             (0..1_000).map(|_| line.ask(Channel::Append, Bytes::from_static(HANG))).collect();

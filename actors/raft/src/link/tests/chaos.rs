@@ -64,7 +64,7 @@ fn chaos(seed: u64) -> Tally {
         let asked = Arc::new(Mutex::new(BTreeMap::new()));
         let mut all = Vec::new();
         for (own, cx) in at.into_iter().enumerate() {
-            let links = Links::new(cx, reception(cx, own as u64 + 1), 0, None);
+            let links = Links::new(cx, reception(cx, own as u64 + 1), blank());
             open(cx, &links, noting(cx, asked.clone())).await;
             all.push(links);
         }

@@ -22,8 +22,8 @@ fn every_refusal_reaches_the_dialler_by_its_name() {
     ];
     for (reason, change) in cases {
         run(move |at| async move {
-            let [_, two, third] = three(at).await;
-            third.set_position(5, Some(Position { term: 5, index: 1 }));
+            let [_, two, _] = three(at).await;
+            let third = Links::new(at[2], reception(at[2], 3), disk(5));
             let line = third.line(2, &peer(2));
             assert!(ask(at[2], &line, Channel::Control, &b"x"[..]).await.is_some());
             Control.crash("n3", Crash::Process);
@@ -31,7 +31,7 @@ fn every_refusal_reaches_the_dialler_by_its_name() {
 
             let mut own = reception(at[0], 1);
             change(&mut own);
-            let stranger = Links::new(at[0], own, 4, None);
+            let stranger = Links::new(at[0], own, disk(4));
             let line = stranger.line(2, &peer(2));
             let answer = ask(at[0], &line, Channel::Append, &b"let me in"[..]).await;
             let Some(Err(AskError::Down(why))) = answer else { panic!("{answer:?}") };
@@ -53,7 +53,7 @@ fn of_two_with_one_id_the_first_stays_until_it_goes() {
         let line = first.line(2, &peer(2));
         assert!(ask(at[2], &line, Channel::Control, &b"x"[..]).await.is_some());
         // On another machine, with the same name and id.
-        let twin = Links::new(at[0], reception(at[0], 3), 0, None);
+        let twin = Links::new(at[0], reception(at[0], 3), blank());
         let other = twin.line(2, &peer(2));
         let answer = ask(at[0], &other, Channel::Control, &b"x"[..]).await;
         assert!(matches!(answer, Some(Err(AskError::Down(_)))), "{answer:?}");
