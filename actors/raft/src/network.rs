@@ -21,7 +21,7 @@ use openraft::{
     raft::{SnapshotResponse, StreamAppendResult},
     type_config::alias::SnapshotOf,
 };
-use orloj_kernel::{Answer, Context, Sleep};
+use orloj_kernel::{Answer, Context, Sleep, mutant};
 use orloj_net::peer::Channel;
 
 use crate::{
@@ -43,6 +43,9 @@ const PART: usize = 1 << 20;
 const PIPELINE: usize = 16;
 /// Between two attempts to reach a peer that is away.
 const BACKOFF: Duration = Duration::from_millis(100);
+
+/// What a snapshot is: nothing yet, as none is sent.
+pub(crate) type Image = ();
 
 type Fault = RPCError<Types>;
 type Waiting = Answer<Result<Bytes, AskError>>;
@@ -146,7 +149,7 @@ fn read<T>(
 }
 
 impl RaftNetworkV2<Types> for Client {
-    type SnapshotData = ();
+    type SnapshotData = Image;
 
     async fn append_entries(
         &mut self,
@@ -185,6 +188,9 @@ impl RaftNetworkV2<Types> for Client {
     }
 
     async fn pre_vote(&mut self, candidacy: Candidacy, option: RPCOption) -> Result<Ballot, Fault> {
+        if mutant!(self.cx(), "cluster.pre_vote_grants") {
+            return Ok(Ballot::new(candidacy.vote, None, true));
+        }
         let request = encode_candidacy(&candidacy, true);
         self.ask(RPCTypes::Vote, request, &option, decode_ballot).await
     }
@@ -192,7 +198,7 @@ impl RaftNetworkV2<Types> for Client {
     async fn full_snapshot(
         &mut self,
         _vote: Vote,
-        _snapshot: SnapshotOf<Types, ()>,
+        _snapshot: SnapshotOf<Types, Image>,
         _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {

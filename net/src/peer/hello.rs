@@ -1,12 +1,26 @@
 //! The first two messages of a connection.
 //!
-//! | what | bytes |
+//! | of a hello | |
 //! |---|---|
-//! | hello | `orlojpee`; `u16` least and greatest version; the cluster's 32; `u64` own id, own name, `u64` incarnation; `u64` the id that is meant; release; `u8` least and greatest version of entries; `u64` term of the vote; `u8` whether it has a last entry, its `u64` term and index, else 0 |
-//! | welcome | `u16` version; `u64` own id, own name, `u64` incarnation; release; `u8` least and greatest version of entries |
-//! | refusal | `u8` reason, text |
+//! | 8 | `orlojpee` |
+//! | 2 + 2 | least and greatest version of the protocol |
+//! | 32 | the cluster |
+//! | 8, string, 8 | own id, name, incarnation |
+//! | 8 | the id of the node that is meant |
+//! | string | release |
+//! | 1 + 1 | least and greatest version of entries |
+//! | 8 | greatest term in which it has voted |
+//! | 1 + 8 + 8 | whether it has a last entry, its term and index, or 0 |
 //!
-//! Numbers are little-endian. A string is a `u16` length and UTF-8.
+//! | of a welcome | |
+//! |---|---|
+//! | 2 | version of the protocol |
+//! | 8, string, 8 | own id, name, incarnation |
+//! | string | release |
+//! | 1 + 1 | least and greatest version of entries |
+//!
+//! A refusal is 1 byte, the reason, and a string. Numbers are little-endian; a string is a `u16`
+//! length and UTF-8.
 
 use std::fmt;
 

@@ -35,7 +35,7 @@ const ROWS: &[Row] = &[
     row("sim", "sim", &["kernel", "sim-macros"], &[]),
     row("host", "actors/host", &["kernel"], &[]),
     row("invariants", "invariants", &["net"], &[]),
-    row("raft", "actors/raft", &["kernel", "net"], &["sim"]),
+    row("raft", "actors/raft", &["kernel", "net", "storage"], &["sim"]),
     row("db", "actors/db", &["kernel", "net", "storage"], &["sim"]),
     row("orloj", "actors/orloj", &["db", "host", "kernel", "net", "storage"], &[]),
     row("scenarios", "scenarios", &["db", "invariants", "kernel", "net", "sim", "storage"], &[]),

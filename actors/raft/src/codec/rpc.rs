@@ -4,7 +4,8 @@
 //!
 //! | what | bytes |
 //! |---|---|
-//! | 1 append | vote, the entry before, the last committed, `u32` how many entries, of each `u64` index, `u32` length, its place in the log |
+//! | 1 append | vote, the entry before, the last committed, `u32` how many entries; of each `u64` |
+//! | | index, `u32` length, its place in the log |
 //! | 2 vote, 3 pre-vote | vote, last entry, `u8` whether the leader wishes it |
 //! | 4 transfer | vote, `u64` to whom, last entry |
 //!
@@ -14,7 +15,8 @@
 //! |---|---|
 //! | append | `u8` 0 done; 1 done up to, an entry; 2 conflict; 3 a greater vote, that vote |
 //! | vote, pre-vote | vote, `u8` whether it is granted, last entry |
-//! | transfer | `u8` 0 done; 1 another vote: the expected one and the actual; 2 the log is behind: the expected last entry and the actual |
+//! | transfer | `u8` 0 done; 1 another vote: the expected and the actual; 2 the log is behind: |
+//! | | the expected last entry and the actual |
 
 use bytes::{BufMut, Bytes, BytesMut};
 use openraft::raft::{

@@ -46,24 +46,35 @@ fn every_refusal_reaches_the_dialler_by_its_name() {
     }
 }
 
+async fn twins(at: [Context; 3]) {
+    let [_, _, first] = three(at).await;
+    let line = first.line(2, &peer(2));
+    assert!(ask(at[2], &line, Channel::Control, &b"x"[..]).await.is_some());
+    // On another machine, with the same name and id.
+    let twin = Links::new(at[0], reception(at[0], 3), blank());
+    let other = twin.line(2, &peer(2));
+    let answer = ask(at[0], &other, Channel::Control, &b"x"[..]).await;
+    assert!(matches!(answer, Some(Err(AskError::Down(_)))), "{answer:?}");
+    let refusal = twin.status()[&2].refusal.clone().map(|refusal| refusal.reason);
+    assert_eq!(refusal, Some(Reason::DuplicateId));
+    assert!(first.status()[&2].is_up);
+    // The first is gone, as if restarted: the next of that id is let in.
+    Control.crash("n3", Crash::Process);
+    until(at[0], "the other is let in", 8_000 * MS, || twin.status()[&2].is_up).await;
+}
+
 #[test]
 fn of_two_with_one_id_the_first_stays_until_it_goes() {
-    run(|at| async move {
-        let [_, _, first] = three(at).await;
-        let line = first.line(2, &peer(2));
-        assert!(ask(at[2], &line, Channel::Control, &b"x"[..]).await.is_some());
-        // On another machine, with the same name and id.
-        let twin = Links::new(at[0], reception(at[0], 3), blank());
-        let other = twin.line(2, &peer(2));
-        let answer = ask(at[0], &other, Channel::Control, &b"x"[..]).await;
-        assert!(matches!(answer, Some(Err(AskError::Down(_)))), "{answer:?}");
-        let refusal = twin.status()[&2].refusal.clone().map(|refusal| refusal.reason);
-        assert_eq!(refusal, Some(Reason::DuplicateId));
-        assert!(first.status()[&2].is_up);
-        // The first is gone, as if restarted: the next of that id is let in.
-        Control.crash("n3", Crash::Process);
-        until(at[0], "the other is let in", 8_000 * MS, || twin.status()[&2].is_up).await;
-    });
+    run(twins);
+}
+
+#[test]
+fn a_node_that_trusts_a_hello_is_found_out() {
+    let mutant = Some("cluster.hello_trusts_id");
+    let (mut sim, at) = world(Config { mutant, ..Config::seed(1) });
+    let failure = sim.run(at[0], twins(at)).unwrap_err();
+    // The second of the two is answered.
+    assert!(failure.evidence.contains("Some(Ok("), "{}", failure.evidence);
 }
 
 /// Writes until the other end does not want any more. How many bytes it took, and what it said.

@@ -24,6 +24,7 @@ use orloj_net::peer::Position;
 use crate::{
     Applied,
     codec::{LogEntry, LogId, StoredMembers, Vote, encode_place},
+    network::Image,
     types::Types,
 };
 
@@ -123,7 +124,7 @@ impl RaftLogStorage<Types> for Store {
 }
 
 impl RaftStateMachine<Types> for Store {
-    type SnapshotData = ();
+    type SnapshotData = Image;
     type SnapshotBuilder = Store;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembers), io::Error> {
@@ -167,20 +168,22 @@ impl RaftStateMachine<Types> for Store {
     async fn install_snapshot(
         &mut self,
         _: &SnapshotMetaOf<Types>,
-        (): (),
+        _: Image,
     ) -> Result<(), io::Error> {
         unreachable!("no snapshot is sent")
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, ()>>, io::Error> {
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<Types, Image>>, io::Error> {
         Ok(None)
     }
 }
 
 impl RaftSnapshotBuilder<Types> for Store {
-    type SnapshotData = ();
+    type SnapshotData = Image;
 
-    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, ()>, io::Error> {
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, Image>, io::Error> {
         unreachable!("no snapshot is asked for")
     }
 }
