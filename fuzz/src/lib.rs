@@ -12,6 +12,7 @@ pub mod json_request;
 pub mod json_wire;
 pub mod native_frames;
 pub mod pages;
+pub mod peer;
 pub mod program;
 pub mod records;
 pub mod resp_parse;
@@ -35,6 +36,7 @@ pub const TARGETS: &[(&str, Judge)] = &[
     ("json_wire", json_wire::judge),
     ("native_frames", native_frames::judge),
     ("pages", pages::judge),
+    ("peer", peer::judge),
     ("program_commands", program::commands::judge),
     ("program_engine", program::engine::judge),
     ("program_resp", program::resp::judge),

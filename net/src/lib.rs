@@ -5,7 +5,8 @@
 //! [`session`] is what one connection remembers between them. [`envelope`] is what clients of
 //! causal commands say: who asks, what it rests on, and the one outcome. [`native`] carries that in
 //! frames, and [`client`] speaks it from the other side; [`json`] is its form in JSON, and [`wire`]
-//! cuts a stream into such texts, by lines or by WebSocket.
+//! cuts a stream into such texts, by lines or by WebSocket. [`peer`] is what the nodes of a cluster
+//! say to each other.
 //!
 //! Invariant: nothing here waits, reads a clock, opens a socket or draws a random number; only the
 //! client does, through its Context. Bytes come in, words and bytes go out, and the same bytes
@@ -17,6 +18,7 @@ mod cursors;
 pub mod envelope;
 pub mod json;
 pub mod native;
+pub mod peer;
 pub mod resp;
 pub mod session;
 pub mod wire;

@@ -11,6 +11,8 @@
 //!
 //! A string is a `u16` length and UTF-8. What is left over behind any of them makes it senseless.
 
+pub(crate) mod rpc;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut, Bytes, BytesMut};

@@ -11,9 +11,18 @@ mod config;
 mod entry;
 mod flush;
 mod kept;
+#[cfg_attr(not(test), expect(dead_code, reason = "the replica, which is next, holds the links"))]
+mod link;
 mod log;
 #[cfg_attr(not(test), expect(dead_code, reason = "the replica, which is next, opens it"))]
 mod machine;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the replica, which is next, hands it to openraft")
+)]
+mod network;
+#[cfg_attr(not(test), expect(dead_code, reason = "the replica, which is next, serves by it"))]
+mod serve;
 #[cfg(test)]
 mod tests;
 mod types;
