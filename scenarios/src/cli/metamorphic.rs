@@ -65,7 +65,8 @@ fn show(args: &RunArgs, seed: u64, finding: &Finding) {
     let variant = finding.variant.to_string();
     if args.json {
         let said = json!({
-            "seed": seed, "same": false, "variant": variant, "script": script, "plain": plain, "other": other,
+            "seed": seed, "same": false, "variant": variant,
+            "script": script, "plain": plain, "other": other,
         });
         say(&said.to_string());
         return;

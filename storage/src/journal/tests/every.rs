@@ -73,7 +73,7 @@ fn run(
     let mut world = World(sim);
     let (log, _, _) = world.live(open).expect("the disk is well");
     world.control(|w| {
-        w.set_disk_faults(NODE, cut.clone());
+        w.set_disk_faults(NODE, *cut);
         w.kill_after_polls(NODE, polls, Crash::Power);
     });
     let cx = world.control(|w| w.context(NODE));
