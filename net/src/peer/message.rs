@@ -104,8 +104,8 @@ pub struct Sent {
 
 /// Messages that wait to be written, and which frame is next. One a connection and direction.
 ///
-/// It is one of the most urgent channel; but a channel that has seen [`PATIENCE`] frames of others
-/// go by is next, so that nothing starves. A message of the first channel so waits for as many
+/// It is one of the most urgent channel; but a channel that has seen eight frames of others go
+/// by is next, so that nothing starves. A message of the first channel so waits for as many
 /// frames as there are other channels, at most, and for what is ahead of it there.
 #[derive(Debug, Default)]
 pub struct Outbox {
