@@ -23,12 +23,17 @@ struct Slot {
     allocated: bool,
     /// The sectors that a successful sync has covered: what somebody may have promised to keep.
     synced: u8,
+    /// The sectors that a write of nothing but zeros filled last: room, and nobody's data.
+    blank: u8,
+    /// Those that were so when a sync last covered them.
+    synced_blank: u8,
 }
 
 impl Slot {
     /// Notes that a sync covered `sectors`; of a page that a truncation took, nothing is left to
     /// keep.
     fn sync(&mut self, sectors: u8) {
+        self.synced_blank = self.synced_blank & !sectors | self.blank & sectors;
         if self.allocated {
             self.synced |= sectors;
         } else {
@@ -97,13 +102,18 @@ impl Content {
     pub(super) fn write(&mut self, seq: u64, offset: u64, bytes: &[u8], spare: &mut Spare) {
         let end = offset as usize + bytes.len();
         self.reach(end);
+        let is_blank = bytes.chunks(PAGE).all(|part| *part == ZEROS[..part.len()])
+            && offset.is_multiple_of(SECTOR as u64)
+            && bytes.len().is_multiple_of(SECTOR);
         let (mut at, mut rest) = (offset as usize, bytes);
         while !rest.is_empty() {
             let start = at % PAGE;
             let (now, later) = rest.split_at(rest.len().min(PAGE - start));
             let whole = now.len() == PAGE;
-            self.supersede(at / PAGE, mask(start, start + now.len()), seq, whole, spare);
+            let sectors = mask(start, start + now.len());
+            self.supersede(at / PAGE, sectors, seq, whole, spare);
             let slot = &mut self.slots[at / PAGE];
+            slot.blank = if is_blank { slot.blank | sectors } else { slot.blank & !sectors };
             self.pages += u64::from(!slot.allocated);
             slot.allocated = true;
             match &mut slot.data {
@@ -358,6 +368,12 @@ impl Content {
     pub(super) fn synced(&self, sector: u64) -> bool {
         let (page, s) = split(sector);
         self.slots.get(page).is_some_and(|slot| slot.synced & (1 << s) != 0)
+    }
+
+    /// Whether the sector was room without data when a sync last covered it.
+    pub(super) fn synced_blank(&self, sector: u64) -> bool {
+        let (page, s) = split(sector);
+        self.slots.get(page).is_some_and(|slot| slot.synced_blank & (1 << s) != 0)
     }
 
     /// Whether a sync would write the sector.

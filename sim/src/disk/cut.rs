@@ -386,7 +386,9 @@ impl Cut {
         old: Sector,
         luck: &mut Luck<'_>,
     ) -> Option<Sector> {
-        let harmless = old == [0; SECTOR] || self.rules.on_synced.garbage;
+        // Zeros may be the end of somebody's record; those of room laid out beforehand are not.
+        let is_room = old == [0; SECTOR] && content.synced_blank(sector);
+        let harmless = is_room || self.rules.on_synced.garbage;
         if !harmless && content.synced(sector) {
             return None;
         }
